@@ -1,0 +1,17 @@
+//! Physics and signal mathematics as pure functions on slices: no ECS, no I/O, no clock, no threads of its own
+//! (a caller lends a `rayon` pool). Invariant: every result is a function of the arguments alone. The same bits
+//! come out for 1, 2 or N threads and for every SIMD level, because work is cut by the data's shape, never by
+//! the pool's.
+//!
+//! Reading order: [`field`] (what a wave looks like in memory) → [`half_potential`] → [`kinetic`] → [`reduce`].
+
+pub mod field;
+pub mod half_potential;
+pub mod kinetic;
+pub mod nonlinear;
+pub mod reduce;
+pub mod simd;
+pub mod source;
+pub mod transcendental;
+
+pub use field::{PageMut, PageRef, Real, Shape, Threads, Values};
