@@ -1,1 +1,20 @@
-//! Placeholder.
+//! What exists in a Nikola world: geometry, columns of physical quantities, parameters, clock, ports.
+//! Invariant: plain data. Nothing here acts on a tick, opens a file, reads a clock or starts a thread.
+//!
+//! Reading order: [`geometry`] (axes, keys, curves) → [`torus`] (extents, lengths, pages) → [`column`] and
+//! [`wave`] (what a page carries) → [`setup`] (what a world is built from) → [`ports`] and [`telemetry`].
+
+pub mod geometry;
+pub mod torus;
+
+pub mod column;
+pub mod fill;
+pub mod noise;
+pub mod wave;
+
+pub mod emitter;
+pub mod setup;
+
+pub mod clock;
+pub mod ports;
+pub mod telemetry;

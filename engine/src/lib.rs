@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Nikola's engine: everything with a file descriptor or a clock.
+//! Invariant: the tick itself lives in `nikola_systems`; this crate only feeds it, paces it and looks at it.
+//!
+//! Reading order: [`app`] (commands) → [`run`] (one run, start to summary) → [`runner`] (pacing) → [`scene`] (RON to
+//! a world) → [`observe`] (what is written, drawn and printed) → [`bench`](mod@bench).
+
+pub mod app;
+pub mod bench;
+pub mod exit;
+pub mod observe;
+pub mod run;
+pub mod runner;
+pub mod scene;
+
+pub use nikola_systems as systems;

@@ -1,1 +1,27 @@
-//! Placeholder.
+//! What happens in a Nikola world, in order. [`tick`] is the pipeline; one file per stage.
+//! Invariant: a tick is a pure function of (world, ingress batch). No I/O, no wall clock, no thread of its own: the
+//! pool and the clock are lent by the caller, and neither changes a result.
+//!
+//! Reading order: [`tick`] → the stages [`ingress`], [`half_potential`], [`kinetic`], [`nonlinear`], [`oracle`],
+//! [`egress`] → [`integrator`] (how a tick is composed) → [`world`] (how it is built) → [`simulation`] (the handle).
+
+pub mod tick;
+
+pub mod ingress;
+
+pub mod half_potential;
+pub mod kinetic;
+pub mod nonlinear;
+
+pub mod oracle;
+
+pub mod egress;
+
+pub mod integrator;
+pub mod observables;
+pub mod simulation;
+pub mod world;
+
+pub use nikola_components as components;
+pub use nikola_kernels as kernels;
+pub use simulation::Simulation;

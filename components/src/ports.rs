@@ -1,0 +1,162 @@
+//! The two doors of the tick: what enters in its first stage and what leaves in its last.
+//!
+//! Invariant: both are bounded. Ingress refuses what does not fit (the sender is told); egress drops the oldest
+//! entry and counts it, because a tick never waits for a reader.
+
+use crate::telemetry::Sample;
+use bevy_ecs::prelude::Resource;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::fill::ComplexFill;
+
+/// Most commands one tick takes in.
+pub const INGRESS_CAPACITY: usize = 1024;
+
+/// Most samples that wait to be collected.
+pub const EGRESS_CAPACITY: usize = 4096;
+
+/// Something that enters a tick.
+#[derive(Clone)]
+pub enum Command {
+    /// Ψ += (re + i·im) · profile before the tick.
+    Inject {
+        /// Complex factor.
+        amplitude: (f64, f64),
+        /// Where.
+        profile: Arc<dyn ComplexFill>,
+    },
+    /// A new β from this tick on.
+    SetBeta(f64),
+    /// Run this tick without the nonlinear flow (both halves skipped).
+    Degrade,
+    /// Take a sample of the standard observables at the end of this tick.
+    Sample,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inject { amplitude, .. } => write!(f, "Inject{amplitude:?}"),
+            Self::SetBeta(beta) => write!(f, "SetBeta({beta})"),
+            Self::Degrade => f.write_str("Degrade"),
+            Self::Sample => f.write_str("Sample"),
+        }
+    }
+}
+
+/// Why a command was not taken in.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum IngressError {
+    /// The batch of this tick is full.
+    #[error("the ingress batch holds {INGRESS_CAPACITY} commands already; send again after the next tick")]
+    Full,
+    /// A number is not finite.
+    #[error("{what} is {found}; expected a finite number")]
+    NotFinite {
+        /// Which argument.
+        what: &'static str,
+        /// What was sent.
+        found: f64,
+    },
+}
+
+/// Commands for the next tick, in the order they came.
+#[derive(Debug, Default, Resource)]
+pub struct Ingress {
+    batch: Vec<Command>,
+}
+
+impl Ingress {
+    /// Checks and queues a command.
+    ///
+    /// # Errors
+    /// [`IngressError`] when the batch is full or an argument is not finite; nothing is queued then.
+    pub fn push(&mut self, command: Command) -> Result<(), IngressError> {
+        let finite = |what, found: f64| {
+            if found.is_finite() { Ok(()) } else { Err(IngressError::NotFinite { what, found }) }
+        };
+        match &command {
+            Command::Inject { amplitude, .. } => {
+                finite("the injected amplitude's real part", amplitude.0)?;
+                finite("the injected amplitude's imaginary part", amplitude.1)?;
+            }
+            Command::SetBeta(beta) => finite("beta", *beta)?,
+            Command::Degrade | Command::Sample => {}
+        }
+        if self.batch.len() == INGRESS_CAPACITY {
+            return Err(IngressError::Full);
+        }
+        self.batch.push(command);
+        Ok(())
+    }
+
+    /// Takes the whole batch, keeping the allocation.
+    pub fn take(&mut self, into: &mut Vec<Command>) {
+        into.clear();
+        into.append(&mut self.batch);
+    }
+}
+
+/// Samples that wait for the observer.
+#[derive(Debug, Default, Resource)]
+pub struct Egress {
+    samples: VecDeque<Sample>,
+    dropped: u64,
+}
+
+impl Egress {
+    /// Queues a sample; the oldest is dropped, and counted, when nobody collected for long.
+    pub fn push(&mut self, sample: Sample) {
+        if self.samples.len() == EGRESS_CAPACITY {
+            self.samples.pop_front();
+            self.dropped += 1;
+        }
+        self.samples.push_back(sample);
+    }
+
+    /// Removes the oldest sample.
+    pub fn pop(&mut self) -> Option<Sample> {
+        self.samples.pop_front()
+    }
+
+    /// Samples lost because nobody collected them.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_batch_refuses_and_says_so() {
+        let mut ingress = Ingress::default();
+        for _ in 0..INGRESS_CAPACITY {
+            assert_eq!(ingress.push(Command::Sample), Ok(()));
+        }
+        assert_eq!(ingress.push(Command::Sample), Err(IngressError::Full));
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_never_enter() {
+        let mut ingress = Ingress::default();
+        assert!(ingress.push(Command::SetBeta(f64::NAN)).is_err());
+        let profile = Arc::new(|_: usize, _: &mut [f64], _: &mut [f64]| {});
+        assert!(ingress.push(Command::Inject { amplitude: (0.0, f64::INFINITY), profile }).is_err());
+        let mut batch = Vec::new();
+        ingress.take(&mut batch);
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn a_full_egress_drops_the_oldest_and_counts_it() {
+        let mut egress = Egress::default();
+        for tick in 0..EGRESS_CAPACITY as u64 + 3 {
+            egress.push(Sample { tick, ..Sample::default() });
+        }
+        assert_eq!(egress.dropped(), 3);
+        assert_eq!(egress.pop().map(|sample| sample.tick), Some(3));
+    }
+}

@@ -1,0 +1,16 @@
+//! Exit codes of `nikola`. Invariant: one code per class of failure, documented in `--help` and in docs/FORMATS.md.
+
+/// Everything went well.
+pub const OK: u8 = 0;
+/// A defect of the program.
+pub const INTERNAL: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
+/// The scene or one of its overrides is wrong.
+pub const SCENE: u8 = 3;
+/// A file that the command reads is missing or malformed.
+pub const INPUT: u8 = 4;
+/// A result could not be written (disk full, read-only, …).
+pub const OUTPUT: u8 = 5;
+/// The state left the finite numbers.
+pub const DIVERGED: u8 = 6;

@@ -1,0 +1,194 @@
+//! The handle: one world and its schedule, whatever the precision.
+//! Invariant: the only way in is the bounded ingress; the only ways out are samples and read-only views.
+
+use crate::observables::{ObservedColumns, measure};
+use crate::oracle::NormLedger;
+use crate::tick;
+use crate::world::{BuildError, BuildOptions, Compute, Environment, Propagators, build};
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemState;
+use nikola_components::clock::Tick;
+use nikola_components::column::Scalar;
+use nikola_components::ports::{Command, Egress, Ingress, IngressError};
+use nikola_components::setup::{Precision, Setup, WaveParameters};
+use nikola_components::telemetry::{Sample, StageTimes};
+use nikola_components::torus::Torus;
+use nikola_components::wave::{Potential, Psi};
+use nikola_kernels::Real;
+
+type ReadPage = fn(&World, Entity, &mut [f64], &mut [f64]);
+
+/// A running world.
+pub struct Simulation {
+    world: World,
+    schedule: Schedule,
+    precision: Precision,
+    torus: Torus,
+    page_entities: Vec<Entity>,
+    read_page: ReadPage,
+    read_potential: fn(&World, Entity, &mut [f64]) -> bool,
+    sample: fn(&mut World) -> Sample,
+    describe_kinetic: fn(&World) -> Vec<String>,
+}
+
+impl std::fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Simulation({}, tick {})", self.precision.name(), self.tick_count())
+    }
+}
+
+impl Simulation {
+    /// Builds the world of `setup` and measures its references.
+    ///
+    /// # Errors
+    /// [`BuildError`] when a profile is not finite, the damping negative, or the combination meaningless.
+    pub fn new(setup: &Setup, options: &BuildOptions) -> Result<Self, BuildError> {
+        match setup.precision {
+            Precision::F32 => Self::typed::<f32>(setup, options),
+            Precision::F64 => Self::typed::<f64>(setup, options),
+        }
+    }
+
+    fn typed<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<Self, BuildError> {
+        let mut world = build::<T>(setup, options)?;
+        let mut schedule = tick::schedule::<T>();
+        schedule.initialize(&mut world).map_err(|error| BuildError::Unsupported {
+            what: format!("the tick schedule is inconsistent: {error:?}"),
+            remedy: "this is a defect; please report it".into(),
+        })?;
+        let mut pages = world.query::<(Entity, &Psi<T>)>();
+        let page_entities = pages.iter(&world).map(|(entity, _)| entity).collect();
+        let mut simulation = Self {
+            world,
+            schedule,
+            precision: setup.precision,
+            torus: setup.torus.clone(),
+            page_entities,
+            read_page: read_page::<T>,
+            read_potential: read_potential::<T>,
+            sample: sample::<T>,
+            describe_kinetic: |world| {
+                world.resource::<Propagators<T>>().plans.first().map(|plan| plan.describe()).unwrap_or_default()
+            },
+        };
+        let first = simulation.sample();
+        simulation.world.resource_mut::<NormLedger>().set_reference(first.norm, first.energy);
+        Ok(simulation)
+    }
+
+    /// Advances by one tick.
+    pub fn tick(&mut self) {
+        self.schedule.run(&mut self.world);
+    }
+
+    /// Ticks completed.
+    pub fn tick_count(&self) -> u64 {
+        self.world.resource::<Tick>().0
+    }
+
+    /// Model time.
+    pub fn time(&self) -> f64 {
+        self.world.resource::<Tick>().time(self.world.resource::<WaveParameters>().dt)
+    }
+
+    /// The torus.
+    pub fn torus(&self) -> &Torus {
+        &self.torus
+    }
+
+    /// Scalar type of the state.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// SIMD level and worker threads in use.
+    pub fn compute(&self) -> &Compute {
+        self.world.resource::<Compute>()
+    }
+
+    /// Queues a command for the next tick.
+    ///
+    /// # Errors
+    /// [`IngressError`] when the batch is full or a number is not finite.
+    pub fn push(&mut self, command: Command) -> Result<(), IngressError> {
+        self.world.resource_mut::<Ingress>().push(command)
+    }
+
+    /// Removes the oldest waiting sample.
+    pub fn pop_sample(&mut self) -> Option<Sample> {
+        self.world.resource_mut::<Egress>().pop()
+    }
+
+    /// Measures the standard observables now.
+    pub fn sample(&mut self) -> Sample {
+        (self.sample)(&mut self.world)
+    }
+
+    /// Nanoseconds per stage of the last tick.
+    pub fn stage_times(&self) -> StageTimes {
+        *self.world.resource::<StageTimes>()
+    }
+
+    /// The norm ledger: compensated leak, finiteness.
+    pub fn ledger(&self) -> &NormLedger {
+        self.world.resource::<NormLedger>()
+    }
+
+    /// The scheme that runs each axis, in storage order.
+    pub fn describe_kinetic(&self) -> Vec<String> {
+        (self.describe_kinetic)(&self.world)
+    }
+
+    /// Copies Ψ of a page (storage order, exact widening to f64).
+    pub fn read_page(&self, page: usize, re: &mut [f64], im: &mut [f64]) {
+        (self.read_page)(&self.world, self.page_entities[page], re, im);
+    }
+
+    /// Copies the potential of a page as the last half step used it.
+    pub fn read_potential(&self, page: usize, values: &mut [f64]) {
+        if !(self.read_potential)(&self.world, self.page_entities[page], values) {
+            values.fill(self.world.resource::<Environment>().uniform_potential.unwrap_or(0.0));
+        }
+    }
+}
+
+fn read_page<T: Real + Scalar>(world: &World, entity: Entity, re: &mut [f64], im: &mut [f64]) {
+    if let Some(psi) = world.get::<Psi<T>>(entity) {
+        widen(&psi.re, re);
+        widen(&psi.im, im);
+    }
+}
+
+fn read_potential<T: Real + Scalar>(world: &World, entity: Entity, values: &mut [f64]) -> bool {
+    match world.get::<Potential<T>>(entity) {
+        Some(potential) => {
+            widen(&potential.0, values);
+            true
+        }
+        None => false,
+    }
+}
+
+fn widen<T: Real>(column: &[T], out: &mut [f64]) {
+    for (slot, value) in out.iter_mut().zip(column) {
+        *slot = value.to_f64();
+    }
+}
+
+type MeasureState<T> = SystemState<(
+    ObservedColumns<'static, 'static, T>,
+    Res<'static, Torus>,
+    Res<'static, WaveParameters>,
+    Res<'static, Environment>,
+    Res<'static, Propagators<T>>,
+    Res<'static, Compute>,
+    Res<'static, NormLedger>,
+    Res<'static, Tick>,
+)>;
+
+fn sample<T: Real + Scalar>(world: &mut World) -> Sample {
+    let mut state = MeasureState::<T>::new(world);
+    let (columns, torus, wave, environment, propagators, compute, ledger, tick) =
+        state.get(world).expect("every world has these resources");
+    measure(&columns, &torus, &wave, &environment, &propagators, &compute, &ledger, *tick)
+}

@@ -1,0 +1,50 @@
+//! THE PIPELINE: one tick, top to bottom.
+//!
+//! Invariant: stages run in this order on one thread, without hidden synchronisation points; conflicting systems
+//! without an order are an error when the schedule is built. Parallelism lives inside kernels.
+//!
+//! ```text
+//! ingress ─ half_potential ─ kinetic ─ nonlinear ─ half_potential ─ oracle ─ egress
+//!           V,Γ,E and half    T         closing β    V,Γ,E mirrored   norm,    samples
+//!           the β flow                  half                          NaN      leave
+//! ```
+//!
+//! The two half steps and the kinetic step share memory sweeps: `half_potential::open` arms the opening local flow
+//! and the kinetic stage applies it page by page just before the axes inside the page; `nonlinear` arms the closing
+//! β half and `half_potential::close` applies it with V and Γ right after the axes that cross pages. A full Strang
+//! tick reads and writes Ψ twice.
+
+use crate::{egress, half_potential, ingress, kinetic, nonlinear, oracle};
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel, SingleThreadedExecutor};
+use nikola_components::column::Scalar;
+use nikola_kernels::Real;
+
+/// Label of the schedule that advances the world by one tick.
+#[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TickSchedule;
+
+/// The schedule of one tick for a state of scalar type `T`.
+pub fn schedule<T: Real + Scalar>() -> Schedule {
+    let mut schedule = Schedule::new(TickSchedule);
+    schedule.set_executor(SingleThreadedExecutor::new());
+    schedule.set_build_settings(ScheduleBuildSettings {
+        ambiguity_detection: LogLevel::Error,
+        hierarchy_detection: LogLevel::Error,
+        auto_insert_apply_deferred: false,
+        ..ScheduleBuildSettings::default()
+    });
+    schedule.add_systems(
+        (
+            ingress::take_in::<T>,
+            half_potential::open::<T>,
+            kinetic::propagate::<T>,
+            nonlinear::close,
+            half_potential::close::<T>,
+            oracle::watch::<T>,
+            egress::report::<T>,
+        )
+            .chain(),
+    );
+    schedule
+}

@@ -1,0 +1,485 @@
+//! How a world is built: pages are spawned, columns filled, propagators prepared.
+//!
+//! Invariant: after [`build`] no entity is added, removed or moved between archetypes, and every table a tick needs
+//! exists. Filling goes page by page in f64 and rounds once.
+
+use crate::integrator::Composition;
+use bevy_ecs::prelude::*;
+use nikola_components::clock::Tick;
+use nikola_components::column::{Column, MemoryAdvice, Scalar, zeroed};
+use nikola_components::emitter::{Emitter, Envelope, Injection, PhaseAccumulator};
+use nikola_components::fill::{ComplexFill, Profile, RealFill, TimePotential};
+use nikola_components::geometry::morton::MortonKey;
+use nikola_components::geometry::peano;
+use nikola_components::ports::{Egress, Ingress};
+use nikola_components::setup::{Setup, TimeMode};
+use nikola_components::telemetry::StageTimes;
+use nikola_components::torus::Torus;
+use nikola_components::wave::{Damping, Page, Potential, Psi};
+use nikola_kernels::half_potential::Time;
+use nikola_kernels::kinetic::{AxisTerm, Kinetic, Probe};
+use nikola_kernels::simd::Level;
+use nikola_kernels::{PageMut, Real, Shape, Threads, Values, reduce};
+use std::sync::Arc;
+
+/// Weights below this fraction of a profile's largest are left out of an emitter's node list.
+const EMITTER_CUTOFF: f64 = 1e-12;
+
+/// Why a world cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The state does not fit the address space.
+    #[error(transparent)]
+    Memory(#[from] nikola_components::column::ColumnError),
+    /// A profile gave something that is not a number.
+    #[error("{what} is {found} at grid coordinates {coordinates:?} (r…z); expected a finite number")]
+    NotFinite {
+        /// Which profile.
+        what: &'static str,
+        /// The value.
+        found: f64,
+        /// Where.
+        coordinates: [usize; 9],
+    },
+    /// The damping is negative somewhere.
+    #[error("the damping is {found} at grid coordinates {coordinates:?} (r…z); expected 0 or more")]
+    NegativeDamping {
+        /// The value.
+        found: f64,
+        /// Where.
+        coordinates: [usize; 9],
+    },
+    /// A norm was asked for but the initial state vanishes.
+    #[error("the initial state is zero everywhere and cannot be scaled to norm {norm}")]
+    ZeroInitial {
+        /// The norm asked for.
+        norm: f64,
+    },
+    /// A combination that has no meaning.
+    #[error("{what}; {remedy}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// What to do instead.
+        remedy: String,
+    },
+    /// The pool could not be started.
+    #[error("could not start {threads} worker threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// What the caller lends to a world; nothing here changes a result.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BuildOptions {
+    /// Worker threads; 0 and 1 both mean the calling thread.
+    pub threads: usize,
+    /// SIMD level; the best available when absent.
+    pub level: Option<Level>,
+    /// A monotonic clock in nanoseconds for stage times.
+    pub now_nanos: Option<fn() -> u64>,
+    /// Called once per large allocation.
+    pub memory_advice: Option<MemoryAdvice>,
+}
+
+/// The pool and SIMD level kernels run with.
+#[derive(Debug, Resource)]
+pub struct Compute {
+    /// Chosen at build time.
+    pub level: Level,
+    pool: Option<rayon::ThreadPool>,
+    /// Worker threads (1 for the calling thread).
+    pub n_threads: usize,
+}
+
+impl Compute {
+    /// Where kernels may run.
+    pub fn threads(&self) -> Threads<'_> {
+        self.pool.as_ref().map_or(Threads::Serial, Threads::Pool)
+    }
+}
+
+/// The composition of a tick and one kinetic propagator per distinct weight.
+#[derive(Resource)]
+pub struct Propagators<T: Real> {
+    /// Weights of the flows.
+    pub composition: Composition,
+    /// Storage shape.
+    pub shape: Shape,
+    /// `plans[which[i]]` is the propagator of kinetic flow `i`.
+    pub which: Vec<usize>,
+    /// Distinct propagators.
+    pub plans: Vec<Kinetic<T>>,
+    /// Time spent inside fused sweeps.
+    pub probe: Probe,
+}
+
+/// Columns that do not vary, and those that vary in time.
+#[derive(Resource)]
+pub struct Environment {
+    /// V where it is the same everywhere and constant in time.
+    pub uniform_potential: Option<f64>,
+    /// Γ where it is the same everywhere.
+    pub uniform_damping: Option<f64>,
+    /// The static potential, needed again whenever the driven one is rebuilt.
+    pub static_potential: Option<Profile>,
+    /// The time-dependent part.
+    pub drive: Option<Arc<dyn TimePotential>>,
+    /// Model time the potential columns were built for.
+    pub potential_time: f64,
+    /// Whether the norm is conserved: no damping, no sources, real time.
+    pub is_closed: bool,
+}
+
+/// A source as the tick uses it: per page, the nodes it touches and their weights.
+pub struct SourceNodes<T> {
+    /// Page index.
+    pub page: usize,
+    /// Node index in the page.
+    pub nodes: Vec<u32>,
+    /// Real part of profile · amplitude.
+    pub re: Vec<T>,
+    /// Imaginary part.
+    pub im: Vec<T>,
+}
+
+/// A running emitter.
+pub struct RunningEmitter<T> {
+    /// Name in reports.
+    pub name: String,
+    /// Phase per tick.
+    pub phase: PhaseAccumulator,
+    /// Frequency in turns per model time, for sub-steps between ticks.
+    pub frequency_hz: f64,
+    /// Strength in time.
+    pub envelope: Envelope,
+    /// Where it acts.
+    pub pages: Vec<SourceNodes<T>>,
+}
+
+/// All sources of a world.
+#[derive(Resource)]
+pub struct Sources<T: Real> {
+    /// Running emitters.
+    pub emitters: Vec<RunningEmitter<T>>,
+    /// One-shot injections, earliest first.
+    pub injections: Vec<Injection>,
+}
+
+/// Spawns the world of `setup` for scalar type `T`.
+///
+/// # Errors
+/// [`BuildError`] when a profile is not finite, the damping negative, or the combination meaningless.
+pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<World, BuildError> {
+    let composition = Composition::new(setup.wave.integrator);
+    check(setup, &composition)?;
+    let torus = &setup.torus;
+    let compute = compute(options, torus.n_pages())?;
+    let mut world = World::new();
+
+    let psi = fill_psi::<T>(setup, options, &compute)?;
+    let has_potential_column = matches!(setup.potential, Profile::PerNode(_)) || setup.drive.is_some();
+    let mut potential = match &setup.potential {
+        _ if !has_potential_column => Vec::new(),
+        profile => fill_real::<T>("the potential", profile, torus, options)?,
+    };
+    let mut damping = match &setup.damping {
+        Profile::Uniform(_) => Vec::new(),
+        profile => fill_real::<T>("the damping", profile, torus, options)?,
+    };
+    refuse_negative(&damping, torus)?;
+    potential.reverse();
+    damping.reverse();
+    for (index, psi) in psi.into_iter().enumerate() {
+        let mut entity = world.spawn((page(torus, index), psi));
+        if let Some(column) = potential.pop() {
+            entity.insert(Potential(column));
+        }
+        if let Some(column) = damping.pop() {
+            entity.insert(Damping(column));
+        }
+    }
+
+    world.insert_resource(propagators::<T>(setup, composition, compute.level, options));
+    world.insert_resource(environment(setup, has_potential_column));
+    world.insert_resource(Sources::<T> {
+        emitters: setup.emitters.iter().map(|emitter| running(emitter, torus, setup.wave.dt)).collect(),
+        injections: sorted(&setup.injections),
+    });
+    world.insert_resource(compute);
+    world.insert_resource(setup.torus.clone());
+    world.insert_resource(setup.wave);
+    world.insert_resource(Tick::default());
+    world.insert_resource(Ingress::default());
+    world.insert_resource(Egress::default());
+    world.insert_resource(StageTimes { now_nanos: options.now_nanos, ..StageTimes::default() });
+    world.insert_resource(crate::ingress::TickPlan::default());
+    world.insert_resource(crate::half_potential::Pending::default());
+    world.insert_resource(crate::egress::Sampling::new(setup.sample_every));
+    world.insert_resource(crate::oracle::NormLedger::new(setup));
+    Ok(world)
+}
+
+fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
+    let is_damped = !matches!(setup.damping, Profile::Uniform(value) if value == 0.0);
+    let name = setup.wave.integrator.name();
+    let unsupported = |what: String, remedy: &str| BuildError::Unsupported { what, remedy: remedy.into() };
+    if setup.wave.time == TimeMode::Imaginary {
+        if composition.has_negative_steps() {
+            let what = format!("imaginary time with {name}, which steps backwards, is unstable");
+            return Err(unsupported(what, "use integrator: Strang"));
+        }
+        if is_damped {
+            let what = "imaginary time with damping has no meaning".to_string();
+            return Err(unsupported(what, "set equation.alpha to 0, or run in real time"));
+        }
+        if !setup.emitters.is_empty() || setup.drive.is_some() {
+            let what = "imaginary time with emitters or a time-dependent potential has no ground state".to_string();
+            return Err(unsupported(what, "remove them, or run in real time"));
+        }
+    }
+    Ok(())
+}
+
+fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError> {
+    let level = options.level.unwrap_or_else(Level::detect);
+    let n_threads = options.threads.max(1);
+    // One page is one thread's work: a barrier inside a tick would cost more than it gains.
+    let pool = if n_threads > 1 && n_pages > 1 {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).thread_name(|i| format!("kernel-{i}"));
+        let failed = |reason: rayon::ThreadPoolBuildError| BuildError::Threads {
+            threads: n_threads,
+            reason: reason.to_string(),
+        };
+        Some(pool.build().map_err(failed)?)
+    } else {
+        None
+    };
+    Ok(Compute { level, pool, n_threads })
+}
+
+fn page(torus: &Torus, index: usize) -> Page {
+    let origin = torus.node(index, 0);
+    let key = MortonKey::encode(origin.map(|coordinate| coordinate as u16)).expect("extents are below 2^14");
+    Page { index: index as u32, key, peano: peano::page_index(torus.extents(), &torus.page_shape(), &origin) }
+}
+
+fn fill_psi<T: Real + Scalar>(
+    setup: &Setup,
+    options: &BuildOptions,
+    compute: &Compute,
+) -> Result<Vec<Psi<T>>, BuildError> {
+    let torus = &setup.torus;
+    let nodes = torus.page_nodes();
+    // Both planes of a page lie next to each other: the sweeps touch them together.
+    let mut planes = zeroed::<T>(2 * torus.n_pages(), nodes, options.memory_advice)?.into_iter();
+    let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
+    let mut pages = Vec::with_capacity(torus.n_pages());
+    while let (Some(mut plane_re), Some(mut plane_im)) = (planes.next(), planes.next()) {
+        re.fill(0.0);
+        im.fill(0.0);
+        setup.initial.fill(pages.len(), &mut re, &mut im);
+        round_into("the initial state", &re, &mut plane_re, torus, pages.len())?;
+        round_into("the initial state", &im, &mut plane_im, torus, pages.len())?;
+        pages.push(Psi { re: plane_re, im: plane_im });
+    }
+    if let Some(norm) = setup.norm {
+        scale_to_norm(&mut pages, norm, torus, compute)?;
+    }
+    Ok(pages)
+}
+
+fn scale_to_norm<T: Real + Scalar>(
+    pages: &mut [Psi<T>],
+    norm: f64,
+    torus: &Torus,
+    compute: &Compute,
+) -> Result<(), BuildError> {
+    let views: Vec<_> =
+        pages.iter().map(|psi| nikola_kernels::PageRef { re: &psi.re[..], im: &psi.im[..] }).collect();
+    let found = torus.cell_volume() * reduce::norm2(compute.level, compute.threads(), &views);
+    if found <= 0.0 {
+        return Err(BuildError::ZeroInitial { norm });
+    }
+    let factor = (norm / found).sqrt();
+    for value in pages.iter_mut().flat_map(|psi| psi.re.iter_mut().chain(psi.im.iter_mut())) {
+        *value = T::from_f64(value.to_f64() * factor);
+    }
+    Ok(())
+}
+
+fn fill_real<T: Real + Scalar>(
+    what: &'static str,
+    profile: &Profile,
+    torus: &Torus,
+    options: &BuildOptions,
+) -> Result<Vec<Column<T>>, BuildError> {
+    let mut columns = zeroed::<T>(torus.n_pages(), torus.page_nodes(), options.memory_advice)?;
+    let mut values = vec![0.0; torus.page_nodes()];
+    for (page, column) in columns.iter_mut().enumerate() {
+        fill_profile(profile, page, &mut values);
+        round_into(what, &values, column, torus, page)?;
+    }
+    Ok(columns)
+}
+
+/// Writes a profile's values on a page, in f64.
+pub fn fill_profile(profile: &Profile, page: usize, values: &mut [f64]) {
+    match profile {
+        Profile::Uniform(value) => values.fill(*value),
+        Profile::PerNode(fill) => RealFill::fill(fill.as_ref(), page, values),
+    }
+}
+
+fn round_into<T: Real>(
+    what: &'static str,
+    values: &[f64],
+    column: &mut [T],
+    torus: &Torus,
+    page: usize,
+) -> Result<(), BuildError> {
+    for (i, (&value, slot)) in values.iter().zip(column).enumerate() {
+        *slot = T::from_f64(value);
+        if !slot.to_f64().is_finite() {
+            return Err(BuildError::NotFinite { what, found: value, coordinates: torus.node(page, i) });
+        }
+    }
+    Ok(())
+}
+
+fn refuse_negative<T: Real + Scalar>(damping: &[Column<T>], torus: &Torus) -> Result<(), BuildError> {
+    for (page, column) in damping.iter().enumerate() {
+        if let Some(i) = column.iter().position(|value| value.to_f64() < 0.0) {
+            let found = column[i].to_f64();
+            return Err(BuildError::NegativeDamping { found, coordinates: torus.node(page, i) });
+        }
+    }
+    Ok(())
+}
+
+fn propagators<T: Real>(
+    setup: &Setup,
+    composition: Composition,
+    level: Level,
+    options: &BuildOptions,
+) -> Propagators<T> {
+    let torus = &setup.torus;
+    let shape = Shape { extents: torus.storage_extents(), page_nodes: torus.page_nodes() };
+    let mut terms: Vec<AxisTerm> = torus
+        .storage()
+        .iter()
+        .map(|axis| AxisTerm {
+            extent: torus.extents()[axis.index()],
+            wavenumber_unit: core::f64::consts::TAU / torus.lengths()[axis.index()],
+            diffusion: setup.wave.diffusion[axis.index()],
+        })
+        .collect();
+    if terms.is_empty() {
+        terms.push(AxisTerm { extent: 1, wavenumber_unit: 0.0, diffusion: 0.0 });
+    }
+    let time = match setup.wave.time {
+        TimeMode::Real => Time::Real,
+        TimeMode::Imaginary => Time::Imaginary { mu: 0.0 },
+    };
+    let mut distinct: Vec<f64> = Vec::new();
+    let mut which = Vec::new();
+    for &weight in &composition.kinetic {
+        let known = distinct.iter().position(|&other| other == weight);
+        which.push(known.unwrap_or(distinct.len()));
+        if known.is_none() {
+            distinct.push(weight);
+        }
+    }
+    let plans =
+        distinct.iter().map(|weight| Kinetic::new(level, &shape, &terms, weight * setup.wave.dt, time)).collect();
+    let probe = Probe { now_nanos: options.now_nanos, ..Probe::default() };
+    Propagators { composition, shape, which, plans, probe }
+}
+
+fn environment(setup: &Setup, has_potential_column: bool) -> Environment {
+    let uniform = |profile: &Profile| match profile {
+        Profile::Uniform(value) => Some(*value),
+        Profile::PerNode(_) => None,
+    };
+    let uniform_damping = uniform(&setup.damping);
+    Environment {
+        uniform_potential: uniform(&setup.potential).filter(|_| !has_potential_column),
+        uniform_damping,
+        static_potential: setup.drive.is_some().then(|| setup.potential.clone()),
+        drive: setup.drive.clone(),
+        potential_time: f64::NAN,
+        is_closed: uniform_damping == Some(0.0)
+            && setup.emitters.is_empty()
+            && setup.wave.time == TimeMode::Real,
+    }
+}
+
+fn running<T: Real>(emitter: &Emitter, torus: &Torus, dt: f64) -> RunningEmitter<T> {
+    RunningEmitter {
+        name: emitter.name.clone(),
+        phase: PhaseAccumulator::new(emitter.frequency_hz, dt, emitter.phase_turns),
+        frequency_hz: emitter.frequency_hz,
+        envelope: emitter.envelope.clone(),
+        pages: source_nodes(emitter.profile.as_ref(), (emitter.amplitude, 0.0), torus),
+    }
+}
+
+/// The nodes a profile touches, with its weights times a complex factor.
+pub fn source_nodes<T: Real>(
+    profile: &dyn ComplexFill,
+    factor: (f64, f64),
+    torus: &Torus,
+) -> Vec<SourceNodes<T>> {
+    let nodes = torus.page_nodes();
+    let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
+    let mut largest = 0.0_f64;
+    let mut fill = |page, re: &mut [f64], im: &mut [f64]| {
+        re.fill(0.0);
+        im.fill(0.0);
+        profile.fill(page, re, im);
+    };
+    for page in 0..torus.n_pages() {
+        fill(page, &mut re, &mut im);
+        largest = re.iter().zip(&im).fold(largest, |largest, (re, im)| largest.max(re * re + im * im));
+    }
+    let cutoff = largest * EMITTER_CUTOFF * EMITTER_CUTOFF;
+    let mut pages = Vec::new();
+    for page in 0..torus.n_pages() {
+        fill(page, &mut re, &mut im);
+        let mut touched = SourceNodes { page, nodes: Vec::new(), re: Vec::new(), im: Vec::new() };
+        for (i, (&re, &im)) in re.iter().zip(&im).enumerate() {
+            if re * re + im * im > cutoff {
+                touched.nodes.push(i as u32);
+                touched.re.push(T::from_f64(re * factor.0 - im * factor.1));
+                touched.im.push(T::from_f64(re * factor.1 + im * factor.0));
+            }
+        }
+        if !touched.nodes.is_empty() {
+            pages.push(touched);
+        }
+    }
+    pages
+}
+
+fn sorted(injections: &[Injection]) -> Vec<Injection> {
+    let mut injections = injections.to_vec();
+    injections.sort_by_key(|injection| injection.tick);
+    injections
+}
+
+/// Pages of a query as kernels take them, in storage order.
+pub fn pages_mut<'a, T: Real + Scalar>(psi: impl Iterator<Item = &'a mut Psi<T>>) -> Vec<PageMut<'a, T>> {
+    psi.map(|psi| PageMut { re: &mut psi.re, im: &mut psi.im }).collect()
+}
+
+/// A quantity that is uniform or lies in columns, as kernels take it.
+pub fn values<'a, T: Real>(uniform: Option<f64>, columns: &'a [&'a [T]]) -> Values<'a, T> {
+    match uniform {
+        Some(value) => Values::Uniform(T::from_f64(value)),
+        None => Values::PerNode(columns),
+    }
+}
