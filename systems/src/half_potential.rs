@@ -16,7 +16,7 @@ use nikola_components::setup::{TimeMode, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::wave::{Damping, Potential, Psi};
 use nikola_kernels::half_potential::{LocalFlow, Time};
-use nikola_kernels::{PageMut, Real, Values, source};
+use nikola_kernels::{PageMut, Real, Values, reduce, source};
 
 /// A local flow that the next memory sweep will apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Pending {
     pub opening: Option<LocalPlan>,
     /// Armed by `nonlinear`, applied by `close`.
     pub closing: LocalPlan,
+    /// Σ|Ψ|² before the kinetic step, on ticks that measure its leak.
+    pub norm2_before: Option<f64>,
 }
 
 /// The mutable columns a local flow works on.
@@ -132,7 +134,7 @@ pub fn close<T: Real + Scalar>(
     mut propagators: ResMut<'_, Propagators<T>>,
     wave: Res<'_, WaveParameters>,
     sources: Res<'_, Sources<T>>,
-    ledger: Res<'_, NormLedger>,
+    mut ledger: ResMut<'_, NormLedger>,
     compute: Res<'_, Compute>,
 ) {
     let began = times.now();
@@ -145,7 +147,15 @@ pub fn close<T: Real + Scalar>(
     let (pages, flow) = view.flow(&local, &environment, wave.time);
     let last = propagators.which[propagators.which.len() - 1];
     let Propagators { plans, probe, .. } = &mut *propagators;
-    plans[last].sweep_outer(compute.threads(), pages, Some(&flow), probe);
+    match pending.norm2_before.take() {
+        Some(before) => {
+            plans[last].sweep_outer(compute.threads(), pages, None, probe);
+            let views: Vec<_> = pages.iter().map(PageMut::as_ref).collect();
+            ledger.note_leak(before, reduce::norm2(compute.level, compute.threads(), &views));
+            nikola_kernels::half_potential::apply(compute.level, compute.threads(), pages, &flow);
+        }
+        None => plans[last].sweep_outer(compute.threads(), pages, Some(&flow), probe),
+    }
     let swept = times.now();
     crate::kinetic::attribute(&mut times, probe, swept - began);
     kick(columns.iter_mut().map(|(psi, ..)| psi.into_inner()), &sources, &wave, end, 0.0, weight);

@@ -13,8 +13,8 @@ use nikola_components::column::Scalar;
 use nikola_components::setup::WaveParameters;
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::wave::Psi;
-use nikola_kernels::Real;
 use nikola_kernels::kinetic::Probe;
+use nikola_kernels::{PageMut, Real, half_potential, reduce};
 
 /// The stage.
 pub fn propagate<T: Real + Scalar>(
@@ -44,6 +44,13 @@ pub fn propagate<T: Real + Scalar>(
         let mut view = LocalView::new(&mut columns);
         let kinetic = &plans[which[i]];
         match opening.take() {
+            Some(armed) if n_kinetic == 1 && ledger.measures_leak(*tick, &environment) => {
+                let (pages, flow) = view.flow(&armed, &environment, wave.time);
+                half_potential::apply(compute.level, compute.threads(), pages, &flow);
+                let views: Vec<_> = pages.iter().map(PageMut::as_ref).collect();
+                pending.norm2_before = Some(reduce::norm2(compute.level, compute.threads(), &views));
+                kinetic.sweep_inner(compute.threads(), pages, None, probe);
+            }
             Some(armed) => {
                 let (pages, flow) = view.flow(&armed, &environment, wave.time);
                 kinetic.sweep_inner(compute.threads(), pages, Some(&flow), probe);

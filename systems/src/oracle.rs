@@ -27,6 +27,11 @@ const SETTLING_TICKS: u64 = 64;
 /// Ticks between measurements afterwards.
 const WATCH_EVERY: u64 = 16;
 
+/// On an open scene the norm changes for good reasons, so the leak of the kinetic step alone is measured, every so
+/// many ticks and during the first few.
+const LEAK_EVERY: u64 = 256;
+const LEAK_FIRST_TICKS: u64 = 4;
+
 /// The norm's reference, the gain that keeps it, and μ in imaginary time.
 #[derive(Debug, Clone, Default, Resource)]
 pub struct NormLedger {
@@ -91,6 +96,21 @@ impl NormLedger {
         self.reference = Some(norm);
         self.last = None;
         self.since = 0;
+    }
+
+    /// Whether this tick measures the leak of the kinetic step.
+    pub fn measures_leak(&self, tick: Tick, environment: &Environment) -> bool {
+        !environment.is_closed
+            && self.kept_norm.is_none()
+            && (tick.0 < LEAK_FIRST_TICKS || tick.0.is_multiple_of(LEAK_EVERY))
+    }
+
+    /// The kinetic step took Σ|Ψ|² from `before` to `after`: the next opening flows undo that change.
+    pub fn note_leak(&mut self, before: f64, after: f64) {
+        let leak = 0.5 * (after - before) / before;
+        if leak.is_finite() {
+            self.gain = -leak;
+        }
     }
 
     /// Dead-beat control: the next interval cancels the measured leak and the error that is there.

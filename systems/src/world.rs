@@ -437,7 +437,7 @@ pub fn source_nodes<T: Real>(
     let nodes = torus.page_nodes();
     let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
     let mut largest = 0.0_f64;
-    let mut fill = |page, re: &mut [f64], im: &mut [f64]| {
+    let fill = |page, re: &mut [f64], im: &mut [f64]| {
         re.fill(0.0);
         im.fill(0.0);
         profile.fill(page, re, im);

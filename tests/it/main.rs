@@ -1,1 +1,6 @@
-//! Placeholder.
+//! The one integration test binary of the workspace.
+
+mod determinism;
+mod precision;
+mod sources;
+mod validation;

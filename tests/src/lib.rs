@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Harness of the integration tests, and the validation cases that both the tests and the validation report run.
+//! Invariant: a case compares with an exact solution, a published value or an identity; never with an earlier run.
+
+pub mod lab;
+pub mod validation;

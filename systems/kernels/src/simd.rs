@@ -1,4 +1,18 @@
-//! SIMD levels: which instruction set a kernel runs with. Invariant: the level never changes a bit of a result.
+//! The SIMD layer: one virtual vector of fixed width (16 × f32, 8 × f64), provided by three instruction sets.
+//!
+//! Invariant: the level never changes a bit of a result. Every kernel is generic over [`Lanes`]; every operation of
+//! `Lanes` is correctly rounded (IEEE add, mul, fma, div, sqrt) or exact (min, max, loads, permutations), and any
+//! decision a kernel takes is taken per virtual vector, which is the same at every level.
+
+#![allow(unsafe_code)] // Vector loads and stores through pointers, and calls into functions with target features.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod scalar;
+
+use crate::field::Real;
 
 /// Instruction set a kernel is asked to use. Results are bitwise equal at every level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,14 +66,90 @@ impl core::fmt::Display for Level {
     }
 }
 
+/// A virtual vector of [`Lanes::N`] scalars. Pointers need no alignment beyond the scalar's.
+#[doc(hidden)]
+#[allow(clippy::missing_safety_doc, missing_docs)] // Plumbing; the contract is in each name.
+pub trait Lanes: Copy + 'static {
+    type T: Real;
+    /// The f64 vector of 8 lanes at the same level.
+    type Wide: Lanes<T = f64>;
+    const N: usize;
+
+    fn splat(x: Self::T) -> Self;
+    unsafe fn load(p: *const Self::T) -> Self;
+    unsafe fn store(self, p: *mut Self::T);
+    /// The first `n ≤ N` lanes from memory, zeros above.
+    unsafe fn load_n(p: *const Self::T, n: usize) -> Self;
+    /// The first `n ≤ N` lanes to memory.
+    unsafe fn store_n(self, p: *mut Self::T, n: usize);
+    fn add(self, o: Self) -> Self;
+    fn sub(self, o: Self) -> Self;
+    fn mul(self, o: Self) -> Self;
+    fn div(self, o: Self) -> Self;
+    fn sqrt(self) -> Self;
+    /// `self·b + c`, rounded once.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `c − self·b`, rounded once.
+    fn neg_mul_add(self, b: Self, c: Self) -> Self;
+    /// `self < o ? self : o` (the second where either is NaN).
+    fn min(self, o: Self) -> Self;
+    /// `self > o ? self : o` (the second where either is NaN).
+    fn max(self, o: Self) -> Self;
+    fn abs(self) -> Self;
+    /// Nearest integer, ties to even.
+    fn round(self) -> Self;
+    /// Whether every lane is `< bound`; NaN is not.
+    fn all_below(self, bound: Self) -> bool;
+    /// Lanes `8·half .. 8·half + 8` as f64, exactly.
+    fn widen(self, half: usize) -> Self::Wide;
+    /// Reads `rows ≤ N` rows of `cols ≤ N` scalars, writes them as `cols` rows of `width` scalars
+    /// (`rows ≤ width ≤ N`, zeros beyond `rows`).
+    unsafe fn transpose(
+        src: *const Self::T,
+        src_stride: usize,
+        rows: usize,
+        cols: usize,
+        dst: *mut Self::T,
+        dst_stride: usize,
+        width: usize,
+    );
+    fn prefetch(p: *const Self::T);
+    /// Runs `kernel` in a function of its own, compiled for this level.
+    fn call<K: Kernel<Self::T>>(kernel: K) -> K::Out;
+}
+
+/// Generic code over [`Lanes`]; `run` must be `#[inline(always)]` so that it takes its caller's target features.
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub trait Kernel<T> {
+    type Out;
+    fn run<V: Lanes<T = T>>(self) -> Self::Out;
+}
+
 /// Plumbing behind [`crate::Real`]; implemented for `f32` and `f64` only.
 pub trait SimdReal: sealed::Sealed + Copy {
     /// The same type as `rustfft` sees it. (A supertrait would make `from_f64` ambiguous everywhere.)
     type Num: rustfft::FftNum;
+    #[doc(hidden)]
+    type Scalar: Lanes<T = Self>;
+    #[doc(hidden)]
+    type Avx2: Lanes<T = Self>;
+    #[doc(hidden)]
+    type Avx512: Lanes<T = Self>;
     /// To `Num` (the identity).
     fn to_num(self) -> Self::Num;
     /// From `Num` (the identity).
     fn from_num(num: Self::Num) -> Self;
+}
+
+/// Runs `kernel` at `level`, or at the best level the processor has below it.
+#[doc(hidden)]
+pub fn dispatch<T: Real, K: Kernel<T>>(level: Level, kernel: K) -> K::Out {
+    match level.min(Level::detect()) {
+        Level::Scalar => <T::Scalar as Lanes>::call(kernel),
+        Level::Avx2 => <T::Avx2 as Lanes>::call(kernel),
+        Level::Avx512 => <T::Avx512 as Lanes>::call(kernel),
+    }
 }
 
 mod sealed {
@@ -68,26 +158,30 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-impl SimdReal for f32 {
-    type Num = f32;
-    #[inline(always)]
-    fn to_num(self) -> f32 {
-        self
-    }
-    #[inline(always)]
-    fn from_num(num: f32) -> f32 {
-        num
-    }
+macro_rules! simd_real {
+    ($t:ident, $scalar:ty, $avx2:ty, $avx512:ty) => {
+        impl SimdReal for $t {
+            type Num = $t;
+            type Scalar = $scalar;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = $avx2;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = $avx512;
+            #[cfg(not(target_arch = "x86_64"))]
+            type Avx2 = $scalar;
+            #[cfg(not(target_arch = "x86_64"))]
+            type Avx512 = $scalar;
+            #[inline(always)]
+            fn to_num(self) -> $t {
+                self
+            }
+            #[inline(always)]
+            fn from_num(num: $t) -> $t {
+                num
+            }
+        }
+    };
 }
 
-impl SimdReal for f64 {
-    type Num = f64;
-    #[inline(always)]
-    fn to_num(self) -> f64 {
-        self
-    }
-    #[inline(always)]
-    fn from_num(num: f64) -> f64 {
-        num
-    }
-}
+simd_real!(f32, scalar::F32x16, avx2::F32x16, avx512::F32x16);
+simd_real!(f64, scalar::F64x8, avx2::F64x8, avx512::F64x8);

@@ -1,0 +1,444 @@
+//! The text of a scene and where each field stands in it.
+//!
+//! Invariant: the outline is read by a scanner of its own, bounded in depth, that knows brackets, strings and
+//! comments of RON (ron-rs grammar.md) and nothing of scenes; it gives errors found after parsing their line and
+//! column, and lets `--set` replace exactly the bytes of one value.
+
+use super::error::{Fault, Place, SceneError};
+use super::limits::NESTING_MAX;
+use std::ops::Range;
+
+/// The text of a scene, after overrides.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// File name as the person gave it.
+    pub name: String,
+    /// RON text.
+    pub text: String,
+    /// Values brought by overrides: bytes of `text`, and the override as typed.
+    pub overrides: Vec<(Range<usize>, String)>,
+    outline: Outline,
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, Default)]
+pub struct Outline {
+    /// Bytes of the whole value, its name included.
+    pub span: Range<usize>,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a value holds.
+#[derive(Debug, Clone, Default)]
+pub enum Content {
+    /// Number, string, name.
+    #[default]
+    Leaf,
+    /// `(key: value, …)` or `{key: value, …}`; `open` is the byte after the bracket.
+    Named {
+        /// Where a further entry can be inserted.
+        open: usize,
+        /// Keys and values in order.
+        entries: Vec<(String, Range<usize>, Outline)>,
+    },
+    /// `[value, …]` or `(value, …)`.
+    List(Vec<Outline>),
+}
+
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// `.name`.
+    Name(String),
+    /// `[index]`.
+    Index(usize),
+}
+
+/// Splits `initial[1].width.z`. Empty names and bad indices become names that no field has.
+pub fn steps(path: &str) -> Vec<Step> {
+    let mut found = Vec::new();
+    for part in path.split('.') {
+        let (name, rest) = part.split_once('[').map_or((part, None), |(name, rest)| (name, Some(rest)));
+        if !name.is_empty() || rest.is_none() {
+            found.push(Step::Name(name.to_string()));
+        }
+        for index in rest.into_iter().flat_map(|rest| rest.split('[')) {
+            match index.trim_end_matches(']').parse() {
+                Ok(index) => found.push(Step::Index(index)),
+                Err(_) => found.push(Step::Name(index.to_string())),
+            }
+        }
+    }
+    found
+}
+
+impl Outline {
+    /// The value one step further in. A form with a single argument, such as `Sum([…])`, is looked through.
+    pub fn child(&self, step: &Step) -> Option<&Outline> {
+        match (&self.content, step) {
+            (Content::Named { entries, .. }, Step::Name(name)) => {
+                entries.iter().find(|(key, _, _)| key == name).map(|(_, _, value)| value)
+            }
+            (Content::List(items), Step::Index(index)) => match items.as_slice() {
+                [only] if matches!(only.content, Content::List(_)) => only.child(step),
+                _ => items.get(*index),
+            },
+            (Content::List(items), Step::Name(_)) => match items.as_slice() {
+                [only] => only.child(step),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl Source {
+    /// Reads the outline of `text`.
+    ///
+    /// # Errors
+    /// [`SceneError::Syntax`] for brackets or strings that do not close, and for nesting beyond [`NESTING_MAX`].
+    pub fn new(name: &str, text: String) -> Result<Self, SceneError> {
+        let mut source =
+            Self { name: name.to_string(), text, overrides: Vec::new(), outline: Outline::default() };
+        source.rescan()?;
+        Ok(source)
+    }
+
+    /// Reads the outline again after `text` has changed.
+    pub fn rescan(&mut self) -> Result<(), SceneError> {
+        let mut scanner = Scanner { text: self.text.as_bytes(), at: 0, depth: 0 };
+        match scanner.document() {
+            Ok(outline) => {
+                self.outline = outline;
+                Ok(())
+            }
+            Err((at, found, expected)) => Err(SceneError::Syntax {
+                fault: Box::new(Fault {
+                    place: self.place_at(at, ""),
+                    found,
+                    expected,
+                    remedy: "mend the brackets, quotes or commas at this place".into(),
+                }),
+            }),
+        }
+    }
+
+    /// The outermost value.
+    pub fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    /// The text of the value at `path`, if it is there.
+    pub fn value_text(&self, path: &str) -> Option<&str> {
+        let outline = steps(path).iter().try_fold(&self.outline, |outline, step| outline.child(step))?;
+        self.text.get(outline.span.clone())
+    }
+
+    /// Place of the field at `path`: its position, or that of the deepest part of the path that is written down.
+    pub fn place(&self, path: &str) -> Place {
+        let mut outline = &self.outline;
+        let mut is_written = false;
+        for step in steps(path) {
+            match outline.child(&step) {
+                Some(child) => {
+                    outline = child;
+                    is_written = true;
+                }
+                None => break,
+            }
+        }
+        let mut place = self.place_at(outline.span.start, path);
+        if !is_written {
+            place.position = None;
+        }
+        place
+    }
+
+    /// Place of the byte `at`, which belongs to the field `field`.
+    pub fn place_at(&self, at: usize, field: &str) -> Place {
+        let field = field.to_string();
+        if let Some((_, typed)) = self.overrides.iter().find(|(span, _)| span.contains(&at)) {
+            return Place { file: format!("--set {typed}"), position: None, field };
+        }
+        let before = &self.text.as_bytes()[..at.min(self.text.len())];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let column = 1 + String::from_utf8_lossy(&before[line_start..]).chars().count();
+        Place { file: self.name.clone(), position: Some((line, column)), field }
+    }
+
+    /// Path of the innermost field whose value or name covers the byte `at`.
+    pub fn path_at(&self, at: usize) -> String {
+        let mut path = String::new();
+        let mut outline = &self.outline;
+        'inward: loop {
+            match &outline.content {
+                Content::Named { entries, .. } => {
+                    for (key, key_span, value) in entries {
+                        if (key_span.start..value.span.end.max(key_span.end)).contains(&at) {
+                            if !path.is_empty() {
+                                path.push('.');
+                            }
+                            path.push_str(key);
+                            outline = value;
+                            continue 'inward;
+                        }
+                    }
+                    return path;
+                }
+                Content::List(items) => {
+                    let Some((index, item)) = items.iter().enumerate().find(|(_, item)| item.span.contains(&at))
+                    else {
+                        return path;
+                    };
+                    if items.len() > 1 || !matches!(item.content, Content::List(_)) {
+                        path.push_str(&format!("[{index}]"));
+                    }
+                    outline = item;
+                }
+                Content::Leaf => return path,
+            }
+        }
+    }
+
+    /// Byte of a line and column, both from 1.
+    pub fn byte_at(&self, line: usize, column: usize) -> usize {
+        let start: usize = self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        let rest = self.text.get(start..).unwrap_or("");
+        start + rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(byte, _)| byte)
+    }
+
+    /// The word, number, string or character at byte `at`, as an error shows it.
+    pub fn token_at(&self, at: usize) -> String {
+        let rest = self.text.get(at..).unwrap_or("").trim_start();
+        let Some(first) = rest.chars().next() else { return "the end of the file".into() };
+        let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '+' | '-');
+        let token: String = if first == '"' {
+            let end = rest[1..].find('"').map_or(rest.len(), |end| end + 2);
+            rest[..end].chars().take(40).collect()
+        } else if is_word(first) {
+            rest.chars().take_while(|&c| is_word(c)).take(40).collect()
+        } else {
+            first.to_string()
+        };
+        format!("`{}`", token.escape_debug().to_string().replace("\\\"", "\""))
+    }
+}
+
+type ScanResult<T> = Result<T, (usize, String, String)>;
+
+struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+    depth: usize,
+}
+
+impl Scanner<'_> {
+    fn document(&mut self) -> ScanResult<Outline> {
+        self.blank()?;
+        while self.text[self.at..].starts_with(b"#!") {
+            while self.peek().is_some_and(|byte| byte != b']') {
+                self.at += 1;
+            }
+            self.at = (self.at + 1).min(self.text.len());
+            self.blank()?;
+        }
+        if self.peek().is_none() {
+            return self.fault("an empty file", "a scene: ( version: 1, torus: (…), … )");
+        }
+        let outline = self.value()?;
+        self.blank()?;
+        match self.peek() {
+            None => Ok(outline),
+            Some(_) => self.fault("further text after the scene", "the end of the file"),
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn fault<T>(&self, found: impl Into<String>, expected: impl Into<String>) -> ScanResult<T> {
+        Err((self.at, found.into(), expected.into()))
+    }
+
+    /// Skips white space and comments.
+    fn blank(&mut self) -> ScanResult<()> {
+        loop {
+            match self.peek() {
+                Some(byte) if byte.is_ascii_whitespace() => self.at += 1,
+                Some(b'/') if self.text.get(self.at + 1) == Some(&b'/') => {
+                    while self.peek().is_some_and(|byte| byte != b'\n') {
+                        self.at += 1;
+                    }
+                }
+                Some(b'/') if self.text.get(self.at + 1) == Some(&b'*') => self.block_comment()?,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn block_comment(&mut self) -> ScanResult<()> {
+        let start = self.at;
+        let mut open = 0usize;
+        loop {
+            match self.text.get(self.at..self.at + 2) {
+                Some(b"/*") => {
+                    open += 1;
+                    self.at += 2;
+                }
+                Some(b"*/") => {
+                    open -= 1;
+                    self.at += 2;
+                    if open == 0 {
+                        return Ok(());
+                    }
+                }
+                Some(_) => self.at += 1,
+                None => return Err((start, "a comment that does not end".into(), "`*/`".into())),
+            }
+        }
+    }
+
+    fn value(&mut self) -> ScanResult<Outline> {
+        self.depth += 1;
+        if self.depth > NESTING_MAX {
+            return self.fault("deeper nesting", format!("at most {NESTING_MAX} levels of brackets"));
+        }
+        let start = self.at;
+        let content = match self.peek() {
+            Some(b'(' | b'[' | b'{') => self.bracket()?,
+            Some(b'"') => self.string()?,
+            Some(b'r') if matches!(self.text.get(self.at + 1), Some(b'"' | b'#')) => self.raw_string()?,
+            Some(b'\'') => self.character()?,
+            Some(byte) if is_word(byte) => {
+                while self.peek().is_some_and(is_word) {
+                    self.at += 1;
+                }
+                let end = self.at;
+                self.blank()?;
+                if self.peek() == Some(b'(') {
+                    self.bracket()?
+                } else {
+                    self.at = end;
+                    Content::Leaf
+                }
+            }
+            Some(byte) => return self.fault(format!("`{}`", char::from(byte).escape_default()), "a value"),
+            None => return self.fault("the end of the file", "a value"),
+        };
+        self.depth -= 1;
+        Ok(Outline { span: start..self.at, content })
+    }
+
+    fn bracket(&mut self) -> ScanResult<Content> {
+        let opening = self.at;
+        let close = match self.peek() {
+            Some(b'(') => b')',
+            Some(b'[') => b']',
+            _ => b'}',
+        };
+        self.at += 1;
+        let open = self.at;
+        let mut entries = Vec::new();
+        let mut items = Vec::new();
+        loop {
+            self.blank()?;
+            match self.peek() {
+                Some(byte) if byte == close => {
+                    self.at += 1;
+                    break;
+                }
+                None => {
+                    let place = (opening, "a bracket that does not close".to_string());
+                    return Err((place.0, place.1, format!("`{}`", char::from(close))));
+                }
+                Some(_) => {}
+            }
+            let value = self.value()?;
+            self.blank()?;
+            if self.peek() == Some(b':') {
+                self.at += 1;
+                self.blank()?;
+                let key = String::from_utf8_lossy(&self.text[value.span.clone()]).trim_matches('"').to_string();
+                let entry = self.value()?;
+                entries.push((key, value.span, entry));
+                self.blank()?;
+            } else {
+                items.push(value);
+            }
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(byte) if byte == close => {}
+                Some(byte) => {
+                    let found = format!("`{}`", String::from_utf8_lossy(&[byte]).escape_debug());
+                    return self.fault(found, format!("`,` or `{}`", char::from(close)));
+                }
+                None => {}
+            }
+        }
+        Ok(if entries.is_empty() && (close == b']' || !items.is_empty()) {
+            Content::List(items)
+        } else {
+            Content::Named { open, entries }
+        })
+    }
+
+    fn string(&mut self) -> ScanResult<Content> {
+        let start = self.at;
+        self.at += 1;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(Content::Leaf);
+                }
+                Some(b'\\') => self.at += 2,
+                Some(_) => self.at += 1,
+                None => return Err((start, "a string that does not end".into(), "a closing `\"`".into())),
+            }
+        }
+    }
+
+    fn raw_string(&mut self) -> ScanResult<Content> {
+        let start = self.at;
+        self.at += 1;
+        let mut hashes = 0;
+        while self.peek() == Some(b'#') {
+            hashes += 1;
+            self.at += 1;
+        }
+        if self.peek() != Some(b'"') {
+            // A raw identifier, r#name.
+            while self.peek().is_some_and(is_word) {
+                self.at += 1;
+            }
+            return Ok(Content::Leaf);
+        }
+        self.at += 1;
+        while self.at < self.text.len() {
+            let tail = &self.text[self.at..];
+            let closes = tail[0] == b'"' && tail[1..].iter().take(hashes).filter(|byte| **byte == b'#').count() == hashes;
+            self.at += 1;
+            if closes {
+                self.at += hashes;
+                return Ok(Content::Leaf);
+            }
+        }
+        Err((start, "a raw string that does not end".into(), "a closing quote".into()))
+    }
+
+    fn character(&mut self) -> ScanResult<Content> {
+        self.at += if self.text.get(self.at + 1) == Some(&b'\\') { 3 } else { 2 };
+        while self.peek().is_some_and(|byte| byte != b'\'' && byte != b'\n') {
+            self.at += 1;
+        }
+        self.at = (self.at + 1).min(self.text.len());
+        Ok(Content::Leaf)
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'+' | b'-') || byte >= 0x80
+}

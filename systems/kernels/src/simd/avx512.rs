@@ -1,0 +1,259 @@
+//! The virtual vector as one AVX-512 register. Invariant: these types are used only under [`Lanes::call`], which
+//! `dispatch` reaches only on a processor with the features. Source: Intel intrinsics of `core::arch`.
+
+use core::arch::x86_64::*;
+
+use super::{Kernel, Lanes};
+
+/// 16 × f32.
+#[derive(Clone, Copy)]
+pub struct F32x16(__m512);
+
+/// 8 × f64.
+#[derive(Clone, Copy)]
+pub struct F64x8(__m512d);
+
+/// # Safety
+/// The processor has the features named.
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+unsafe fn enter<V: Lanes, K: Kernel<V::T>>(kernel: K) -> K::Out {
+    kernel.run::<V>()
+}
+
+macro_rules! avx512_lanes {
+    ($name:ident, $t:ident, $n:literal, $mask:ident, $set1:ident, $loadu:ident, $storeu:ident,
+     $maskz_loadu:ident, $mask_storeu:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident,
+     $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $abs:ident, $round:ident, $cmp:ident,
+     $tile:ident, $widen:item) => {
+        impl Lanes for $name {
+            type T = $t;
+            type Wide = F64x8;
+            const N: usize = $n;
+
+            // SAFETY (all blocks): the features are there, see the module's invariant; pointers as the trait says.
+            #[inline(always)]
+            fn splat(x: $t) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $set1(x) })
+            }
+            #[inline(always)]
+            unsafe fn load(p: *const $t) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $loadu(p) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $t) {
+                // SAFETY: as above.
+                unsafe { $storeu(p, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn load_n(p: *const $t, n: usize) -> Self {
+                // SAFETY: as above; masked lanes are not touched.
+                $name(unsafe { $maskz_loadu(((1u32 << n) - 1) as $mask, p) })
+            }
+            #[inline(always)]
+            unsafe fn store_n(self, p: *mut $t, n: usize) {
+                // SAFETY: as above; masked lanes are not touched.
+                unsafe { $mask_storeu(p, ((1u32 << n) - 1) as $mask, self.0) }
+            }
+            #[inline(always)]
+            fn add(self, o: Self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $add(self.0, o.0) })
+            }
+            #[inline(always)]
+            fn sub(self, o: Self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $sub(self.0, o.0) })
+            }
+            #[inline(always)]
+            fn mul(self, o: Self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $mul(self.0, o.0) })
+            }
+            #[inline(always)]
+            fn div(self, o: Self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $div(self.0, o.0) })
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $sqrt(self.0) })
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $fmadd(self.0, b.0, c.0) })
+            }
+            #[inline(always)]
+            fn neg_mul_add(self, b: Self, c: Self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $fnmadd(self.0, b.0, c.0) })
+            }
+            #[inline(always)]
+            fn min(self, o: Self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $min(self.0, o.0) })
+            }
+            #[inline(always)]
+            fn max(self, o: Self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $max(self.0, o.0) })
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $abs(self.0) })
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $round::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) })
+            }
+            #[inline(always)]
+            fn all_below(self, bound: Self) -> bool {
+                // SAFETY: as above.
+                unsafe { $cmp::<_CMP_NLT_UQ>(self.0, bound.0) == 0 }
+            }
+            $widen
+            #[inline(always)]
+            unsafe fn transpose(
+                src: *const $t,
+                src_stride: usize,
+                rows: usize,
+                cols: usize,
+                dst: *mut $t,
+                dst_stride: usize,
+                width: usize,
+            ) {
+                // SAFETY: the caller promises rows × cols readable and cols × width writable scalars.
+                unsafe {
+                    let mut tile = [Self::splat(0.0); $n];
+                    if rows == $n && cols == $n {
+                        for r in 0..$n {
+                            tile[r] = Self::load(src.add(r * src_stride));
+                        }
+                    } else {
+                        for r in 0..$n {
+                            if r < rows {
+                                tile[r] = Self::load_n(src.add(r * src_stride), cols);
+                            }
+                        }
+                    }
+                    $tile(&mut tile);
+                    if cols == $n && width == $n {
+                        for c in 0..$n {
+                            tile[c].store(dst.add(c * dst_stride));
+                        }
+                    } else if width == $n {
+                        for c in 0..$n {
+                            if c < cols {
+                                tile[c].store(dst.add(c * dst_stride));
+                            }
+                        }
+                    } else {
+                        for c in 0..$n {
+                            if c < cols {
+                                tile[c].store_n(dst.add(c * dst_stride), width);
+                            }
+                        }
+                    }
+                }
+            }
+            #[inline(always)]
+            fn prefetch(p: *const $t) {
+                // SAFETY: a prefetch touches no memory architecturally.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+            }
+            #[inline(always)]
+            fn call<K: Kernel<$t>>(kernel: K) -> K::Out {
+                // SAFETY: the features are there, see the module's invariant.
+                unsafe { enter::<Self, K>(kernel) }
+            }
+        }
+    };
+}
+
+avx512_lanes!(
+    F32x16, f32, 16, __mmask16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps,
+    _mm512_sqrt_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_min_ps, _mm512_max_ps, _mm512_abs_ps,
+    _mm512_roundscale_ps, _mm512_cmp_ps_mask, tile16,
+    #[inline(always)]
+    fn widen(self, half: usize) -> F64x8 {
+        // SAFETY: the features are there, see the module's invariant.
+        unsafe {
+            let part = if half == 0 { _mm512_castps512_ps256(self.0) } else { _mm512_extractf32x8_ps::<1>(self.0) };
+            F64x8(_mm512_cvtps_pd(part))
+        }
+    }
+);
+
+avx512_lanes!(
+    F64x8, f64, 8, __mmask8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd,
+    _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd,
+    _mm512_sqrt_pd, _mm512_fmadd_pd, _mm512_fnmadd_pd, _mm512_min_pd, _mm512_max_pd, _mm512_abs_pd,
+    _mm512_roundscale_pd, _mm512_cmp_pd_mask, tile8,
+    #[inline(always)]
+    fn widen(self, _half: usize) -> F64x8 {
+        self
+    }
+);
+
+/// 16 × 16 transposition in registers: 4 stages of 16 two-source shuffles.
+#[inline(always)]
+fn tile16(t: &mut [F32x16; 16]) {
+    // SAFETY: the features are there, see the module's invariant.
+    unsafe {
+        let mut a = [_mm512_setzero_ps(); 16];
+        for i in 0..8 {
+            a[2 * i] = _mm512_unpacklo_ps(t[2 * i].0, t[2 * i + 1].0);
+            a[2 * i + 1] = _mm512_unpackhi_ps(t[2 * i].0, t[2 * i + 1].0);
+        }
+        let mut b = [_mm512_setzero_ps(); 16];
+        for i in 0..4 {
+            for h in 0..2 {
+                let x = _mm512_castps_pd(a[4 * i + h]);
+                let y = _mm512_castps_pd(a[4 * i + 2 + h]);
+                b[4 * i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+                b[4 * i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+            }
+        }
+        // b[4i + c]: column c of each 4-column group (128-bit lane g = columns 4g + c), rows 4i..4i+4.
+        for c in 0..4 {
+            let p = _mm512_shuffle_f32x4::<0x88>(b[c], b[4 + c]);
+            let q = _mm512_shuffle_f32x4::<0xdd>(b[c], b[4 + c]);
+            let r = _mm512_shuffle_f32x4::<0x88>(b[8 + c], b[12 + c]);
+            let s = _mm512_shuffle_f32x4::<0xdd>(b[8 + c], b[12 + c]);
+            t[c] = F32x16(_mm512_shuffle_f32x4::<0x88>(p, r));
+            t[8 + c] = F32x16(_mm512_shuffle_f32x4::<0xdd>(p, r));
+            t[4 + c] = F32x16(_mm512_shuffle_f32x4::<0x88>(q, s));
+            t[12 + c] = F32x16(_mm512_shuffle_f32x4::<0xdd>(q, s));
+        }
+    }
+}
+
+/// 8 × 8 transposition in registers: 3 stages of 8 two-source shuffles.
+#[inline(always)]
+fn tile8(t: &mut [F64x8; 8]) {
+    // SAFETY: the features are there, see the module's invariant.
+    unsafe {
+        let mut a = [_mm512_setzero_pd(); 8];
+        for i in 0..4 {
+            a[2 * i] = _mm512_unpacklo_pd(t[2 * i].0, t[2 * i + 1].0);
+            a[2 * i + 1] = _mm512_unpackhi_pd(t[2 * i].0, t[2 * i + 1].0);
+        }
+        // a[2i + c]: column c of each 2-column group (lane g = columns 2g + c), rows 2i..2i+2.
+        for c in 0..2 {
+            let p = _mm512_shuffle_f64x2::<0x88>(a[c], a[2 + c]);
+            let q = _mm512_shuffle_f64x2::<0xdd>(a[c], a[2 + c]);
+            let r = _mm512_shuffle_f64x2::<0x88>(a[4 + c], a[6 + c]);
+            let s = _mm512_shuffle_f64x2::<0xdd>(a[4 + c], a[6 + c]);
+            t[c] = F64x8(_mm512_shuffle_f64x2::<0x88>(p, r));
+            t[4 + c] = F64x8(_mm512_shuffle_f64x2::<0xdd>(p, r));
+            t[2 + c] = F64x8(_mm512_shuffle_f64x2::<0x88>(q, s));
+            t[6 + c] = F64x8(_mm512_shuffle_f64x2::<0xdd>(q, s));
+        }
+    }
+}

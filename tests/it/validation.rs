@@ -1,0 +1,24 @@
+//! The validation cases as tests; the slow ground states are left to `cargo xtask validate`.
+
+use nikola_tests::validation::{Case, exact, ground_state, spectrum};
+
+fn assert_all(cases: Vec<Case>) {
+    assert!(!cases.is_empty());
+    let failed: Vec<_> = cases.iter().filter(|case| !case.passes()).collect();
+    assert!(failed.is_empty(), "out of tolerance: {failed:#?}");
+}
+
+#[test]
+fn exact_solutions_and_identities() {
+    assert_all(exact::cases());
+}
+
+#[test]
+fn linear_response() {
+    assert_all(spectrum::cases());
+}
+
+#[test]
+fn published_ground_states() {
+    assert_all(ground_state::short_cases());
+}

@@ -1,0 +1,163 @@
+//! A small laboratory: worlds from closures, and the complex fields they hold.
+//! Invariant: fields are in canonical order (row-major r…z, z fastest), whatever the storage order.
+
+use nikola_engine::systems::Simulation;
+use nikola_engine::systems::components::fill::Profile;
+use nikola_engine::systems::components::geometry::axis::Axis;
+use nikola_engine::systems::components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
+use nikola_engine::systems::components::torus::{PageRule, Torus};
+use nikola_engine::systems::world::BuildOptions;
+use std::sync::Arc;
+
+/// A position r…z in model units.
+pub type Position = [f64; 9];
+
+/// A torus whose active axes have the given extents and lengths.
+pub fn torus(axes: &[(Axis, usize, f64)]) -> Torus {
+    let (mut extents, mut lengths) = ([1; 9], [1.0; 9]);
+    for &(axis, extent, length) in axes {
+        extents[axis.index()] = extent;
+        lengths[axis.index()] = length;
+    }
+    Torus::new(extents, lengths, PageRule::Auto).expect("test tori are valid")
+}
+
+/// Double precision, Strang, closed, no potential, β = 0, Ψ = 1: what a test changes, it says.
+pub fn setup(torus: Torus, dt: f64) -> Setup {
+    Setup {
+        torus,
+        precision: Precision::F64,
+        seed: 1,
+        wave: WaveParameters {
+            dt,
+            beta: 0.0,
+            diffusion: [1.0; 9],
+            integrator: Integrator::Strang,
+            time: TimeMode::Real,
+        },
+        potential: Profile::Uniform(0.0),
+        drive: None,
+        damping: Profile::Uniform(0.0),
+        initial: Arc::new(|_: usize, re: &mut [f64], _: &mut [f64]| re.fill(1.0)),
+        norm: None,
+        emitters: Vec::new(),
+        injections: Vec::new(),
+        sample_every: 0,
+    }
+}
+
+fn position(torus: &Torus, coordinates: &[usize; 9]) -> Position {
+    let mut position = [0.0; 9];
+    for axis in Axis::ALL {
+        position[axis.index()] = torus.coordinate(axis, coordinates[axis.index()]);
+    }
+    position
+}
+
+/// Ψ(x) as an initial state.
+pub fn initial(
+    torus: &Torus,
+    psi: impl Fn(&Position) -> (f64, f64) + Send + Sync + 'static,
+) -> Arc<dyn nikola_engine::systems::components::fill::ComplexFill> {
+    let torus = torus.clone();
+    Arc::new(move |page: usize, re: &mut [f64], im: &mut [f64]| {
+        torus.for_each_node(page, |i, coordinates| (re[i], im[i]) = psi(&position(&torus, coordinates)));
+    })
+}
+
+/// V(x) or Γ(x) as a profile.
+pub fn profile(torus: &Torus, value: impl Fn(&Position) -> f64 + Send + Sync + 'static) -> Profile {
+    let torus = torus.clone();
+    Profile::PerNode(Arc::new(move |page: usize, out: &mut [f64]| {
+        torus.for_each_node(page, |i, coordinates| out[i] = value(&position(&torus, coordinates)));
+    }))
+}
+
+/// A field as an initial state: the way a run continues from what another one ended with.
+pub fn from_field(torus: &Torus, field: Field) -> Arc<dyn nikola_engine::systems::components::fill::ComplexFill> {
+    let torus = torus.clone();
+    Arc::new(move |page: usize, re: &mut [f64], im: &mut [f64]| {
+        torus.for_each_node(page, |i, coordinates| {
+            (re[i], im[i]) = field.values[canonical(&torus, coordinates)];
+        });
+    })
+}
+
+/// Builds the world on one thread.
+pub fn build(setup: &Setup) -> Simulation {
+    build_with(setup, &BuildOptions::default())
+}
+
+/// Builds the world with the given options.
+pub fn build_with(setup: &Setup, options: &BuildOptions) -> Simulation {
+    Simulation::new(setup, options).expect("test worlds are valid")
+}
+
+/// Runs `ticks` ticks.
+pub fn advance(simulation: &mut Simulation, ticks: u64) {
+    for _ in 0..ticks {
+        simulation.tick();
+    }
+}
+
+/// A complex field in canonical order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// (re, im) per node.
+    pub values: Vec<(f64, f64)>,
+}
+
+impl Field {
+    /// Ψ of a world.
+    pub fn of(simulation: &Simulation) -> Self {
+        let torus = simulation.torus();
+        let mut values = vec![(0.0, 0.0); torus.n_nodes()];
+        let (mut re, mut im) = (vec![0.0; torus.page_nodes()], vec![0.0; torus.page_nodes()]);
+        for page in 0..torus.n_pages() {
+            simulation.read_page(page, &mut re, &mut im);
+            torus.for_each_node(page, |i, coordinates| {
+                values[canonical(torus, coordinates)] = (re[i], im[i]);
+            });
+        }
+        Self { values }
+    }
+
+    /// A function of position on the nodes of a torus.
+    pub fn exact(torus: &Torus, psi: impl Fn(&Position) -> (f64, f64)) -> Self {
+        let mut values = vec![(0.0, 0.0); torus.n_nodes()];
+        for page in 0..torus.n_pages() {
+            torus.for_each_node(page, |_, coordinates| {
+                values[canonical(torus, coordinates)] = psi(&position(torus, coordinates));
+            });
+        }
+        Self { values }
+    }
+
+    /// ‖self − other‖₂ / ‖other‖₂.
+    pub fn relative_error(&self, other: &Self) -> f64 {
+        let square = |(re, im): (f64, f64)| re * re + im * im;
+        let difference: f64 =
+            self.values.iter().zip(&other.values).map(|(a, b)| square((a.0 - b.0, a.1 - b.1))).sum();
+        (difference / other.values.iter().map(|&b| square(b)).sum::<f64>()).sqrt()
+    }
+}
+
+/// Index of a node in canonical order.
+pub fn canonical(torus: &Torus, coordinates: &[usize; 9]) -> usize {
+    torus.extents().iter().zip(coordinates).fold(0, |index, (extent, i)| index * extent + i)
+}
+
+/// e^{iφ} as (re, im).
+pub fn cis(phase: f64) -> (f64, f64) {
+    (phase.cos(), phase.sin())
+}
+
+/// amplitude · e^{iφ}.
+pub fn polar(amplitude: f64, phase: f64) -> (f64, f64) {
+    (amplitude * phase.cos(), amplitude * phase.sin())
+}
+
+/// Nearest image of `x` in [−length/2, length/2).
+pub fn nearest_image(x: f64, length: f64) -> f64 {
+    x - length * (x / length + 0.5).floor()
+}
