@@ -12,6 +12,7 @@ pub mod nonlinear;
 pub mod reduce;
 pub mod simd;
 pub mod source;
+mod threads;
 pub mod transcendental;
 
 pub use field::{PageMut, PageRef, Real, Shape, Threads, Values};

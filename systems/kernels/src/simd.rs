@@ -114,6 +114,18 @@ pub trait Lanes: Copy + 'static {
         width: usize,
     );
     fn prefetch(p: *const Self::T);
+    /// The first N elements.
+    #[inline(always)]
+    fn from_array(array: &[Self::T; 16]) -> Self {
+        // SAFETY: N ≤ 16.
+        unsafe { Self::load(array.as_ptr()) }
+    }
+    /// Fills the first N elements.
+    #[inline(always)]
+    fn store_array(self, array: &mut [Self::T; 16]) {
+        // SAFETY: N ≤ 16.
+        unsafe { self.store(array.as_mut_ptr()) }
+    }
     /// Runs `kernel` in a function of its own, compiled for this level.
     fn call<K: Kernel<Self::T>>(kernel: K) -> K::Out;
 }
