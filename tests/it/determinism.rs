@@ -14,10 +14,12 @@ fn scene(extents: &[usize], precision: Precision) -> Setup {
     let mut scene = setup(torus.clone(), 1e-3);
     scene.precision = precision;
     scene.wave.beta = 0.7;
-    scene.potential = profile(&torus, |p| p.iter().enumerate().map(|(d, x)| (x * (d as f64 + 0.3)).sin()).sum());
+    scene.potential =
+        profile(&torus, |p| p.iter().enumerate().map(|(d, x)| (x * (d as f64 + 0.3)).sin()).sum());
     scene.damping = profile(&torus, |p| 0.01 * (1.0 + (p[0] * 0.9).cos()));
-    scene.initial =
-        initial(&torus, |p| polar(1.0 + 0.1 * p[0].cos(), p.iter().enumerate().map(|(d, x)| x * d as f64).sum()));
+    scene.initial = initial(&torus, |p| {
+        polar(1.0 + 0.1 * p[0].cos(), p.iter().enumerate().map(|(d, x)| x * d as f64).sum())
+    });
     scene
 }
 
@@ -28,8 +30,16 @@ fn run(scene: &Setup, threads: usize, level: Option<Level>, ticks: u64) -> Field
 }
 
 /// Shapes that take every path: one page and many, rings, transforms, mixed radices, primes.
-const SHAPES: [&[usize]; 8] =
-    [&[3; 9], &[27, 27, 27], &[27, 27, 27, 3, 3, 3], &[64, 64, 32], &[256, 128], &[101, 250], &[10, 6, 7, 5, 12], &[4096]];
+const SHAPES: [&[usize]; 8] = [
+    &[3; 9],
+    &[27, 27, 27],
+    &[27, 27, 27, 3, 3, 3],
+    &[64, 64, 32],
+    &[256, 128],
+    &[101, 250],
+    &[10, 6, 7, 5, 12],
+    &[4096],
+];
 
 #[test]
 fn threads_do_not_change_a_bit() {
@@ -39,7 +49,10 @@ fn threads_do_not_change_a_bit() {
             let ticks = if extents == [3; 9] { 200 } else { 12 };
             let one = run(&scene, 1, None, ticks);
             for threads in [2, 4] {
-                assert!(run(&scene, threads, None, ticks) == one, "{extents:?} {precision:?} {threads} threads");
+                assert!(
+                    run(&scene, threads, None, ticks) == one,
+                    "{extents:?} {precision:?} {threads} threads"
+                );
             }
         }
     }

@@ -74,7 +74,10 @@ pub fn profile(torus: &Torus, value: impl Fn(&Position) -> f64 + Send + Sync + '
 }
 
 /// A field as an initial state: the way a run continues from what another one ended with.
-pub fn from_field(torus: &Torus, field: Field) -> Arc<dyn nikola_engine::systems::components::fill::ComplexFill> {
+pub fn from_field(
+    torus: &Torus,
+    field: Field,
+) -> Arc<dyn nikola_engine::systems::components::fill::ComplexFill> {
     let torus = torus.clone();
     Arc::new(move |page: usize, re: &mut [f64], im: &mut [f64]| {
         torus.for_each_node(page, |i, coordinates| {

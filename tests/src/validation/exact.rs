@@ -119,9 +119,27 @@ pub fn soliton_orders() -> Vec<Case> {
         (errors[0] / errors[1]).log2()
     };
     vec![
-        Case::number("observed order, Strang (dt = 0.01 → 0.005)", "theory: 2", 2.0, order(Integrator::Strang, 0.01), 5e-3),
-        Case::number("observed order, Yoshida4 (dt = 0.05 → 0.025)", "theory: 4", 4.0, order(Integrator::Yoshida4, 0.05), 2.5e-2),
-        Case::number("observed order, BlanesMoan4 (dt = 0.1 → 0.05)", "theory: 4", 4.0, order(Integrator::BlanesMoan4, 0.1), 2.5e-2),
+        Case::number(
+            "observed order, Strang (dt = 0.01 → 0.005)",
+            "theory: 2",
+            2.0,
+            order(Integrator::Strang, 0.01),
+            5e-3,
+        ),
+        Case::number(
+            "observed order, Yoshida4 (dt = 0.05 → 0.025)",
+            "theory: 4",
+            4.0,
+            order(Integrator::Yoshida4, 0.05),
+            2.5e-2,
+        ),
+        Case::number(
+            "observed order, BlanesMoan4 (dt = 0.1 → 0.05)",
+            "theory: 4",
+            4.0,
+            order(Integrator::BlanesMoan4, 0.1),
+            2.5e-2,
+        ),
         Case::defect(
             "bright soliton, BlanesMoan4 at dt = 0.02",
             "floor of the box: 5.2e-9 (sech tails)",

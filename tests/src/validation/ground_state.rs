@@ -2,8 +2,8 @@
 //! Source: ω = 1, norm 1; values of Bao, Jaksch & Markowich, J. Comput. Phys. 187 (2003) 318, in more digits.
 
 use super::Case;
-use crate::lab::{advance, build, from_field, initial, profile, setup, torus};
 use crate::lab::{Field, Position};
+use crate::lab::{advance, build, from_field, initial, profile, setup, torus};
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::setup::TimeMode;
 
@@ -20,7 +20,10 @@ const PUBLISHED: [(usize, f64, f64, usize, f64); 7] = [
 
 /// All published ground states.
 pub fn cases() -> Vec<Case> {
-    PUBLISHED.iter().map(|&(axes, beta, mu, extent, length)| ground_state(axes, beta, mu, extent, length)).collect()
+    PUBLISHED
+        .iter()
+        .map(|&(axes, beta, mu, extent, length)| ground_state(axes, beta, mu, extent, length))
+        .collect()
 }
 
 /// The cheap ones, for the test run.

@@ -44,14 +44,7 @@ impl Case {
 
     /// A case that is an error already: a norm of a difference, a defect of an identity.
     pub fn defect(name: impl Into<String>, source: &'static str, error: f64, tolerance: f64) -> Self {
-        Self {
-            name: name.into(),
-            source,
-            exact: "0".into(),
-            ours: format!("{error:.2e}"),
-            error,
-            tolerance,
-        }
+        Self { name: name.into(), source, exact: "0".into(), ours: format!("{error:.2e}"), error, tolerance }
     }
 
     /// Whether the error is within the tolerance; NaN never is.
