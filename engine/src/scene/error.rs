@@ -128,10 +128,13 @@ impl SceneError {
 /// The candidate closest to `found`, if close enough to be a slip of the pen.
 pub fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = found.to_lowercase();
+    let letters = folded.chars().count();
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().max(found.len()) / 3 && *distance < found.len())
+        .filter(|(distance, candidate)| {
+            *distance <= 1 + candidate.len().max(letters) / 3 && *distance < letters
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -25,8 +25,11 @@ pub fn apply(source: &mut Source, overrides: &[String]) -> Result<(), SceneError
 }
 
 fn fault(typed: &str, found: String, expected: impl Into<String>, remedy: impl Into<String>) -> SceneError {
-    let place = Place { file: format!("--set {}", excerpt(typed, 80)).trim_end().to_string(), ..Place::default() };
-    SceneError::Override { fault: Box::new(Fault { place, found, expected: expected.into(), remedy: remedy.into() }) }
+    let place =
+        Place { file: format!("--set {}", excerpt(typed, 80)).trim_end().to_string(), ..Place::default() };
+    SceneError::Override {
+        fault: Box::new(Fault { place, found, expected: expected.into(), remedy: remedy.into() }),
+    }
 }
 
 fn apply_one(source: &mut Source, typed: &str) -> Result<(), SceneError> {
@@ -42,7 +45,11 @@ fn apply_one(source: &mut Source, typed: &str) -> Result<(), SceneError> {
     let edit = locate(source.outline(), &steps).map_err(|(found, names)| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let remedy = suggestion(&found, names.iter().copied(), "use one of the fields listed");
-        let expected = if names.is_empty() { "a field of a group".into() } else { format!("one of {}", names.join(", ")) };
+        let expected = if names.is_empty() {
+            "a field of a group".into()
+        } else {
+            format!("one of {}", names.join(", "))
+        };
         fault(typed, format!("`{found}` in the path"), expected, remedy)
     })?;
     let quoted = match &edit {
@@ -52,7 +59,11 @@ fn apply_one(source: &mut Source, typed: &str) -> Result<(), SceneError> {
         }
         Edit::Insert { .. } => false,
     };
-    let value = if quoted { format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")) } else { value.to_string() };
+    let value = if quoted {
+        format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        value.to_string()
+    };
     if let Err(error) = Source::new("value", value.clone()) {
         let inner = error.fault();
         return Err(fault(
@@ -88,7 +99,9 @@ fn locate(outline: &Outline, steps: &[Step]) -> Result<Edit, (String, Vec<String
             let mut parent = name.as_str();
             for step in rest {
                 let Step::Name(name) = step else { return Err((format!("{step:?}"), Vec::new())) };
-                let Some((opening, closing)) = brackets(parent) else { return Err((name.clone(), Vec::new())) };
+                let Some((opening, closing)) = brackets(parent) else {
+                    return Err((name.clone(), Vec::new()));
+                };
                 before.push_str(opening);
                 before.push_str(name);
                 before.push_str(": ");
@@ -108,20 +121,40 @@ fn locate(outline: &Outline, steps: &[Step]) -> Result<Edit, (String, Vec<String
 
 fn group(outline: &Outline) -> Option<(usize, Vec<String>)> {
     match &outline.content {
-        Content::Named { open, entries } => Some((*open, entries.iter().map(|(key, _, _)| key.clone()).collect())),
-        Content::List(items) => match items.as_slice() {
+        Content::Named { open, entries } => {
+            Some((*open, entries.iter().map(|(key, _, _)| key.clone()).collect()))
+        }
+        Content::Tuple(items) => match items.as_slice() {
             [only] => group(only),
             _ => None,
         },
-        Content::Leaf => None,
+        Content::List(_) | Content::Leaf => None,
     }
 }
 
 /// Fields of a scene, for suggestions; the document itself has the last word.
 const FIELDS: [&str; 21] = [
-    "version", "title", "description", "constants", "torus", "equation", "time", "dt", "ticks", "precision",
-    "integrator", "potential", "resonance", "state", "initial", "normalise", "emitters", "injections", "observables",
-    "outputs", "seed",
+    "version",
+    "title",
+    "description",
+    "constants",
+    "torus",
+    "equation",
+    "time",
+    "dt",
+    "ticks",
+    "precision",
+    "integrator",
+    "potential",
+    "resonance",
+    "state",
+    "initial",
+    "normalise",
+    "emitters",
+    "injections",
+    "observables",
+    "outputs",
+    "seed",
 ];
 
 /// How a group that the text leaves out is opened and closed.
@@ -129,8 +162,8 @@ fn brackets(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
         "torus" | "outputs" => ("(", ")"),
         "equation" => ("Schrodinger(", ")"),
-        "extents" | "lengths" | "metric" | "constants" | "omega" | "centre" | "width" | "momentum" | "mode"
-        | "periods" | "mode_max" | "at" => ("{", "}"),
+        "extents" | "lengths" | "metric" | "constants" | "omega" | "centre" | "width" | "momentum"
+        | "mode" | "periods" | "mode_max" | "at" => ("{", "}"),
         _ => return None,
     })
 }

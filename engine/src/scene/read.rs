@@ -3,7 +3,7 @@
 
 use super::document::{Document, VERSION};
 use super::error::{Fault, Place, SceneError, suggestion};
-use super::limits::{SCENE_BYTES_MAX, LIST_MAX};
+use super::limits::{LIST_MAX, SCENE_BYTES_MAX};
 use super::overrides;
 use super::source::{Content, Outline, Source};
 use ron::extensions::Extensions;
@@ -54,14 +54,18 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Scene, SceneError> {
             remedy: remedy.to_string(),
         }),
     };
-    let file = fs::File::open(path)
-        .map_err(|error| unreadable(error.to_string(), "check the path; the scenes of the house are in scenes/"))?;
+    let file = fs::File::open(path).map_err(|error| {
+        unreadable(error.to_string(), "check the path; the scenes of the house are in scenes/")
+    })?;
     let mut bytes = Vec::new();
     file.take(SCENE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(error.to_string(), "give the path of a file, not of a folder"))?;
     if bytes.len() as u64 > SCENE_BYTES_MAX {
-        return Err(unreadable("a larger file".into(), "keep arrays in .npy files and load them with FromNpy"));
+        return Err(unreadable(
+            "a larger file".into(),
+            "keep arrays in .npy files and load them with FromNpy",
+        ));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -107,7 +111,9 @@ fn check_version(source: &Source) -> Result<(), SceneError> {
     Err(SceneError::Syntax {
         fault: Box::new(Fault {
             place: source.place("version"),
-            found: found.map_or("no field `version`".to_string(), |text| format!("version {}", super::error::excerpt(text, 40))),
+            found: found.map_or("no field `version`".to_string(), |text| {
+                format!("version {}", super::error::excerpt(text, 40))
+            }),
             expected: format!("version: {VERSION}"),
             remedy: if is_newer {
                 "this scene was written for a newer Nikola: update, or port it".into()
@@ -121,8 +127,10 @@ fn check_version(source: &Source) -> Result<(), SceneError> {
 fn check_lists(source: &Source, outline: &Outline) -> Result<(), SceneError> {
     let (count, children): (usize, Vec<&Outline>) = match &outline.content {
         Content::Leaf => return Ok(()),
-        Content::Named { entries, .. } => (entries.len(), entries.iter().map(|(_, _, value)| value).collect()),
-        Content::List(items) => (items.len(), items.iter().collect()),
+        Content::Named { entries, .. } => {
+            (entries.len(), entries.iter().map(|(_, _, value)| value).collect())
+        }
+        Content::List(items) | Content::Tuple(items) => (items.len(), items.iter().collect()),
     };
     if count > LIST_MAX {
         return Err(SceneError::Limit {
@@ -149,7 +157,8 @@ fn syntax(source: &Source, error: &ron::error::SpannedError) -> SceneError {
     let (found, expected, remedy) = match &error.code {
         Ron::NoSuchStructField { expected, found, outer } => {
             let whose = outer.as_ref().map(|outer| format!(" in `{outer}`")).unwrap_or_default();
-            let remedy = suggestion(found, expected.iter().copied(), "remove it, or use one of the fields listed");
+            let remedy =
+                suggestion(found, expected.iter().copied(), "remove it, or use one of the fields listed");
             (format!("unknown field `{found}`{whose}"), list(expected), remedy)
         }
         Ron::NoSuchEnumVariant { expected, found, outer } => {
@@ -167,9 +176,11 @@ fn syntax(source: &Source, error: &ron::error::SpannedError) -> SceneError {
         Ron::InvalidValueForType { expected, found } => {
             (found.clone(), expected.clone(), "write a value of the expected kind".into())
         }
-        Ron::ExpectedInteger | Ron::IntegerOutOfBounds | Ron::InvalidIntegerDigit { .. } => {
-            (token, "a whole number in range, not negative unless it may be".into(), "write digits only, e.g. 1000".into())
-        }
+        Ron::ExpectedInteger | Ron::IntegerOutOfBounds | Ron::InvalidIntegerDigit { .. } => (
+            token,
+            "a whole number in range, not negative unless it may be".into(),
+            "write digits only, e.g. 1000".into(),
+        ),
         Ron::ExpectedString => (token, "a text in quotes".into(), "put it in \"…\"".into()),
         Ron::ExpectedMap => (token, "`{`".into(), "write {key: value, …}".into()),
         Ron::ExpectedArray => (token, "`[`".into(), "write a list in [ ]".into()),
@@ -178,11 +189,17 @@ fn syntax(source: &Source, error: &ron::error::SpannedError) -> SceneError {
             if let Some(first) = said.get(..1) {
                 said = format!("{}{}", first.to_lowercase(), &said[1..]);
             }
-            let expected = said.strip_prefix("expected ").map_or_else(|| format!("valid RON ({said})"), str::to_string);
+            let expected =
+                said.strip_prefix("expected ").map_or_else(|| format!("valid RON ({said})"), str::to_string);
             (token, expected, "mend the text at this place; scenes/ has examples of every form".into())
         }
     };
     SceneError::Syntax {
-        fault: Box::new(Fault { place: source.place_at(start, &source.path_at(start)), found, expected, remedy }),
+        fault: Box::new(Fault {
+            place: source.place_at(start, &source.path_at(start)),
+            found,
+            expected,
+            remedy,
+        }),
     }
 }

@@ -42,8 +42,10 @@ pub enum Content {
         /// Keys and values in order.
         entries: Vec<(String, Range<usize>, Outline)>,
     },
-    /// `[value, …]` or `(value, …)`.
+    /// `[value, …]`.
     List(Vec<Outline>),
+    /// `(value, …)`.
+    Tuple(Vec<Outline>),
 }
 
 /// One step of a path.
@@ -80,12 +82,10 @@ impl Outline {
             (Content::Named { entries, .. }, Step::Name(name)) => {
                 entries.iter().find(|(key, _, _)| key == name).map(|(_, _, value)| value)
             }
-            (Content::List(items), Step::Index(index)) => match items.as_slice() {
-                [only] if matches!(only.content, Content::List(_)) => only.child(step),
-                _ => items.get(*index),
-            },
-            (Content::List(items), Step::Name(_)) => match items.as_slice() {
-                [only] => only.child(step),
+            (Content::List(items), Step::Index(index)) => items.get(*index),
+            (Content::Tuple(items), _) => match (items.as_slice(), step) {
+                ([only], _) => only.child(step),
+                (_, Step::Index(index)) => items.get(*index),
                 _ => None,
             },
             _ => None,
@@ -187,12 +187,13 @@ impl Source {
                     }
                     return path;
                 }
-                Content::List(items) => {
-                    let Some((index, item)) = items.iter().enumerate().find(|(_, item)| item.span.contains(&at))
+                Content::List(items) | Content::Tuple(items) => {
+                    let Some((index, item)) =
+                        items.iter().enumerate().find(|(_, item)| item.span.contains(&at))
                     else {
                         return path;
                     };
-                    if items.len() > 1 || !matches!(item.content, Content::List(_)) {
+                    if items.len() > 1 || matches!(outline.content, Content::List(_)) {
                         path.push_str(&format!("[{index}]"));
                     }
                     outline = item;
@@ -361,7 +362,8 @@ impl Scanner<'_> {
             if self.peek() == Some(b':') {
                 self.at += 1;
                 self.blank()?;
-                let key = String::from_utf8_lossy(&self.text[value.span.clone()]).trim_matches('"').to_string();
+                let key =
+                    String::from_utf8_lossy(&self.text[value.span.clone()]).trim_matches('"').to_string();
                 let entry = self.value()?;
                 entries.push((key, value.span, entry));
                 self.blank()?;
@@ -378,10 +380,10 @@ impl Scanner<'_> {
                 None => {}
             }
         }
-        Ok(if entries.is_empty() && (close == b']' || !items.is_empty()) {
-            Content::List(items)
-        } else {
-            Content::Named { open, entries }
+        Ok(match close {
+            b']' => Content::List(items),
+            b')' if !items.is_empty() => Content::Tuple(items),
+            _ => Content::Named { open, entries },
         })
     }
 
@@ -419,7 +421,8 @@ impl Scanner<'_> {
         self.at += 1;
         while self.at < self.text.len() {
             let tail = &self.text[self.at..];
-            let closes = tail[0] == b'"' && tail[1..].iter().take(hashes).filter(|byte| **byte == b'#').count() == hashes;
+            let closes = tail[0] == b'"'
+                && tail[1..].iter().take(hashes).filter(|byte| **byte == b'#').count() == hashes;
             self.at += 1;
             if closes {
                 self.at += hashes;

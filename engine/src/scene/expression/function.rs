@@ -53,8 +53,13 @@ impl Function {
 }
 
 /// Constants every expression knows.
-pub const CONSTANTS: &[(&str, f64)] =
-    &[("pi", consts::PI), ("e", consts::E), ("phi", 1.618_033_988_749_894_8), ("π", consts::PI), ("φ", 1.618_033_988_749_894_8)];
+pub const CONSTANTS: &[(&str, f64)] = &[
+    ("pi", consts::PI),
+    ("e", consts::E),
+    ("phi", 1.618_033_988_749_894_8),
+    ("π", consts::PI),
+    ("φ", 1.618_033_988_749_894_8),
+];
 
 const fn one(name: &'static str, signature: &'static str, f: fn(f64) -> f64) -> Function {
     Function { name, signature, body: Body::One(f) }

@@ -40,17 +40,25 @@ pub fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExpressionError> {
         let c = characters[i];
         if c.is_whitespace() {
             i += 1;
-        } else if c.is_ascii_digit() || (c == '.' && characters.get(i + 1).is_some_and(char::is_ascii_digit)) {
+        } else if c.is_ascii_digit() || (c == '.' && characters.get(i + 1).is_some_and(char::is_ascii_digit))
+        {
             let end = number_end(&characters, i);
             let digits: String = characters[i..end].iter().collect();
             let value: f64 = digits.parse().unwrap_or(f64::INFINITY);
             if !value.is_finite() {
-                return Err(ExpressionError::at(text, i, format!("the number {digits}"), "a number below 1.8e308", "write a smaller number"));
+                return Err(ExpressionError::at(
+                    text,
+                    i,
+                    format!("the number {digits}"),
+                    "a number below 1.8e308",
+                    "write a smaller number",
+                ));
             }
             found.push((i, Token::Number(value)));
             i = end;
         } else if c.is_alphabetic() || c == '_' {
-            let end = (i..characters.len()).find(|&k| !(characters[k].is_alphanumeric() || characters[k] == '_'));
+            let end =
+                (i..characters.len()).find(|&k| !(characters[k].is_alphanumeric() || characters[k] == '_'));
             let end = end.unwrap_or(characters.len());
             found.push((i, Token::Name(characters[i..end].iter().collect())));
             i = end;
@@ -85,7 +93,13 @@ fn unknown(text: &str, i: usize, c: char) -> ExpressionError {
         ';' | ':' => "an expression is one formula; remove this character",
         _ => "remove this character",
     };
-    ExpressionError::at(text, i, format!("the character `{}`", c.escape_debug()), "a number, a name, an operator (+ - * / ^ < <= > >= == != && ||) or ( ) ,", remedy)
+    ExpressionError::at(
+        text,
+        i,
+        format!("the character `{}`", c.escape_debug()),
+        "a number, a name, an operator (+ - * / ^ < <= > >= == != && ||) or ( ) ,",
+        remedy,
+    )
 }
 
 /// End of the number that starts at `i`: digits, a point, digits, and an exponent if digits follow it.

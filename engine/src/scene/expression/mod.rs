@@ -17,8 +17,8 @@ mod lexer;
 mod parser;
 mod program;
 
-pub use ast::{Node, Variable};
-pub use function::{CONSTANTS, FUNCTIONS};
+pub use ast::{Binary, Node, Variable};
+pub use function::{CONSTANTS, FUNCTIONS, wrap};
 pub use parser::{ExpressionError, Scope, is_reserved, parse};
 pub use program::{BLOCK, Inputs, Program};
 

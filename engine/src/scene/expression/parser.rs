@@ -135,7 +135,9 @@ pub fn parse(text: &str, scope: Scope<'_>) -> Result<Node, ExpressionError> {
     let node = parser.expression(0)?;
     match parser.peek() {
         Token::End => Ok(node.fold(None)),
-        Token::Symbol(")") => Err(parser.fault("an operator or the end", "remove this `)` or open it earlier")),
+        Token::Symbol(")") => {
+            Err(parser.fault("an operator or the end", "remove this `)` or open it earlier"))
+        }
         Token::Name(_) | Token::Number(_) | Token::Symbol("(") => {
             Err(parser.fault("an operator or the end", "write products with `*`, e.g. 2*x"))
         }
@@ -239,7 +241,9 @@ impl Parser<'_> {
             }
             Token::Name(name) => self.name(&name),
             Token::End => Err(self.fault("a number, a name or `(`", "complete the expression")),
-            Token::Symbol(_) => Err(self.fault("a number, a name or `(`", "remove it, or put an operand before it")),
+            Token::Symbol(_) => {
+                Err(self.fault("a number, a name or `(`", "remove it, or put an operand before it"))
+            }
         }
     }
 

@@ -1,0 +1,269 @@
+//! A document to a setup: every value computed, bounded and surveyed.
+//! Invariant: what leaves here can be built and run; nothing is simulated.
+
+use super::context::{Context, Names};
+use super::document::{Document, EquationForm, IntegratorForm, PageForm, PrecisionForm, TimeForm};
+use super::error::SceneError;
+use super::evaluate::{Grid, RealExpression};
+use super::field::FieldBuilder;
+use super::limits::NODES_MAX;
+use super::plan::{RunPlan, plan};
+use super::potential::PotentialBuilder;
+use super::quantity::{PerAxis, Quantity};
+use super::read::Scene;
+use super::survey;
+use super::warning::{Figures, Warning, warnings};
+use nikola_components::fill::{ComplexFill, Profile, RealFill};
+use nikola_components::geometry::axis::Axis;
+use nikola_components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
+use nikola_components::torus::{EXTENT_MAX, PageRule, Torus, TorusError};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A scene ready to be built.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The world.
+    pub setup: Setup,
+    /// The run.
+    pub plan: RunPlan,
+    /// What a person should know before starting it.
+    pub warnings: Vec<Warning>,
+    /// Figures of the profiles, from the survey.
+    pub figures: Figures,
+}
+
+/// Computes and checks every value of `scene`. Paths in it are relative to `base_dir`.
+///
+/// # Errors
+/// The first field that cannot be simulated.
+pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
+    let document = &scene.document;
+    let mut context = Context::new(&scene.source, document)?;
+    let torus = torus(&context, document)?;
+    let dt = time_step(&context, document)?;
+    context.define_torus(&torus, dt);
+    let context = context;
+    let grid = Grid::new(torus.clone());
+    let EquationForm::Schrodinger { beta, alpha, .. } = &document.equation;
+    let beta = context.number(beta, "equation.beta")?;
+    let diffusion = diffusion(&context, document)?;
+    let wave = WaveParameters {
+        dt,
+        beta,
+        diffusion,
+        integrator: integrator(document.integrator),
+        time: match document.time {
+            TimeForm::Real => TimeMode::Real,
+            TimeForm::Imaginary => TimeMode::Imaginary,
+        },
+    };
+    let plan = plan(&context, document, scene.title(), &grid)?;
+    let end = dt * document.ticks as f64;
+    let potential = PotentialBuilder { context: &context, grid: grid.clone(), base_dir, end }
+        .build(&document.potential)?;
+    let (damping, damping_greatest) = damping(&context, document, alpha, &grid)?;
+    let fields = FieldBuilder {
+        context: &context,
+        grid: grid.clone(),
+        diffusion,
+        beta,
+        seed: document.seed,
+        base_dir,
+    };
+    let initial = fields.build(&document.initial, "initial")?;
+    let summary = survey::complex(&grid, initial.as_ref())
+        .map_err(|bad| fields.blame(&document.initial, "initial", &bad))?;
+    let norm = norm(&context, document)?;
+    let raw_norm = summary.sum * torus.cell_volume();
+    if norm.is_some() && raw_norm <= 0.0 {
+        return Err(context.value(
+            "initial",
+            "a field that is zero at every node",
+            "a field that can be scaled to the norm asked for",
+            "remove `normalise`, or give the field an amplitude",
+        ));
+    }
+    let scale = norm.map_or(1.0, |norm| norm / raw_norm);
+    let figures = Figures {
+        density_greatest: summary.greatest * scale,
+        norm: norm.unwrap_or(raw_norm),
+        potential: potential.range,
+        damping_greatest,
+    };
+    let emitters = fields.emitters(&document.emitters, end)?;
+    let injections = fields.injections(&document.injections, document.ticks)?;
+    let setup = Setup {
+        torus,
+        precision: match document.precision {
+            PrecisionForm::F32 => Precision::F32,
+            PrecisionForm::F64 => Precision::F64,
+        },
+        seed: document.seed,
+        wave,
+        potential: potential.profile,
+        drive: potential.drive,
+        damping,
+        initial: initial as Arc<dyn ComplexFill>,
+        norm,
+        emitters,
+        injections,
+        sample_every: plan.series_every,
+    };
+    let warnings = warnings(&setup, &figures);
+    Ok(Resolved { setup, plan, warnings, figures })
+}
+
+fn integrator(form: IntegratorForm) -> Integrator {
+    match form {
+        IntegratorForm::Strang => Integrator::Strang,
+        IntegratorForm::Yoshida4 => Integrator::Yoshida4,
+        IntegratorForm::BlanesMoan4 => Integrator::BlanesMoan4,
+    }
+}
+
+fn whole_per_axis(
+    context: &Context<'_>,
+    values: &PerAxis<Quantity>,
+    path: &str,
+) -> Result<[usize; 9], SceneError> {
+    let mut wholes = [1; 9];
+    for axis in Axis::ALL {
+        if let Some(quantity) = values.get(axis) {
+            let field = format!("{path}.{}", values.key(axis));
+            wholes[axis.index()] = context.whole(quantity, &field, 1, EXTENT_MAX as i64)? as usize;
+        }
+    }
+    Ok(wholes)
+}
+
+fn torus(context: &Context<'_>, document: &Document) -> Result<Torus, SceneError> {
+    let form = &document.torus;
+    let extents = whole_per_axis(context, &form.extents, "torus.extents")?;
+    let nodes = extents.iter().fold(1usize, |nodes, extent| nodes.saturating_mul(*extent));
+    if nodes > NODES_MAX {
+        return Err(SceneError::Limit {
+            fault: Box::new(context.fault(
+                "torus.extents",
+                format!("{nodes} nodes"),
+                format!("at most {NODES_MAX} nodes"),
+                "make some extents smaller",
+            )),
+        });
+    }
+    let mut lengths = extents.map(|extent| extent as f64);
+    for axis in Axis::ALL {
+        if let Some(quantity) = form.lengths.get(axis) {
+            let field = format!("torus.lengths.{}", form.lengths.key(axis));
+            lengths[axis.index()] = context.positive(quantity, &field)?;
+        }
+    }
+    let page = match &form.page {
+        PageForm::Auto => PageRule::Auto,
+        PageForm::Shape(shape) => PageRule::Shape(whole_per_axis(context, shape, "torus.page")?),
+    };
+    Torus::new(extents, lengths, page).map_err(|error| {
+        let path = match &error {
+            TorusError::Extent { axis, .. } => format!("torus.extents.{}", axis.name()),
+            TorusError::Length { axis, .. } => format!("torus.lengths.{}", axis.name()),
+            TorusError::Page { axis, .. } => format!("torus.page.{}", axis.name()),
+            TorusError::TooLarge => "torus.extents".to_string(),
+        };
+        let remedy = match &error {
+            TorusError::Page { .. } => "leave `page` out, or write page: Auto",
+            _ => "choose a value within the bounds",
+        };
+        context.value(&path, error.to_string(), "a torus that can be cut into equal pages", remedy)
+    })
+}
+
+fn time_step(context: &Context<'_>, document: &Document) -> Result<f64, SceneError> {
+    let dt = context.number(&document.dt, "dt")?;
+    if dt > 0.0 {
+        return Ok(dt);
+    }
+    Err(context.value(
+        "dt",
+        format!("{dt}"),
+        "a time step above 0",
+        "write a small positive number, e.g. 1e-3",
+    ))
+}
+
+/// D^{dd} = c² g^{dd}, c = c0/(1 + ŝ).
+fn diffusion(context: &Context<'_>, document: &Document) -> Result<[f64; 9], SceneError> {
+    let EquationForm::Schrodinger { c0, metric, .. } = &document.equation;
+    let c0 = context.positive(c0, "equation.c0")?;
+    let state = context.node(&document.state, "state", Names::Space)?;
+    let Some(state) = state.number() else {
+        return Err(context.value(
+            "state",
+            "an expression that varies in space",
+            "one number for the whole torus, from 0 to 2",
+            "write a number: a wave speed that varies in space is not available yet",
+        ));
+    };
+    if !(0.0..=2.0).contains(&state) {
+        return Err(context.value(
+            "state",
+            format!("{state}"),
+            "a number from 0 to 2",
+            "ŝ = 0 leaves c at c0",
+        ));
+    }
+    let speed = c0 / (1.0 + state);
+    let mut diffusion = [speed * speed; 9];
+    for axis in Axis::ALL {
+        if let Some(quantity) = metric.get(axis) {
+            let field = format!("equation.metric.{}", metric.key(axis));
+            diffusion[axis.index()] *= context.positive(quantity, &field)?;
+        }
+    }
+    Ok(diffusion)
+}
+
+/// Γ = α(1 − r̂) and its greatest value.
+fn damping(
+    context: &Context<'_>,
+    document: &Document,
+    alpha: &Quantity,
+    grid: &Arc<Grid>,
+) -> Result<(Profile, f64), SceneError> {
+    let alpha = context.bounded(alpha, "equation.alpha", 0.0, f64::INFINITY, "a number from 0 on")?;
+    let resonance = context.node(&document.resonance, "resonance", Names::Space)?;
+    let out_of_range = |found: String| {
+        context.value(
+            "resonance",
+            found,
+            "values from 0 (full damping α) to 1 (none) at every node",
+            "clamp it: clamp(…, 0, 1)",
+        )
+    };
+    if let Some(resonance) = resonance.number() {
+        if !(0.0..=1.0).contains(&resonance) {
+            return Err(out_of_range(format!("{resonance}")));
+        }
+        let gamma = alpha * (1.0 - resonance);
+        return Ok((Profile::Uniform(gamma), gamma));
+    }
+    let fill = RealExpression::new(grid.clone(), &resonance);
+    let summary = survey::real(grid, &fill).map_err(|bad| context.not_finite("resonance", &bad))?;
+    if summary.least < 0.0 || summary.greatest > 1.0 {
+        return Err(out_of_range(format!("values from {} to {}", summary.least, summary.greatest)));
+    }
+    if alpha == 0.0 {
+        return Ok((Profile::Uniform(0.0), 0.0));
+    }
+    let gamma = move |page: usize, out: &mut [f64]| {
+        fill.fill(page, out);
+        out.iter_mut().for_each(|value| *value = alpha * (1.0 - *value));
+    };
+    Ok((Profile::PerNode(Arc::new(gamma)), alpha * (1.0 - summary.least)))
+}
+
+fn norm(context: &Context<'_>, document: &Document) -> Result<Option<f64>, SceneError> {
+    match &document.normalise {
+        None => Ok(None),
+        Some(quantity) => context.positive(quantity, "normalise").map(Some),
+    }
+}
