@@ -1,9 +1,10 @@
 //! What is needed to turn the values of a document into numbers: constants, positions in the text, errors.
 //! Invariant: every number that leaves here is finite and below [`MAGNITUDE_MAX`] in magnitude.
 
-use super::document::{AxisForm, Document};
+use super::document::Document;
 use super::error::{Fault, SceneError, excerpt};
 use super::expression::{ExpressionError, Node, Scope, is_reserved, parse};
+use super::forms::AxisForm;
 use super::limits::{CONSTANTS_MAX, MAGNITUDE_MAX};
 use super::quantity::{PerAxis, Quantity};
 use super::source::Source;

@@ -5,9 +5,9 @@
 //! frequencies are not free of resonances. Invariant: one emitter here is one phase accumulator of the engine.
 
 use super::context::Names;
-use super::document::{EmitterForm, EnvelopeForm, FieldForm, InjectionForm};
 use super::error::SceneError;
 use super::field::FieldBuilder;
+use super::forms::{EmitterForm, EnvelopeForm, FieldForm, InjectionForm};
 use super::limits::LIST_MAX;
 use super::quantity::Quantity;
 use super::survey;

@@ -4,10 +4,10 @@
 //! a wave number or mode beyond what the grid resolves is refused.
 
 use super::context::{Context, Names, axis_of};
-use super::document::{AxisForm, FieldForm};
 use super::error::SceneError;
 use super::evaluate::{ComplexExpression, Grid};
 use super::expression::{Program, wrap};
+use super::forms::{AxisForm, FieldForm};
 use super::from_npy;
 use super::limits::{LIST_MAX, MAGNITUDE_MAX, RANDOM_MODES_MAX};
 use super::quantity::{PerAxis, Quantity};

@@ -10,10 +10,12 @@
 //! model time, and the position along axis t is `t_axis`. Distances in named forms are to the nearest image.
 
 pub mod document;
+pub mod forms;
 pub mod quantity;
 
 pub mod error;
 pub mod limits;
+pub mod outline;
 pub mod overrides;
 pub mod read;
 pub mod source;

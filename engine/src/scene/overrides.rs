@@ -6,7 +6,8 @@
 
 use super::error::{Fault, Place, SceneError, excerpt, suggestion};
 use super::limits::OVERRIDES_MAX;
-use super::source::{Content, Outline, Source, Step, steps};
+use super::outline::{Content, Outline, Step, steps};
+use super::source::Source;
 
 /// Applies the overrides in order.
 ///

@@ -2,9 +2,10 @@
 //! Invariant: every tick asked for lies within the run, every axis asked for exists on the torus.
 
 use super::context::{Context, axis_of};
-use super::document::{AxisForm, Document, FormatForm, MarginalForm, SnapshotsForm};
+use super::document::{Document, FormatForm, MarginalForm, SnapshotsForm};
 use super::error::SceneError;
 use super::evaluate::Grid;
+use super::forms::AxisForm;
 use super::limits::{LIST_MAX, TICKS_MAX};
 use super::observable::Observable;
 use nikola_components::geometry::axis::Axis;

@@ -4,10 +4,10 @@
 //! costs nothing per tick.
 
 use super::context::{Context, Names};
-use super::document::PotentialForm;
 use super::error::SceneError;
 use super::evaluate::{Drive, Grid, RealExpression};
 use super::expression::{Node, wrap};
+use super::forms::PotentialForm;
 use super::from_npy;
 use super::limits::LIST_MAX;
 use super::quantity::{PerAxis, Quantity};

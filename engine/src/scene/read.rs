@@ -4,8 +4,9 @@
 use super::document::{Document, VERSION};
 use super::error::{Fault, Place, SceneError, suggestion};
 use super::limits::{LIST_MAX, SCENE_BYTES_MAX};
+use super::outline::{Content, Outline};
 use super::overrides;
-use super::source::{Content, Outline, Source};
+use super::source::Source;
 use ron::extensions::Extensions;
 use std::fs;
 use std::io::Read;
