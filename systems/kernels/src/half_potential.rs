@@ -7,7 +7,7 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 use crate::field::{PageMut, Real, Threads, Values};
-use crate::simd::{Kernel, Lanes, Level, dispatch};
+use crate::simd::{Kernel, Lanes, Level};
 use crate::threads::for_each_chunk;
 use crate::transcendental::{SMALL_ANGLE, loss_and_weight, sin_cosm1, sin_cosm1_small};
 
@@ -54,12 +54,15 @@ pub fn apply<T: Real>(
     flow: &LocalFlow<'_, T>,
 ) {
     let plan = LocalPlan::new(flow, Prefactor::NONE);
-    let pages: Vec<(Planes<T>, Operands<T>)> =
-        pages.iter_mut().enumerate().map(|(p, page)| (Planes::of(page), Operands::of(flow, p, page.re.len()))).collect();
+    let pages: Vec<(Planes<T>, Operands<T>)> = pages
+        .iter_mut()
+        .enumerate()
+        .map(|(p, page)| (Planes::of(page), Operands::of(flow, p, page.re.len())))
+        .collect();
     for_each_chunk(threads, pages.len(), |p| {
         let (planes, operands) = pages[p];
         // SAFETY: each page is visited by one chunk; the planes and operands have `len` scalars each.
-        dispatch(level, LocalRun { plan: &plan, src: planes, dst: planes, operands, len: planes.len });
+        T::local_run(level, LocalRun { plan: &plan, src: planes, dst: planes, operands, len: planes.len });
     });
 }
 
@@ -212,12 +215,13 @@ impl<T: Real> LocalPlan<T> {
 /// One run of `len` nodes, from `src` to `dst` (which may be the same).
 ///
 /// Built only where `src`, `dst` and the operands have `len` scalars and nobody else touches `dst`.
-pub(crate) struct LocalRun<'a, T> {
-    pub plan: &'a LocalPlan<T>,
-    pub src: Planes<T>,
-    pub dst: Planes<T>,
-    pub operands: Operands<T>,
-    pub len: usize,
+#[doc(hidden)]
+pub struct LocalRun<'a, T> {
+    pub(crate) plan: &'a LocalPlan<T>,
+    pub(crate) src: Planes<T>,
+    pub(crate) dst: Planes<T>,
+    pub(crate) operands: Operands<T>,
+    pub(crate) len: usize,
 }
 
 impl<T: Real> Kernel<T> for LocalRun<'_, T> {
@@ -272,11 +276,8 @@ impl<T: Real, const GAIN: bool, const POTENTIAL: bool> Kernel<T> for FreeRun<'_,
                 let (r, m) = (V::load_n(src.re.add(i), n), V::load_n(src.im.add(i), n));
                 let v = if POTENTIAL { V::load_n(operands.potential.add(i), n) } else { r };
                 let a = angle(r, m, v);
-                let (x, y) = if a.abs().all_below(flow.bound) {
-                    flow.turn_small(r, m, a)
-                } else {
-                    flow.turn(r, m, a)
-                };
+                let (x, y) =
+                    if a.abs().all_below(flow.bound) { flow.turn_small(r, m, a) } else { flow.turn(r, m, a) };
                 x.store_n(dst.re.add(i), n);
                 y.store_n(dst.im.add(i), n);
                 i += n;

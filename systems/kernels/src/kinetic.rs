@@ -1,13 +1,38 @@
-//! The kinetic flow exp(−iτT) of a constant diagonal metric, axis by axis.
-//! Invariant: axes commute, so any order gives the same operator. Source: numerics of split-step Fourier schemes.
+//! The kinetic flow exp(−iτT), T = −½ Σ_d D^{dd}∂_d², of a constant diagonal metric, axis by axis.
+//!
+//! Invariant: axes commute, so the order is chosen for the cache and never shows beyond rounding. Axes fall into
+//! three groups, and a whole Strang step is two sweeps over memory:
+//!
+//! ```text
+//! sweep_inner, per page:   opening local flow → G0: trailing axes, blocks transposed into a small scratch
+//!                                             → G1: the page's other axes, vertical over contiguous runs
+//! sweep_outer, per batch:  gather rows → G2: axes that cross pages (or, with one page, leading ones)
+//!                                             → closing local flow → scatter
+//! ```
+//!
+//! Source: Strang 1968; each axis as in [`ring`] (extent 3), [`fft`] or [`direct`].
+
+#![allow(unsafe_code)] // Pages shared between chunks as raw planes.
+
+mod dft;
+mod direct;
+mod fft;
+mod lines;
+mod ring;
+mod sweep;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustfft::{Fft, FftPlannerScalar, num_complex::Complex};
+use crate::field::{PageMut, Real, Shape, Threads, Values};
+use crate::half_potential::{LocalFlow, LocalPlan, Operands, Planes, Prefactor, Time};
+use crate::simd::{Level, SimdReal};
+use crate::threads::for_each_chunk;
+use fft::FftPlan;
 
-use crate::field::{PageMut, Real, Shape, Threads};
-use crate::half_potential::{self, LocalFlow, Time};
-use crate::simd::Level;
+#[doc(hidden)]
+pub use direct::DirectPlan;
+#[doc(hidden)]
+pub use sweep::{OuterBatch, PageSweep};
 
 /// Kinetic term of one storage axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,89 +58,141 @@ pub struct Probe {
 
 impl Probe {
     fn now(&self) -> u64 {
-        self.now_nanos.map_or(0, |f| f())
+        self.now_nanos.map_or(0, |clock| clock())
+    }
+
+    fn record(&self, local: u64, kinetic: u64) {
+        if self.now_nanos.is_some() {
+            self.local_nanos.fetch_add(local, Ordering::Relaxed);
+            self.kinetic_nanos.fetch_add(kinetic, Ordering::Relaxed);
+        }
     }
 }
 
-struct Axis<T: Real> {
+/// How one axis is propagated.
+enum Scheme<T: SimdReal> {
+    Ring { b: (T, T) },
+    Fft(FftPlan<T>),
+    Direct(DirectPlan<T>),
+}
+
+struct Axis<T: SimdReal> {
     extent: usize,
     stride: usize,
-    table: Vec<Complex<f64>>,
-    forward: std::sync::Arc<dyn Fft<T::Num>>,
-    inverse: std::sync::Arc<dyn Fft<T::Num>>,
+    scheme: Scheme<T>,
 }
 
-/// A planned kinetic flow.
-pub struct Kinetic<T: Real> {
-    level: Level,
-    page_nodes: usize,
-    axes: Vec<Axis<T>>,
-}
-
-impl<T: Real> Kinetic<T> {
-    /// Plans the flow over `duration`: exp(−i·duration·½ΣD k²) in real time, exp(−duration·½ΣD k²) in imaginary time.
-    pub fn new(level: Level, shape: &Shape, axes: &[AxisTerm], duration: f64, time: Time) -> Self {
-        assert_eq!(shape.extents.len(), axes.len());
-        let mut planner = FftPlannerScalar::new();
-        let axes = axes
-            .iter()
-            .enumerate()
-            .map(|(d, term)| {
-                let n = term.extent;
-                assert_eq!(n, shape.extents[d]);
-                let table = (0..n)
-                    .map(|m| {
-                        let signed = if 2 * m > n { m as f64 - n as f64 } else { m as f64 };
-                        let k = signed * term.wavenumber_unit;
-                        let theta = 0.5 * duration * term.diffusion * k * k;
-                        match time {
-                            Time::Real => Complex::new(libm::cos(theta), -libm::sin(theta)) / n as f64,
-                            Time::Imaginary { .. } => Complex::new(libm::exp(-theta) / n as f64, 0.0),
-                        }
-                    })
-                    .collect();
-                Axis {
-                    extent: n,
-                    stride: shape.stride(d),
-                    table,
-                    forward: planner.plan_fft_forward(n),
-                    inverse: planner.plan_fft_inverse(n),
-                }
-            })
-            .collect();
-        Kinetic { level, page_nodes: shape.page_nodes, axes }
-    }
-
-    fn run(&self, pages: &mut [PageMut<'_, T>], inner: bool) {
-        let nodes = self.page_nodes * pages.len();
-        for axis in self.axes.iter().filter(|a| a.extent > 1 && (a.extent * a.stride <= self.page_nodes) == inner) {
-            let mut line = vec![Complex::new(T::default().to_num(), T::default().to_num()); axis.extent];
-            for block in 0..nodes / (axis.extent * axis.stride) {
-                for j in 0..axis.stride {
-                    let base = block * axis.extent * axis.stride + j;
-                    for (r, z) in line.iter_mut().enumerate() {
-                        let at = base + r * axis.stride;
-                        let (p, i) = (at / self.page_nodes, at % self.page_nodes);
-                        *z = Complex::new(pages[p].re[i].to_num(), pages[p].im[i].to_num());
-                    }
-                    axis.forward.process(&mut line);
-                    for (z, t) in line.iter_mut().zip(&axis.table) {
-                        let w = Complex::new(T::from_num(z.re).to_f64(), T::from_num(z.im).to_f64()) * t;
-                        *z = Complex::new(T::from_f64(w.re).to_num(), T::from_f64(w.im).to_num());
-                    }
-                    axis.inverse.process(&mut line);
-                    for (r, z) in line.iter().enumerate() {
-                        let at = base + r * axis.stride;
-                        let (p, i) = (at / self.page_nodes, at % self.page_nodes);
-                        pages[p].re[i] = T::from_num(z.re);
-                        pages[p].im[i] = T::from_num(z.im);
-                    }
-                }
-            }
+impl<T: Real> Axis<T> {
+    fn buffer(&self) -> usize {
+        match &self.scheme {
+            Scheme::Ring { .. } => 0,
+            Scheme::Fft(plan) => plan.buffer(),
+            Scheme::Direct(plan) => plan.buffer(),
         }
     }
 
-    /// Opening local flow, then the axes inside a page.
+    fn bytes(&self) -> usize {
+        match &self.scheme {
+            Scheme::Ring { .. } => 0,
+            Scheme::Fft(plan) => plan.bytes(),
+            Scheme::Direct(plan) => plan.bytes(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match &self.scheme {
+            Scheme::Ring { .. } => "ring3".into(),
+            Scheme::Fft(plan) => format!("fft {}", plan.describe()),
+            Scheme::Direct(_) => format!("rustfft {}", self.extent),
+        }
+    }
+}
+
+/// A planned kinetic flow.
+pub struct Kinetic<T: SimdReal> {
+    level: Level,
+    shape: Shape,
+    time: Time,
+    /// Axes of extent > 1, slowest first: G2 is `..split.0`, G1 `split.0..split.1`, G0 `split.1..`.
+    axes: Vec<Axis<T>>,
+    split: (usize, usize),
+    /// For each storage axis, its scheme in words.
+    described: Vec<String>,
+    /// What the rings leave to the closing local flow.
+    prefactor: Prefactor,
+    /// Lanes of a batch of the outer sweep.
+    batch_lanes: usize,
+    /// Scalars of scratch per thread.
+    scratch: usize,
+}
+
+/// Trailing axes are gathered up to this many rows of a transposed block, so that it stays in the first-level cache.
+const BLOCK_ROWS: usize = 96;
+/// With one page, leading axes are left to the outer sweep up to this many rows.
+const LEADING_ROWS: usize = 32;
+/// Bytes of an outer batch, so that it stays in the second-level cache.
+const BATCH_BYTES: usize = 192 << 10;
+/// Vectors per row of an outer batch, at most: two to four cache lines in a row keep the memory's pages open.
+const BATCH_VECTORS: usize = 4;
+/// Fewer lines than this along an axis, and lanes are not worth filling.
+const MIN_LINES: usize = 4;
+
+impl<T: Real> Kinetic<T> {
+    /// Plans the flow over `duration`: exp(−i·duration·½ΣD k²) in real time (negative durations run backwards),
+    /// exp(−duration·½ΣD k²) in imaginary time. `axes` are in storage order and agree with `shape`; panics if not.
+    pub fn new(level: Level, shape: &Shape, axes: &[AxisTerm], duration: f64, time: Time) -> Self {
+        assert_eq!(shape.extents.len(), axes.len(), "one kinetic term per storage axis");
+        let mut prefactor = Prefactor::NONE;
+        let mut described = Vec::new();
+        let mut active = Vec::new();
+        for (d, term) in axes.iter().enumerate() {
+            assert_eq!(shape.extents[d], term.extent, "extents of shape and kinetic terms agree");
+            if term.extent == 1 {
+                described.push("none".to_owned());
+                continue;
+            }
+            let scheme = plan_axis(term, shape.n_nodes() / term.extent, duration, time, &mut prefactor);
+            let axis = Axis { extent: term.extent, stride: shape.stride(d), scheme };
+            described.push(axis.describe());
+            active.push(axis);
+        }
+        let mut plan = Kinetic {
+            level,
+            shape: shape.clone(),
+            time,
+            split: split(shape, &active),
+            axes: active,
+            described,
+            prefactor,
+            batch_lanes: 0,
+            scratch: 0,
+        };
+        plan.size_scratch();
+        plan
+    }
+
+    fn size_scratch(&mut self) {
+        let lanes = 64 / T::BYTES;
+        let rows = self.outer_rows();
+        let vectors = (BATCH_BYTES / (rows * 2 * 64)).clamp(1, BATCH_VECTORS);
+        self.batch_lanes = lanes * vectors;
+        let outer = rows * sweep::row_step(rows, self.batch_lanes, lanes);
+        let inner = self.block_rows() * sweep::row_step(self.block_rows(), lanes, lanes);
+        let buffer = self.axes.iter().map(Axis::buffer).max().unwrap_or(0);
+        self.scratch = outer.max(inner) + buffer;
+    }
+
+    /// Rows of a transposed block: the product of the extents of G0.
+    fn block_rows(&self) -> usize {
+        self.axes[self.split.1..].iter().map(|a| a.extent).product()
+    }
+
+    /// Rows of an outer batch: the product of the extents of G2.
+    fn outer_rows(&self) -> usize {
+        self.axes[..self.split.0].iter().map(|a| a.extent).product()
+    }
+
+    /// Opening local flow, then the axes inside a page. Panics if pages, shape and flow disagree.
     pub fn sweep_inner(
         &self,
         threads: Threads<'_>,
@@ -123,17 +200,21 @@ impl<T: Real> Kinetic<T> {
         opening: Option<&LocalFlow<'_, T>>,
         probe: &Probe,
     ) {
-        let start = probe.now();
-        if let Some(flow) = opening {
-            half_potential::apply(self.level, threads, pages, flow);
-        }
-        let middle = probe.now();
-        self.run(pages, true);
-        probe.local_nanos.fetch_add(middle - start, Ordering::Relaxed);
-        probe.kinetic_nanos.fetch_add(probe.now() - middle, Ordering::Relaxed);
+        let planes = self.planes(pages);
+        let opening = opening.map(|flow| (LocalPlan::new(flow, Prefactor::NONE), flow));
+        for_each_chunk(threads, planes.len(), |p| {
+            let opening =
+                opening.as_ref().map(|(plan, flow)| (plan, Operands::of(flow, p, self.shape.page_nodes)));
+            sweep::with_scratch(self.scratch, |scratch| {
+                T::page_sweep(
+                    self.level,
+                    PageSweep { kinetic: self, planes: planes[p], opening, scratch, probe },
+                );
+            });
+        });
     }
 
-    /// Axes that cross pages, then the closing local flow.
+    /// Axes that cross pages, then the closing local flow. Panics if pages, shape and flow disagree.
     pub fn sweep_outer(
         &self,
         threads: Threads<'_>,
@@ -141,23 +222,132 @@ impl<T: Real> Kinetic<T> {
         closing: Option<&LocalFlow<'_, T>>,
         probe: &Probe,
     ) {
-        let start = probe.now();
-        self.run(pages, false);
-        let middle = probe.now();
-        if let Some(flow) = closing {
-            half_potential::apply(self.level, threads, pages, flow);
-        }
-        probe.kinetic_nanos.fetch_add(middle - start, Ordering::Relaxed);
-        probe.local_nanos.fetch_add(probe.now() - middle, Ordering::Relaxed);
+        let planes = self.planes(pages);
+        // Without a closing flow, a flow of no duration still applies what the rings left over.
+        let bare = LocalFlow {
+            duration: 0.0,
+            potential: Values::Uniform(T::default()),
+            damping: Values::Uniform(T::default()),
+            beta: 0.0,
+            time: self.time,
+            gain: 0.0,
+        };
+        let flow = match closing {
+            None if self.split.0 == 0 && self.prefactor == Prefactor::NONE => return,
+            None => &bare,
+            Some(flow) => flow,
+        };
+        let alike = matches!(flow.time, Time::Real) == matches!(self.time, Time::Real);
+        assert!(alike, "kinetic and local flow run in the same time");
+        let plan = LocalPlan::new(flow, self.prefactor);
+        let operands: Vec<_> =
+            (0..planes.len()).map(|p| Operands::of(flow, p, self.shape.page_nodes)).collect();
+        let run = self.shape.n_nodes() / self.outer_rows();
+        for_each_chunk(threads, run.div_ceil(self.batch_lanes), |batch| {
+            let (first, closing) = (batch * self.batch_lanes, &plan);
+            let lanes = self.batch_lanes.min(run - first);
+            sweep::with_scratch(self.scratch, |scratch| {
+                let (planes, operands) = (&planes[..], &operands[..]);
+                T::outer_batch(
+                    self.level,
+                    OuterBatch {
+                        kinetic: self,
+                        planes,
+                        operands,
+                        closing,
+                        run,
+                        first,
+                        lanes,
+                        scratch,
+                        probe,
+                    },
+                );
+            });
+        });
     }
 
-    /// Which scheme each storage axis runs.
+    fn planes(&self, pages: &mut [PageMut<'_, T>]) -> Vec<Planes<T>> {
+        assert_eq!(pages.len(), self.shape.n_pages(), "as many pages as the shape has");
+        assert!(
+            pages.iter().all(|page| page.re.len() == self.shape.page_nodes),
+            "pages of the shape's length"
+        );
+        pages.iter_mut().map(Planes::of).collect()
+    }
+
+    /// Which scheme each storage axis runs: "ring3", "fft 3·9", "rustfft 101", or "none" for extent 1.
     pub fn describe(&self) -> Vec<String> {
-        self.axes.iter().map(|a| format!("rustfft {}", a.extent)).collect()
+        self.described.clone()
     }
 
-    /// Bytes of tables and scratch.
+    /// Bytes of tables, and of scratch on one thread.
     pub fn bytes(&self) -> usize {
-        self.axes.iter().map(|a| a.table.len() * size_of::<Complex<f64>>()).sum()
+        self.axes.iter().map(Axis::bytes).sum::<usize>() + self.scratch * T::BYTES
     }
 }
+
+/// Chooses the scheme of one axis, and adds what a ring leaves over to `prefactor`.
+fn plan_axis<T: Real>(
+    term: &AxisTerm,
+    n_lines: usize,
+    duration: f64,
+    time: Time,
+    prefactor: &mut Prefactor,
+) -> Scheme<T> {
+    let n = term.extent;
+    let exponent = |mode: usize| {
+        let signed = if 2 * mode > n { mode as f64 - n as f64 } else { mode as f64 };
+        let k = signed * term.wavenumber_unit;
+        0.5 * duration * term.diffusion * k * k
+    };
+    if n == 3 && n_lines >= MIN_LINES {
+        let theta = exponent(1);
+        let b = match time {
+            Time::Real => {
+                prefactor.angle -= theta;
+                let half = libm::sin(0.5 * theta);
+                (-2.0 * half * half / 3.0, libm::sin(theta) / 3.0)
+            }
+            Time::Imaginary { .. } => {
+                prefactor.scale *= libm::exp(-theta);
+                (libm::expm1(theta) / 3.0, 0.0)
+            }
+        };
+        return Scheme::Ring { b: (T::from_f64(b.0), T::from_f64(b.1)) };
+    }
+    let phase = |mode: usize| match time {
+        Time::Real => (libm::cos(exponent(mode)), -libm::sin(exponent(mode))),
+        Time::Imaginary { .. } => (libm::exp(-exponent(mode)), 0.0),
+    };
+    match FftPlan::new(n, phase) {
+        Some(plan) if n_lines >= MIN_LINES => Scheme::Fft(plan),
+        _ => Scheme::Direct(T::direct_plan(n, &(0..n).map(phase).collect::<Vec<_>>())),
+    }
+}
+
+/// Cuts the active axes into (G2, G1, G0), see the module.
+fn split<T: Real>(shape: &Shape, axes: &[Axis<T>]) -> (usize, usize) {
+    let crossing = axes.iter().filter(|a| a.extent * a.stride > shape.page_nodes).count();
+    let mut inner = axes.len();
+    let mut rows = 1;
+    while inner > crossing {
+        let grown = rows * axes[inner - 1].extent;
+        if rows >= 16 && grown > BLOCK_ROWS {
+            break;
+        }
+        rows = grown;
+        inner -= 1;
+    }
+    let mut outer = crossing;
+    if shape.n_pages() == 1 {
+        let mut rows = 1;
+        while outer < inner && (rows == 1 || rows * axes[outer].extent <= LEADING_ROWS) {
+            rows *= axes[outer].extent;
+            outer += 1;
+        }
+    }
+    (outer, inner)
+}
+
+#[cfg(test)]
+mod tests;

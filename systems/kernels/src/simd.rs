@@ -13,6 +13,8 @@ mod avx512;
 mod scalar;
 
 use crate::field::Real;
+use crate::half_potential::LocalRun;
+use crate::kinetic::{DirectPlan, OuterBatch, PageSweep};
 
 /// Instruction set a kernel is asked to use. Results are bitwise equal at every level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,7 +141,7 @@ pub trait Kernel<T> {
 }
 
 /// Plumbing behind [`crate::Real`]; implemented for `f32` and `f64` only.
-pub trait SimdReal: sealed::Sealed + Copy {
+pub trait SimdReal: sealed::Sealed + Copy + Sized {
     /// The same type as `rustfft` sees it. (A supertrait would make `from_f64` ambiguous everywhere.)
     type Num: rustfft::FftNum;
     #[doc(hidden)]
@@ -152,11 +154,20 @@ pub trait SimdReal: sealed::Sealed + Copy {
     fn to_num(self) -> Self::Num;
     /// From `Num` (the identity).
     fn from_num(num: Self::Num) -> Self;
+    // The entry points of the kernels, as functions of no type parameter: so they are compiled once, in this crate,
+    // at its optimisation level, not again in every crate that calls them.
+    #[doc(hidden)]
+    fn local_run(level: Level, run: LocalRun<'_, Self>);
+    #[doc(hidden)]
+    fn page_sweep(level: Level, sweep: PageSweep<'_, Self>);
+    #[doc(hidden)]
+    fn outer_batch(level: Level, batch: OuterBatch<'_, Self>);
+    #[doc(hidden)]
+    fn direct_plan(n: usize, phases: &[(f64, f64)]) -> DirectPlan<Self>;
 }
 
 /// Runs `kernel` at `level`, or at the best level the processor has below it.
-#[doc(hidden)]
-pub fn dispatch<T: Real, K: Kernel<T>>(level: Level, kernel: K) -> K::Out {
+pub(crate) fn dispatch<T: Real, K: Kernel<T>>(level: Level, kernel: K) -> K::Out {
     match level.min(Level::detect()) {
         Level::Scalar => <T::Scalar as Lanes>::call(kernel),
         Level::Avx2 => <T::Avx2 as Lanes>::call(kernel),
@@ -190,6 +201,18 @@ macro_rules! simd_real {
             #[inline(always)]
             fn from_num(num: $t) -> $t {
                 num
+            }
+            fn local_run(level: Level, run: LocalRun<'_, $t>) {
+                dispatch(level, run);
+            }
+            fn page_sweep(level: Level, sweep: PageSweep<'_, $t>) {
+                dispatch(level, sweep);
+            }
+            fn outer_batch(level: Level, batch: OuterBatch<'_, $t>) {
+                dispatch(level, batch);
+            }
+            fn direct_plan(n: usize, phases: &[(f64, f64)]) -> DirectPlan<$t> {
+                DirectPlan::new(n, phases)
             }
         }
     };

@@ -16,6 +16,7 @@ pub struct F64x8([__m256d; 2]);
 /// # Safety
 /// The processor has the features named.
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)] // Inlined into each other, the transforms of all radices would be one enormous function.
 unsafe fn enter<V: Lanes, K: Kernel<V::T>>(kernel: K) -> K::Out {
     kernel.run::<V>()
 }
@@ -165,23 +166,58 @@ macro_rules! avx2_lanes {
 }
 
 avx2_lanes!(
-    F32x16, f32, 16, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
-    _mm256_div_ps, _mm256_sqrt_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_min_ps, _mm256_max_ps, _mm256_andnot_ps,
-    _mm256_round_ps, _mm256_cmp_ps, _mm256_movemask_ps,
+    F32x16,
+    f32,
+    16,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_add_ps,
+    _mm256_sub_ps,
+    _mm256_mul_ps,
+    _mm256_div_ps,
+    _mm256_sqrt_ps,
+    _mm256_fmadd_ps,
+    _mm256_fnmadd_ps,
+    _mm256_min_ps,
+    _mm256_max_ps,
+    _mm256_andnot_ps,
+    _mm256_round_ps,
+    _mm256_cmp_ps,
+    _mm256_movemask_ps,
     #[inline(always)]
     fn widen(self, half: usize) -> F64x8 {
         // SAFETY: the features are there, see the module's invariant.
         unsafe {
             let part = self.0[half];
-            F64x8([_mm256_cvtps_pd(_mm256_castps256_ps128(part)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(part))])
+            F64x8([
+                _mm256_cvtps_pd(_mm256_castps256_ps128(part)),
+                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(part)),
+            ])
         }
     }
 );
 
 avx2_lanes!(
-    F64x8, f64, 8, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
-    _mm256_div_pd, _mm256_sqrt_pd, _mm256_fmadd_pd, _mm256_fnmadd_pd, _mm256_min_pd, _mm256_max_pd, _mm256_andnot_pd,
-    _mm256_round_pd, _mm256_cmp_pd, _mm256_movemask_pd,
+    F64x8,
+    f64,
+    8,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_add_pd,
+    _mm256_sub_pd,
+    _mm256_mul_pd,
+    _mm256_div_pd,
+    _mm256_sqrt_pd,
+    _mm256_fmadd_pd,
+    _mm256_fnmadd_pd,
+    _mm256_min_pd,
+    _mm256_max_pd,
+    _mm256_andnot_pd,
+    _mm256_round_pd,
+    _mm256_cmp_pd,
+    _mm256_movemask_pd,
     #[inline(always)]
     fn widen(self, _half: usize) -> F64x8 {
         self

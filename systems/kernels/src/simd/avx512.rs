@@ -16,6 +16,7 @@ pub struct F64x8(__m512d);
 /// # Safety
 /// The processor has the features named.
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+#[inline(never)] // Inlined into each other, the transforms of all radices would be one enormous function.
 unsafe fn enter<V: Lanes, K: Kernel<V::T>>(kernel: K) -> K::Out {
     kernel.run::<V>()
 }
@@ -176,25 +177,62 @@ macro_rules! avx512_lanes {
 }
 
 avx512_lanes!(
-    F32x16, f32, 16, __mmask16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
-    _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps,
-    _mm512_sqrt_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_min_ps, _mm512_max_ps, _mm512_abs_ps,
-    _mm512_roundscale_ps, _mm512_cmp_ps_mask, tile16,
+    F32x16,
+    f32,
+    16,
+    __mmask16,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_add_ps,
+    _mm512_sub_ps,
+    _mm512_mul_ps,
+    _mm512_div_ps,
+    _mm512_sqrt_ps,
+    _mm512_fmadd_ps,
+    _mm512_fnmadd_ps,
+    _mm512_min_ps,
+    _mm512_max_ps,
+    _mm512_abs_ps,
+    _mm512_roundscale_ps,
+    _mm512_cmp_ps_mask,
+    tile16,
     #[inline(always)]
     fn widen(self, half: usize) -> F64x8 {
         // SAFETY: the features are there, see the module's invariant.
         unsafe {
-            let part = if half == 0 { _mm512_castps512_ps256(self.0) } else { _mm512_extractf32x8_ps::<1>(self.0) };
+            let part =
+                if half == 0 { _mm512_castps512_ps256(self.0) } else { _mm512_extractf32x8_ps::<1>(self.0) };
             F64x8(_mm512_cvtps_pd(part))
         }
     }
 );
 
 avx512_lanes!(
-    F64x8, f64, 8, __mmask8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd,
-    _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd,
-    _mm512_sqrt_pd, _mm512_fmadd_pd, _mm512_fnmadd_pd, _mm512_min_pd, _mm512_max_pd, _mm512_abs_pd,
-    _mm512_roundscale_pd, _mm512_cmp_pd_mask, tile8,
+    F64x8,
+    f64,
+    8,
+    __mmask8,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
+    _mm512_add_pd,
+    _mm512_sub_pd,
+    _mm512_mul_pd,
+    _mm512_div_pd,
+    _mm512_sqrt_pd,
+    _mm512_fmadd_pd,
+    _mm512_fnmadd_pd,
+    _mm512_min_pd,
+    _mm512_max_pd,
+    _mm512_abs_pd,
+    _mm512_roundscale_pd,
+    _mm512_cmp_pd_mask,
+    tile8,
     #[inline(always)]
     fn widen(self, _half: usize) -> F64x8 {
         self

@@ -84,7 +84,9 @@ macro_rules! scalar_lanes {
             fn sqrt(self) -> Self {
                 self.map(|a| a.sqrt())
             }
-            #[inline(always)]
+            // On x86-64 without FMA, 16 library calls: not worth a copy at each place.
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn mul_add(self, b: Self, c: Self) -> Self {
                 let mut out = self;
                 for i in 0..$n {
@@ -92,7 +94,8 @@ macro_rules! scalar_lanes {
                 }
                 out
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn neg_mul_add(self, b: Self, c: Self) -> Self {
                 let mut out = self;
                 for i in 0..$n {
@@ -146,7 +149,7 @@ macro_rules! scalar_lanes {
             }
             #[inline(always)]
             fn prefetch(_p: *const $t) {}
-            #[inline(always)]
+            #[inline(never)]
             fn call<K: Kernel<$t>>(kernel: K) -> K::Out {
                 kernel.run::<Self>()
             }

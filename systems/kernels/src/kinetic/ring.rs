@@ -1,0 +1,97 @@
+//! Extent 3: the kinetic flow as a ring coupling. Invariant: each axis is the circulant 1 + b·S, S the sum over the
+//! ring, with the factor of the outer modes left to the local flow. Increments keep single precision unbiased.
+//! Source: F⁻¹ diag(1, q, q) F = q(1 + b·S), b = (1/q − 1)/3, q = e^{−iθ}, θ = ½τD(2π/L)².
+
+#![allow(unsafe_code)] // Vector loads and stores through pointers.
+
+use super::dft::Complex;
+use super::lines::{Lines, Rows};
+use crate::field::Real;
+use crate::half_potential::Planes;
+use crate::simd::{Kernel, Lanes};
+
+/// One extent-3 axis, or two neighbouring ones done together (`b[0]` the minor, `b[1]` the major axis).
+///
+/// - equation: y_j = x_j + b·(x_0 + x_1 + x_2) on each ring
+/// - source: closed form of the 3-point Fourier propagator
+/// - scheme and order: exact
+/// - stability bound: none (unitary up to the factor q)
+/// - bytes and flops per node and axis: 4 scalars per pass of two axes, 9 flops
+pub(crate) struct RingPass<T, const AXES: usize> {
+    pub planes: Planes<T>,
+    /// Geometry of the minor axis; the major axis has three times its step.
+    pub lines: Lines,
+    pub b: [(T, T); AXES],
+}
+
+impl<T: Real, const AXES: usize> Kernel<T> for RingPass<T, AXES> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let Lines { outer, outer_stride, inner, inner_stride, step, lanes } = self.lines;
+        let b = self.b.map(|(re, im)| (V::splat(re), V::splat(im)));
+        let rows = Rows::new(self.planes, step);
+        for o in 0..outer {
+            for i in 0..inner {
+                let base = o * outer_stride + i * inner_stride;
+                let mut lane = 0;
+                // SAFETY: the geometry stays inside the planes, and this chunk owns them.
+                unsafe {
+                    while lane + V::N <= lanes {
+                        couple::<V, AXES, true>(rows.shifted(base + lane), V::N, &b);
+                        lane += V::N;
+                    }
+                    if lane < lanes {
+                        couple::<V, AXES, false>(rows.shifted(base + lane), lanes - lane, &b);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// 3^AXES rows with `n` lanes each are readable and writable.
+#[inline(always)]
+unsafe fn couple<V: Lanes, const AXES: usize, const FULL: bool>(
+    rows: Rows<V::T>,
+    n: usize,
+    b: &[(V, V); AXES],
+) {
+    // SAFETY: says the caller.
+    unsafe {
+        if AXES == 1 {
+            let x = ring(core::array::from_fn(|k| rows.load::<V, FULL>(k, n)), b[0]);
+            for k in 0..3 {
+                rows.store::<V, FULL>(k, n, x[k]);
+            }
+        } else {
+            let mut x = [Complex::zero(); 9];
+            for k in 0..9 {
+                x[k] = rows.load::<V, FULL>(k, n);
+            }
+            nine(&mut x, b[0], b[AXES - 1]);
+            for k in 0..9 {
+                rows.store::<V, FULL>(k, n, x[k]);
+            }
+        }
+    }
+}
+
+/// Both axes of a 3 × 3 block, minor index fastest.
+#[inline(always)]
+pub(crate) fn nine<V: Lanes>(x: &mut [Complex<V>; 9], minor: (V, V), major: (V, V)) {
+    for k in 0..3 {
+        [x[3 * k], x[3 * k + 1], x[3 * k + 2]] = ring([x[3 * k], x[3 * k + 1], x[3 * k + 2]], minor);
+    }
+    for k in 0..3 {
+        [x[k], x[k + 3], x[k + 6]] = ring([x[k], x[k + 3], x[k + 6]], major);
+    }
+}
+
+/// One ring of three.
+#[inline(always)]
+pub(crate) fn ring<V: Lanes>(x: [Complex<V>; 3], (re, im): (V, V)) -> [Complex<V>; 3] {
+    let t = x[0].add(x[1]).add(x[2]).mul(re, im);
+    [x[0].add(t), x[1].add(t), x[2].add(t)]
+}

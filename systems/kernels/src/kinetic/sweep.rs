@@ -1,0 +1,271 @@
+//! The two sweeps of a step over one page and over one batch of rows. Invariant: a chunk touches only its own nodes.
+//! Source: cache blocking as drawn in [`super`].
+
+#![allow(unsafe_code)] // Raw planes, and scratch without initialisation checks.
+
+use std::cell::RefCell;
+
+use super::fft::FftPass;
+use super::lines::Lines;
+use super::ring::RingPass;
+use super::{Axis, Kinetic, Probe, Scheme};
+use crate::field::Real;
+use crate::half_potential::{LocalPlan, LocalRun, Operands, Planes};
+use crate::simd::{Kernel, Lanes, SimdReal};
+
+/// Scalars from one row of a batch to the next: both planes, and one vector more where a power of two of rows
+/// would fall into few sets of the cache.
+pub(crate) fn row_step(rows: usize, lanes: usize, vector: usize) -> usize {
+    2 * lanes + if rows >= 64 && rows.is_multiple_of(16) { vector } else { 0 }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<CacheLine>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct CacheLine(#[allow(dead_code)] [u8; 64]); // Only its size and alignment matter.
+
+/// Lends `scalars` aligned scalars of this thread's scratch; it grows once and is kept.
+pub(crate) fn with_scratch<T, R>(scalars: usize, work: impl FnOnce(*mut T) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let lines = (scalars * size_of::<T>()).div_ceil(64);
+        if scratch.len() < lines {
+            scratch.resize(lines, CacheLine([0; 64]));
+        }
+        work(scratch.as_mut_ptr().cast())
+    })
+}
+
+/// One page of the inner sweep. Built only with planes, operands and scratch of the plan's sizes.
+pub struct PageSweep<'a, T: SimdReal> {
+    pub(crate) kinetic: &'a Kinetic<T>,
+    pub(crate) planes: Planes<T>,
+    pub(crate) opening: Option<(&'a LocalPlan<T>, Operands<T>)>,
+    pub(crate) scratch: *mut T,
+    pub(crate) probe: &'a Probe,
+}
+
+impl<T: Real> Kernel<T> for PageSweep<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let PageSweep { kinetic, planes, opening, scratch, probe } = self;
+        let block = kinetic.block_rows();
+        let n_blocks = planes.len / block;
+        let step = row_step(block, V::N, V::N);
+        let start = probe.now();
+        let (mut local, mut sampled) = (0, 0);
+        // SAFETY: the scratch holds `block` rows and the buffer of the hungriest axis, see `size_scratch`; a batch
+        // is inside the page.
+        unsafe {
+            let rows = Planes { re: scratch, im: scratch.add(V::N), len: block * step };
+            let buffer = scratch.add(block * step);
+            for first in (0..n_blocks).step_by(V::N) {
+                let n = V::N.min(n_blocks - first);
+                let nodes = planes.offset(first * block);
+                // Every eighth batch is timed, the first always.
+                let timed = probe.now_nanos.is_some() && first % (8 * V::N) == 0;
+                let before = if timed { probe.now() } else { 0 };
+                if let Some((plan, operands)) = opening {
+                    let operands = operands.offset(first * block);
+                    V::call(LocalRun { plan, src: nodes, dst: nodes, operands, len: n * block });
+                }
+                if timed {
+                    local += probe.now() - before;
+                }
+                if block > 1 {
+                    V::call(Transpose::<T, true> { page: nodes, rows, block, step, n });
+                    let axes = &kinetic.axes[kinetic.split.1..];
+                    run_axes::<V>(axes, rows, block, step, V::N, buffer);
+                    V::call(Transpose::<T, false> { page: nodes, rows, block, step, n });
+                }
+                if timed {
+                    sampled += probe.now() - before;
+                }
+            }
+            let inner = probe.now() - start;
+            let axes = &kinetic.axes[kinetic.split.0..kinetic.split.1];
+            page_axes::<V>(axes, planes, scratch);
+            if sampled > 0 {
+                let local = (inner as f64 * local as f64 / sampled as f64) as u64;
+                probe.record(local, probe.now() - start - local);
+            }
+        }
+    }
+}
+
+/// One batch of neighbouring columns of the outer sweep. Built only with sizes that agree with the plan.
+pub struct OuterBatch<'a, T: SimdReal> {
+    pub(crate) kinetic: &'a Kinetic<T>,
+    pub(crate) planes: &'a [Planes<T>],
+    pub(crate) operands: &'a [Operands<T>],
+    pub(crate) closing: &'a LocalPlan<T>,
+    /// Nodes from one row to the next.
+    pub(crate) run: usize,
+    pub(crate) first: usize,
+    pub(crate) lanes: usize,
+    pub(crate) scratch: *mut T,
+    pub(crate) probe: &'a Probe,
+}
+
+impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let OuterBatch { kinetic, planes, operands, closing, run, first, lanes, scratch, probe } = self;
+        let start = probe.now();
+        let rows = kinetic.outer_rows();
+        let page_nodes = kinetic.shape.page_nodes;
+        let width = kinetic.batch_lanes;
+        let step = row_step(rows, width, V::N);
+        let row_at = |row: usize| {
+            let node = row * run + first;
+            (node / page_nodes, node % page_nodes)
+        };
+        // SAFETY: rows lie inside pages, because `run` divides the page; the scratch holds `rows` rows and the
+        // buffer; batches are disjoint.
+        unsafe {
+            let batch = Planes { re: scratch, im: scratch.add(width), len: rows * step };
+            if rows > 1 {
+                for row in 0..rows {
+                    let (page, at) = row_at(row);
+                    let (src, dst) = (planes[page].offset(at), batch.offset(row * step));
+                    for lane in (0..lanes).step_by(V::N) {
+                        let n = V::N.min(lanes - lane);
+                        V::load_n(src.re.add(lane), n).store(dst.re.add(lane));
+                        V::load_n(src.im.add(lane), n).store(dst.im.add(lane));
+                    }
+                }
+                let axes = &kinetic.axes[..kinetic.split.0];
+                let lanes = lanes.next_multiple_of(V::N);
+                run_axes::<V>(axes, batch, rows, step, lanes, scratch.add(rows * step));
+            }
+            let middle = probe.now();
+            for row in 0..rows {
+                let (page, at) = row_at(row);
+                let dst = planes[page].offset(at);
+                let src = if rows > 1 { batch.offset(row * step) } else { dst };
+                let operands = operands[page].offset(at);
+                V::call(LocalRun { plan: closing, src, dst, operands, len: lanes });
+            }
+            probe.record(probe.now() - middle, middle - start);
+        }
+    }
+}
+
+/// `n` blocks of `block` contiguous nodes ↔ `block` rows of one lane per block. Built only with valid planes.
+struct Transpose<T, const INTO_ROWS: bool> {
+    page: Planes<T>,
+    rows: Planes<T>,
+    block: usize,
+    step: usize,
+    n: usize,
+}
+
+impl<T: Real, const INTO_ROWS: bool> Kernel<T> for Transpose<T, INTO_ROWS> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let Transpose { page, rows, block, step, n } = self;
+        for (page, rows) in [(page.re, rows.re), (page.im, rows.im)] {
+            for column in (0..block).step_by(V::N) {
+                let width = V::N.min(block - column);
+                // SAFETY: `n ≤ N` blocks of `block` nodes in the page, `block` rows of N lanes in the scratch.
+                unsafe {
+                    let (nodes, row) = (page.add(column), rows.add(column * step));
+                    if INTO_ROWS {
+                        V::transpose(nodes, block, n, width, row, step, V::N);
+                    } else {
+                        V::transpose(row, step, width, n, nodes, block, width);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All axes of a group on `rows` rows of `lanes` lanes, minor axis first.
+///
+/// # Safety
+/// The rows exist and are owned by the caller, as is a buffer for the hungriest axis.
+#[inline(always)]
+unsafe fn run_axes<V: Lanes>(
+    axes: &[Axis<V::T>],
+    planes: Planes<V::T>,
+    rows: usize,
+    step: usize,
+    lanes: usize,
+    buffer: *mut V::T,
+) {
+    let mut stride = 1;
+    let mut end = axes.len();
+    while end > 0 {
+        let take = ring_pair(&axes[..end]);
+        let group = &axes[end - take..end];
+        let extent: usize = group.iter().map(|a| a.extent).product();
+        let lines = Lines {
+            outer: rows / (extent * stride),
+            outer_stride: extent * stride * step,
+            inner: stride,
+            inner_stride: step,
+            step: stride * step,
+            lanes,
+        };
+        // SAFETY: the lines cover exactly the rows.
+        unsafe { run_group::<V>(group, planes, lines, buffer) };
+        stride *= extent;
+        end -= take;
+    }
+}
+
+/// All axes of a group inside a page, minor axis first, over contiguous runs.
+///
+/// # Safety
+/// The caller owns the page and a buffer for the hungriest axis.
+#[inline(always)]
+unsafe fn page_axes<V: Lanes>(axes: &[Axis<V::T>], planes: Planes<V::T>, buffer: *mut V::T) {
+    let mut end = axes.len();
+    while end > 0 {
+        let take = ring_pair(&axes[..end]);
+        let group = &axes[end - take..end];
+        let extent: usize = group.iter().map(|a| a.extent).product();
+        let stride = group[take - 1].stride;
+        let lines = Lines {
+            outer: planes.len / (extent * stride),
+            outer_stride: extent * stride,
+            inner: 1,
+            inner_stride: 0,
+            step: stride,
+            lanes: stride,
+        };
+        // SAFETY: the lines cover exactly the page.
+        unsafe { run_group::<V>(group, planes, lines, buffer) };
+        end -= take;
+    }
+}
+
+/// 2 if the last two axes are rings, else 1.
+fn ring_pair<T: Real>(axes: &[Axis<T>]) -> usize {
+    match axes {
+        [.., Axis { scheme: Scheme::Ring { .. }, .. }, Axis { scheme: Scheme::Ring { .. }, .. }] => 2,
+        _ => 1,
+    }
+}
+
+/// # Safety
+/// As [`run_axes`].
+#[inline(always)]
+unsafe fn run_group<V: Lanes>(group: &[Axis<V::T>], planes: Planes<V::T>, lines: Lines, buffer: *mut V::T) {
+    match group {
+        [Axis { scheme: Scheme::Ring { b: major }, .. }, Axis { scheme: Scheme::Ring { b: minor }, .. }] => {
+            V::call(RingPass { planes, lines, b: [*minor, *major] });
+        }
+        [Axis { scheme: Scheme::Ring { b }, .. }] => V::call(RingPass { planes, lines, b: [*b] }),
+        [Axis { scheme: Scheme::Fft(plan), .. }] => V::call(FftPass { planes, lines, plan, buffer }),
+        // SAFETY: says the caller.
+        [Axis { scheme: Scheme::Direct(plan), .. }] => unsafe { plan.run(planes, lines, buffer) },
+        _ => unreachable!("groups are one axis or two rings"),
+    }
+}
