@@ -8,6 +8,10 @@ use super::warning::{Figures, Warning, k_max, kinetic_phase, nonlinear_phase};
 use nikola_components::fill::Profile;
 use nikola_components::geometry::axis::Axis;
 use nikola_components::setup::{Integrator, Setup};
+use nikola_systems::kernels::Shape;
+use nikola_systems::kernels::half_potential::Time;
+use nikola_systems::kernels::kinetic::{AxisTerm, Kinetic};
+use nikola_systems::kernels::simd::Level;
 use serde::Serialize;
 use std::fmt;
 
@@ -30,7 +34,7 @@ pub struct AxisReport {
     /// D^{dd}.
     pub diffusion: f64,
     /// How the kinetic flow along it is computed.
-    pub scheme: &'static str,
+    pub scheme: String,
 }
 
 /// What one stage must move per tick.
@@ -86,9 +90,9 @@ pub struct CheckReport {
     pub ticks: u64,
     /// Model time of the run.
     pub duration: f64,
-    /// Columns on every node, in bytes.
+    /// Columns of Ψ, V and Γ per node, in bytes.
     pub bytes_per_node: f64,
-    /// All columns, in bytes.
+    /// Columns and node lists of emitters, in bytes, at most.
     pub memory_bytes: f64,
     /// dt·½ΣD k_max².
     pub kinetic_phase: f64,
@@ -129,14 +133,23 @@ pub struct OutputReport {
     pub marginals: Vec<String>,
 }
 
-/// How the engine propagates along an axis of this extent.
-fn scheme(extent: usize) -> &'static str {
-    match extent {
-        3 => "circulant of 3, closed form",
-        9 => "dense transform of 9",
-        27 => "dense transform of 27",
-        _ => "FFT",
+/// How the engine propagates along each active axis, in storage order, as its planner says.
+fn schemes(setup: &Setup) -> Vec<String> {
+    let torus = &setup.torus;
+    let shape = Shape { extents: torus.storage_extents(), page_nodes: torus.page_nodes() };
+    let mut terms: Vec<AxisTerm> = torus
+        .storage()
+        .iter()
+        .map(|axis| AxisTerm {
+            extent: torus.extents()[axis.index()],
+            wavenumber_unit: core::f64::consts::TAU / torus.lengths()[axis.index()],
+            diffusion: setup.wave.diffusion[axis.index()],
+        })
+        .collect();
+    if terms.is_empty() {
+        terms.push(AxisTerm { extent: 1, wavenumber_unit: 0.0, diffusion: 0.0 });
     }
+    Kinetic::<f64>::new(Level::Scalar, &shape, &terms, setup.wave.dt, Time::Real).describe()
 }
 
 /// Kinetic and local flows per tick: (local, kinetic).
@@ -155,10 +168,18 @@ fn per_node(profile: &Profile) -> f64 {
     }
 }
 
-/// Scalars on every node: Ψ twice (state and the transform's second buffer shares it), V, Γ.
+/// Scalars on every node: both parts of Ψ, V, Γ.
 fn scalars_per_node(setup: &Setup) -> f64 {
     let potential = if setup.drive.is_some() { 1.0 } else { per_node(&setup.potential) };
     2.0 + potential + per_node(&setup.damping)
+}
+
+/// Bytes that the columns and the emitters' node lists of a setup take, at most: an emitter keeps an index and a
+/// complex weight for each node on which its profile acts.
+pub fn memory_bytes(setup: &Setup) -> f64 {
+    let scalar = setup.precision.bytes() as f64;
+    let emitters = setup.emitters.len() as f64 * (4.0 + 2.0 * scalar);
+    setup.torus.n_nodes() as f64 * (scalar * scalars_per_node(setup) + emitters)
 }
 
 /// Examines a resolved scene. `bandwidth` is a measured copy bandwidth in bytes per second, if the caller has one.
@@ -184,7 +205,12 @@ pub fn check(resolved: &Resolved, bandwidth: Option<f64>) -> CheckReport {
         pages: torus.n_pages(),
         page_shape: torus.page_shape(),
         page_nodes: torus.page_nodes(),
-        axes: torus.storage().iter().map(|axis| axis_report(setup, *axis)).collect(),
+        axes: torus
+            .storage()
+            .iter()
+            .zip(schemes(setup))
+            .map(|(axis, scheme)| axis_report(setup, *axis, scheme))
+            .collect(),
         precision: setup.precision.name(),
         integrator: setup.wave.integrator.name(),
         time: match setup.wave.time {
@@ -195,7 +221,7 @@ pub fn check(resolved: &Resolved, bandwidth: Option<f64>) -> CheckReport {
         ticks: plan.ticks,
         duration: setup.wave.dt * plan.ticks as f64,
         bytes_per_node,
-        memory_bytes: bytes_per_node * nodes,
+        memory_bytes: memory_bytes(setup),
         kinetic_phase: kinetic_phase(setup),
         nonlinear_phase: nonlinear_phase(setup, &resolved.figures),
         figures: resolved.figures,
@@ -216,7 +242,7 @@ pub fn check(resolved: &Resolved, bandwidth: Option<f64>) -> CheckReport {
     }
 }
 
-fn axis_report(setup: &Setup, axis: Axis) -> AxisReport {
+fn axis_report(setup: &Setup, axis: Axis, scheme: String) -> AxisReport {
     let d = axis.index();
     AxisReport {
         axis: axis.name(),
@@ -225,25 +251,20 @@ fn axis_report(setup: &Setup, axis: Axis) -> AxisReport {
         spacing: setup.torus.spacing(axis),
         k_max: k_max(&setup.torus, axis),
         diffusion: setup.wave.diffusion[d],
-        scheme: scheme(setup.torus.extents()[d]),
+        scheme,
     }
 }
 
 /// Bytes each stage must move per tick: two sweeps over Ψ (in and out) per kinetic flow, on which the local flows
-/// ride, adding the reads of V and Γ.
+/// ride, adding the reads of V and Γ. Emitters, which touch only the nodes of their profiles, are not included.
 fn floors(setup: &Setup, nodes: f64, scalar: f64, bandwidth: f64) -> Vec<StageFloor> {
     let (local, kinetic) = flows(setup.wave.integrator);
     let coefficients = scalars_per_node(setup) - 2.0;
-    let sources = setup.emitters.len() as f64;
     let floor = |stage, scalars: f64| {
         let bytes = scalars * scalar * nodes;
         StageFloor { stage, bytes, micros: bytes / bandwidth * 1e6 }
     };
-    let mut stages = vec![floor("half_potential", local * coefficients), floor("kinetic", 8.0 * kinetic)];
-    if sources > 0.0 {
-        stages.insert(0, floor("emitters", 2.0 * sources));
-    }
-    stages
+    vec![floor("half_potential", local * coefficients), floor("kinetic", 8.0 * kinetic)]
 }
 
 impl CheckReport {

@@ -114,9 +114,20 @@ fn locate(outline: &Outline, steps: &[Step]) -> Result<Edit, (String, Vec<String
         (Some((_, names)), Step::Index(index)) => Err((format!("[{index}]"), names)),
         (_, Step::Name(name)) => Err((name.clone(), Vec::new())),
         (None, Step::Index(index)) => {
-            let count = if let Content::List(items) = &outline.content { items.len() } else { 0 };
+            let count = list_length(outline);
             Err((format!("[{index}]"), (0..count.min(16)).map(|i| format!("[{i}]")).collect()))
         }
+    }
+}
+
+fn list_length(outline: &Outline) -> usize {
+    match &outline.content {
+        Content::List(items) => items.len(),
+        Content::Tuple(items) => match items.as_slice() {
+            [only] => list_length(only),
+            _ => items.len(),
+        },
+        _ => 0,
     }
 }
 

@@ -93,8 +93,8 @@ pub fn load_str(name: &str, text: &str, overrides: &[String]) -> Result<Scene, S
         });
     }
     let mut source = Source::new(name, text.to_string())?;
-    check_version(&source)?;
     overrides::apply(&mut source, overrides)?;
+    check_version(&source)?;
     check_lists(&source, source.outline())?;
     let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
     match options.from_str::<Document>(&source.text) {
@@ -153,8 +153,17 @@ fn list(names: &[&str]) -> String {
 /// Turns an error of the RON reader into one of ours.
 fn syntax(source: &Source, error: &ron::error::SpannedError) -> SceneError {
     use ron::Error as Ron;
-    let start = source.byte_at(error.span.start.line, error.span.start.col);
-    let token = source.token_at(start);
+    let mut start = source.byte_at(error.span.start.line, error.span.start.col);
+    if matches!(error.code, Ron::InvalidValueForType { .. }) {
+        // The reader stands behind the value that it refuses.
+        start = source.last_before(start);
+    } else {
+        start += source
+            .text
+            .get(start..)
+            .map_or(0, |rest| rest.len() - rest.trim_start_matches([' ', '\t']).len());
+    }
+    let token = source.value_at(start);
     let (found, expected, remedy) = match &error.code {
         Ron::NoSuchStructField { expected, found, outer } => {
             let whose = outer.as_ref().map(|outer| format!(" in `{outer}`")).unwrap_or_default();
@@ -175,13 +184,20 @@ fn syntax(source: &Source, error: &ron::error::SpannedError) -> SceneError {
             (format!("`{field}` a second time"), "each field once".into(), "remove one of the two".into())
         }
         Ron::InvalidValueForType { expected, found } => {
-            (found.clone(), expected.clone(), "write a value of the expected kind".into())
+            (format!("{token}, {found}"), expected.clone(), "write a value of the expected kind".into())
         }
         Ron::ExpectedInteger | Ron::IntegerOutOfBounds | Ron::InvalidIntegerDigit { .. } => (
             token,
             "a whole number in range, not negative unless it may be".into(),
             "write digits only, e.g. 1000".into(),
         ),
+        // The reader stops inside a number, at its point or exponent.
+        Ron::ExpectedComma if source.is_inside_value(start) => {
+            (token, "a whole number".into(), "write digits only, e.g. 1000".into())
+        }
+        Ron::ExpectedDifferentLength { expected, found } => {
+            (format!("{found} value(s)"), expected.clone(), "write as many values as expected".into())
+        }
         Ron::ExpectedString => (token, "a text in quotes".into(), "put it in \"…\"".into()),
         Ron::ExpectedMap => (token, "`{`".into(), "write {key: value, …}".into()),
         Ron::ExpectedArray => (token, "`[`".into(), "write a list in [ ]".into()),

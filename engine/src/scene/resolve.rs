@@ -1,6 +1,7 @@
 //! A document to a setup: every value computed, bounded and surveyed.
 //! Invariant: what leaves here can be built and run; nothing is simulated.
 
+use super::check::memory_bytes;
 use super::context::{Context, Names};
 use super::document::{Document, EquationForm, IntegratorForm, PageForm, PrecisionForm, TimeForm};
 use super::error::SceneError;
@@ -44,6 +45,11 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     let dt = time_step(&context, document)?;
     context.define_torus(&torus, dt);
     let context = context;
+    let precision = match document.precision {
+        PrecisionForm::F32 => Precision::F32,
+        PrecisionForm::F64 => Precision::F64,
+    };
+    refuse_beyond_memory(&context, torus.n_nodes() as f64 * 2.0 * precision.bytes() as f64)?;
     let grid = Grid::new(torus.clone());
     let EquationForm::Schrodinger { beta, alpha, .. } = &document.equation;
     let beta = context.number(beta, "equation.beta")?;
@@ -95,10 +101,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     let injections = fields.injections(&document.injections, document.ticks)?;
     let setup = Setup {
         torus,
-        precision: match document.precision {
-            PrecisionForm::F32 => Precision::F32,
-            PrecisionForm::F64 => Precision::F64,
-        },
+        precision,
         seed: document.seed,
         wave,
         potential: potential.profile,
@@ -110,8 +113,60 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         injections,
         sample_every: plan.series_every,
     };
+    refuse_without_meaning(&context, &setup)?;
+    refuse_beyond_memory(&context, memory_bytes(&setup))?;
     let warnings = warnings(&setup, &figures);
     Ok(Resolved { setup, plan, warnings, figures })
+}
+
+/// Combinations that the fields allow one by one but that describe no computation.
+fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
+    if setup.wave.time == TimeMode::Real {
+        return Ok(());
+    }
+    let is_damped = !matches!(setup.damping, Profile::Uniform(value) if value == 0.0);
+    let refusals = [
+        (
+            setup.wave.integrator != Integrator::Strang,
+            "integrator",
+            setup.wave.integrator.name(),
+            "use Strang",
+        ),
+        (is_damped, "equation.alpha", "damping", "set equation.alpha to 0"),
+        (setup.drive.is_some(), "potential", "a potential that depends on t", "remove t from the potential"),
+        (!setup.emitters.is_empty(), "emitters", "emitters", "remove the emitters"),
+    ];
+    match refusals.into_iter().find(|(is_refused, ..)| *is_refused) {
+        None => Ok(()),
+        Some((_, path, found, remedy)) => Err(context.value(
+            path,
+            format!("{found} in imaginary time"),
+            "a closed scene with integrator Strang: imaginary time descends to a ground state",
+            format!("{remedy}, or set time: Real"),
+        )),
+    }
+}
+
+/// Refuses what would not fit the memory that the system has free, where it says how much that is.
+fn refuse_beyond_memory(context: &Context<'_>, bytes: f64) -> Result<(), SceneError> {
+    match memory_available() {
+        Some(available) if bytes > available => Err(SceneError::Limit {
+            fault: Box::new(context.fault(
+                "torus.extents",
+                format!("{:.2} GB of state", bytes * 1e-9),
+                format!("at most {:.2} GB, the memory that is free", available * 1e-9),
+                "make some extents smaller, or use precision: F32",
+            )),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn memory_available() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024.0)
 }
 
 fn integrator(form: IntegratorForm) -> Integrator {

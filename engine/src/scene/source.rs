@@ -3,7 +3,7 @@
 //! Invariant: the outline always belongs to the text; it gives errors found after parsing their line and column, and
 //! lets `--set` replace exactly the bytes of one value.
 
-use super::error::{Fault, Place, SceneError};
+use super::error::{Fault, Place, SceneError, excerpt};
 use super::outline::{Content, Outline, scan, steps};
 use std::ops::Range;
 
@@ -95,6 +95,38 @@ impl Source {
 
     /// Path of the innermost field whose value or name covers the byte `at`.
     pub fn path_at(&self, at: usize) -> String {
+        self.innermost(at).0
+    }
+
+    /// The whole number, text or name that covers the byte `at`, or else the token that begins there.
+    pub fn value_at(&self, at: usize) -> String {
+        let outline = self.innermost(at).1;
+        match (&outline.content, self.text.get(outline.span.clone())) {
+            (Content::Leaf, Some(text)) if outline.span.contains(&at) => format!("`{}`", excerpt(text, 60)),
+            _ => self.token_at(at),
+        }
+    }
+
+    /// Whether the byte `at` lies within a number, text or name, behind its beginning.
+    pub fn is_inside_value(&self, at: usize) -> bool {
+        let outline = self.innermost(at).1;
+        matches!(outline.content, Content::Leaf) && outline.span.contains(&at) && at > outline.span.start
+    }
+
+    /// The byte of the last character before `at` that is no white space, comma or bracket, or `at` itself if a
+    /// value begins there.
+    pub fn last_before(&self, at: usize) -> usize {
+        let is_gap = |c: char| c.is_whitespace() || matches!(c, ',' | ')' | ']' | '}');
+        match self.text.get(at..).and_then(|rest| rest.chars().next()) {
+            Some(c) if !is_gap(c) => at,
+            _ => self
+                .text
+                .get(..at)
+                .map_or(0, |before| before.trim_end_matches(is_gap).len().saturating_sub(1)),
+        }
+    }
+
+    fn innermost(&self, at: usize) -> (String, &Outline) {
         let mut path = String::new();
         let mut outline = &self.outline;
         'inward: loop {
@@ -110,20 +142,20 @@ impl Source {
                             continue 'inward;
                         }
                     }
-                    return path;
+                    return (path, outline);
                 }
                 Content::List(items) | Content::Tuple(items) => {
                     let Some((index, item)) =
                         items.iter().enumerate().find(|(_, item)| item.span.contains(&at))
                     else {
-                        return path;
+                        return (path, outline);
                     };
                     if items.len() > 1 || matches!(outline.content, Content::List(_)) {
                         path.push_str(&format!("[{index}]"));
                     }
                     outline = item;
                 }
-                Content::Leaf => return path,
+                Content::Leaf => return (path, outline),
             }
         }
     }

@@ -113,7 +113,7 @@ pub fn warnings(setup: &Setup, figures: &Figures) -> Vec<Warning> {
         );
     }
     let is_damped = figures.damping_greatest > 0.0;
-    if setup.wave.integrator != Integrator::Strang && (is_damped || !is_real) {
+    if setup.wave.integrator != Integrator::Strang && is_damped {
         say(
             Severity::Warning,
             "negative-substeps",
@@ -124,11 +124,12 @@ pub fn warnings(setup: &Setup, figures: &Figures) -> Vec<Warning> {
             ),
         );
     }
-    if !is_real && !(setup.emitters.is_empty() && setup.injections.is_empty()) {
+    if !is_real && !setup.injections.is_empty() {
         say(
             Severity::Warning,
             "sources-in-imaginary-time",
-            "sources disturb the descent to a ground state; remove them from an imaginary-time scene".into(),
+            "injections disturb the descent to a ground state; remove them from an imaginary-time scene"
+                .into(),
         );
     }
     if setup.wave.dt * figures.damping_greatest > 1.0 {

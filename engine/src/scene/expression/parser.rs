@@ -52,6 +52,15 @@ impl Scope<'_> {
         names
     }
 
+    /// The names as an error lists them: those every scene has in short.
+    fn listing(&self) -> String {
+        let mut listing = self.names().join(" ");
+        if self.constants.contains_key("dt") {
+            listing.push_str(" dt L_r … L_z N_r … N_z");
+        }
+        listing
+    }
+
     fn lookup(&self, name: &str) -> Option<Node> {
         if let Some(position) = COORDINATES.iter().position(|coordinate| *coordinate == name) {
             return self.has_coordinates.then(|| Node::Variable(Variable::Coordinate(Axis::ALL[position])));
@@ -327,9 +336,13 @@ impl Parser<'_> {
         } else if is_field {
             "the field Ψ is known to observables only".to_string()
         } else {
-            suggestion(name, names.iter().map(String::as_str), "define it under `constants`")
+            {
+                let automatic = self.scope.constants.keys().filter(|name| is_automatic(name));
+                let known = names.iter().chain(automatic).map(String::as_str);
+                suggestion(name, known, "define it under `constants`")
+            }
         };
-        let mut fault = self.fault(format!("one of {}", names.join(" ")), remedy);
+        let mut fault = self.fault(format!("one of {}", self.scope.listing()), remedy);
         fault.found = format!("the name `{name}`");
         fault
     }

@@ -1,1 +1,596 @@
-//! Later.
+//! Broken scenes: each is refused with place, found, expected and remedy, and with the class's exit code.
+//!
+//! A row is: text (a whole scene, further fields of the smallest one, or its initial state) · class · place · found ·
+//! expected · remedy. The last four are parts of what the message must say.
+
+use super::{minimal, resolved};
+use crate::exit;
+use crate::scene::SceneError;
+
+type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
+
+fn class(error: &SceneError) -> &'static str {
+    match error {
+        SceneError::Read { .. } => "read",
+        SceneError::Syntax { .. } => "syntax",
+        SceneError::Value { .. } => "value",
+        SceneError::Expression { .. } => "expression",
+        SceneError::Override { .. } => "override",
+        SceneError::Limit { .. } => "limit",
+    }
+}
+
+/// What is missing in the refusal of `text`, if anything.
+fn lack(text: &str, row: &Row) -> Option<String> {
+    let (_, wanted, place, found, expected, remedy) = row;
+    let error = match resolved(text) {
+        Err(error) => error,
+        Ok(_) => return Some(format!("accepted: {text}")),
+    };
+    let fault = error.fault();
+    let message = error.to_string();
+    let code = if *wanted == "read" { exit::INPUT } else { exit::SCENE };
+    let parts = [&fault.found, &fault.expected, &fault.remedy];
+    let checks = [
+        ("class", class(&error) == *wanted),
+        ("place", fault.place.to_string().contains(place)),
+        ("file", fault.place.to_string().starts_with("test.ron")),
+        ("found", fault.found.contains(found)),
+        ("expected", fault.expected.contains(expected)),
+        ("remedy", fault.remedy.contains(remedy)),
+        ("all parts", parts.iter().all(|part| !part.trim().is_empty() && message.contains(part.as_str()))),
+        ("exit code", error.exit_code() == code),
+    ];
+    let failed: Vec<&str> = checks.iter().filter(|(_, holds)| !holds).map(|(name, _)| *name).collect();
+    (!failed.is_empty()).then(|| format!("{failed:?} of {row:?}\n{message}"))
+}
+
+fn refuse(text: &str, row: &Row) {
+    assert_eq!(lack(text, row), None);
+}
+
+fn refuse_all(rows: &[Row], text: impl Fn(&str) -> String) {
+    let lacks: Vec<String> = rows.iter().filter_map(|row| lack(&text(row.0), row)).collect();
+    assert!(lacks.is_empty(), "{} rows:\n{}", lacks.len(), lacks.join("\n\n"));
+}
+
+/// Whole texts.
+const TEXTS: &[Row] = &[
+    ("", "syntax", "test.ron:1:1", "empty", "version: 1", "mend"),
+    ("   // nothing\n", "syntax", "test.ron:2:1", "empty", "version: 1", "mend"),
+    ("(", "syntax", "test.ron:1:1", "does not close", "`)`", "mend"),
+    ("(version: 1, torus: (extents: {z: 16}", "syntax", "1:21", "does not close", "`)`", "mend"),
+    ("(version: 1, title: \"x", "syntax", "1:21", "does not end", "closing", "mend"),
+    ("(version: 1, /* x", "syntax", "1:14", "comment that does not end", "*/", "mend"),
+    ("(version: 1 torus: ())", "syntax", "1:13", "`t`", "`,` or `)`", "mend"),
+    ("(version: 1) x", "syntax", "1:14", "further text", "end of the file", "mend"),
+    ("(version: 1]", "syntax", "1:12", "`]`", "`,` or `)`", "mend"),
+    ("(version: 1,, torus: ())", "syntax", "1:13", "`,`", "a value", "mend"),
+    (
+        "(torus: (extents: {z: 16}), ticks: 1, initial: Uniform())",
+        "syntax",
+        "version",
+        "no field `version`",
+        "version: 1",
+        "begin",
+    ),
+    ("(version: 2)", "syntax", "version", "version 2", "version: 1", "newer"),
+    ("(version: -1)", "syntax", "version", "version -1", "version: 1", "begin"),
+    ("(version: \"1\")", "syntax", "version", "\"1\"", "version: 1", "begin"),
+    ("42", "syntax", "test.ron", "no field `version`", "version: 1", "begin"),
+    ("{\"version\": 1}", "syntax", "test.ron:1:1", "`{`", "", "scenes/"),
+    (
+        "(version: 1, ticks: 5, initial: Uniform())",
+        "syntax",
+        "test.ron",
+        "no field `torus`",
+        "torus",
+        "add `torus`",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 9}), initial: Uniform())",
+        "syntax",
+        "test.ron",
+        "no field `ticks`",
+        "ticks",
+        "add `ticks`",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 9}), ticks: 5)",
+        "syntax",
+        "test.ron",
+        "no field `initial`",
+        "initial",
+        "add",
+    ),
+    (
+        "(version: 1, torus: (), ticks: 5, initial: Uniform())",
+        "syntax",
+        "torus",
+        "no field `extents`",
+        "extents",
+        "add",
+    ),
+    (
+        "(version: 1,\n torus: (extents: {q: 9}), ticks: 5, initial: Uniform())",
+        "syntax",
+        "test.ron:2:",
+        "`q`",
+        "r, s, t, u, v, w, x, y, z, all",
+        "use",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 9, z: 8}), ticks: 5, initial: Uniform())",
+        "syntax",
+        "extents",
+        "`z` a second time",
+        "once",
+        "remove",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 9}, size: 3), ticks: 5, initial: Uniform())",
+        "syntax",
+        "torus",
+        "unknown field `size`",
+        "extents, lengths, page",
+        "remove",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 9}, lenghts: {z: 3}), ticks: 5, initial: Uniform())",
+        "syntax",
+        "torus",
+        "lenghts",
+        "lengths",
+        "did you mean `lengths`?",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 0}), ticks: 5, initial: Uniform())",
+        "value",
+        "torus.extents.z",
+        "0",
+        "1 to 16384",
+        "between",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 20000}), ticks: 5, initial: Uniform())",
+        "value",
+        "torus.extents.z",
+        "20000",
+        "1 to 16384",
+        "between",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 2.5}), ticks: 5, initial: Uniform())",
+        "value",
+        "torus.extents.z",
+        "2.5",
+        "whole",
+        "round",
+    ),
+    (
+        "(version: 1, torus: (extents: {all: 100}), ticks: 5, initial: Uniform())",
+        "limit",
+        "torus.extents",
+        "nodes",
+        "at most",
+        "smaller",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 9}, lengths: {z: 0}), ticks: 5, initial: Uniform())",
+        "value",
+        "torus.lengths.z",
+        "0",
+        "above 0",
+        "positive",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 9}, lengths: {z: -4}), ticks: 5, initial: Uniform())",
+        "value",
+        "torus.lengths.z",
+        "-4",
+        "above 0",
+        "positive",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: 9}, lengths: {z: NaN}), ticks: 5, initial: Uniform())",
+        "value",
+        "torus.lengths.z",
+        "NaN",
+        "finite",
+        "units",
+    ),
+    (
+        "(version: 1, torus: (extents: {y: 9, z: 9}, page: Shape({y: 2, z: 9})), ticks: 5, initial: Uniform())",
+        "value",
+        "torus.page",
+        "2",
+        "page",
+        "Auto",
+    ),
+    (
+        "(version: 1, torus: (extents: {z: \"9 +\"}), ticks: 5, initial: Uniform())",
+        "expression",
+        "torus.extents.z",
+        "end of the expression",
+        "a number",
+        "complete",
+    ),
+    (
+        "(version: 1, torus: (extents: [9]), ticks: 5, initial: Uniform())",
+        "syntax",
+        "extents",
+        "sequence",
+        "per axis",
+        "expected kind",
+    ),
+];
+
+/// Further fields of the smallest scene.
+const FIELDS: &[Row] = &[
+    ("plasticity: (rate: 1)", "syntax", "plasticity", "unknown field `plasticity`", "torus", "remove"),
+    ("engs: []", "syntax", "engs", "unknown field `engs`", "torus", "remove"),
+    ("intial: Uniform()", "syntax", "test.ron:1:", "intial", "initial", "did you mean `initial`?"),
+    ("seed: 1, seed: 2", "syntax", "seed", "`seed` a second time", "once", "remove"),
+    ("seed: -1", "syntax", "seed", "-1", "whole number", "digits"),
+    ("seed: 1.5", "syntax", "seed", "`1.5`", "whole number", "digits"),
+    ("dt: 0", "value", "dt", "0", "above 0", "small positive"),
+    ("dt: -1e-3", "value", "dt", "-0.001", "above 0", "small positive"),
+    ("dt: inf", "value", "dt", "inf", "finite", "units"),
+    ("dt: \"1/0\"", "expression", "dt", "inf", "finite", "division by zero"),
+    ("dt: Fast", "syntax", "dt", "`Fast`", "a number, or an expression", "expected kind"),
+    ("dt: \"h\"", "expression", "dt", "name `h`", "pi e phi", "constants"),
+    ("dt: \"1e-3*x\"", "expression", "dt", "name `x`", "pi", "one number"),
+    ("precision: F16", "syntax", "precision", "F16", "F32, F64", "F32"),
+    ("precision: \"F32\"", "syntax", "precision", "\"F32\"", "identifier", ""),
+    (
+        "integrator: Strange",
+        "syntax",
+        "integrator",
+        "Strange",
+        "Strang, Yoshida4, BlanesMoan4",
+        "did you mean `Strang`?",
+    ),
+    ("time: Imaginery", "syntax", "time", "Imaginery", "Real, Imaginary", "did you mean `Imaginary`?"),
+    (
+        "equation: Schroedinger()",
+        "syntax",
+        "equation",
+        "Schroedinger",
+        "Schrodinger",
+        "did you mean `Schrodinger`?",
+    ),
+    ("equation: Schrodinger(gamma: 1)", "syntax", "equation", "gamma", "c0, beta, alpha, metric", ""),
+    ("equation: Schrodinger(c0: 0)", "value", "equation.c0", "0", "above 0", "positive"),
+    ("equation: Schrodinger(alpha: -1)", "value", "equation.alpha", "-1", "from 0", "at least 0"),
+    (
+        "equation: Schrodinger(beta: 1e300)",
+        "value",
+        "equation.beta",
+        "1000",
+        "finite number, at most",
+        "units",
+    ),
+    ("equation: Schrodinger(metric: {z: 0})", "value", "equation.metric.z", "0", "above 0", "positive"),
+    ("state: \"0.1*z^2\"", "value", "state", "varies in space", "one number", "not available"),
+    ("state: 3", "value", "state", "3", "0 to 2", "c0"),
+    ("resonance: 1.5", "value", "resonance", "1.5", "from 0", "clamp"),
+    ("resonance: \"z\"", "value", "resonance", "from -8 to 7", "from 0", "clamp"),
+    ("resonance: \"1/z\"", "expression", "resonance", "inf at z = 0 (node 8)", "every node", "if("),
+    ("normalise: 0", "value", "normalise", "0", "above 0", "positive"),
+    ("normalise: -1", "value", "normalise", "-1", "above 0", "positive"),
+    ("constants: {x: 1}", "value", "constants.x", "named `x`", "not a coordinate", "rename"),
+    ("constants: {sin: 1}", "value", "constants.sin", "named `sin`", "not a coordinate", "rename"),
+    ("constants: {a: 1, a: 2}", "value", "constants.a", "second time", "once", "rename"),
+    ("constants: {a: \"b\", b: 1}", "expression", "constants.a", "name `b`", "pi", ""),
+    ("constants: {a: \"sqrt(-1)\"}", "expression", "constants.a", "NaN", "finite", "root"),
+    ("constants: [1]", "syntax", "constants", "sequence", "named constants", ""),
+    (
+        "potential: Harmonc(omega: {z: 1})",
+        "syntax",
+        "potential",
+        "Harmonc",
+        "Harmonic",
+        "did you mean `Harmonic`?",
+    ),
+    ("potential: Harmonic()", "syntax", "potential", "no field `omega`", "omega", "add"),
+    ("potential: Harmonic(omega: {x: 1})", "value", "potential.omega.x", "one node", "z", "extent"),
+    (
+        "potential: Lattice(depth: 1, periods: {z: 2.5})",
+        "value",
+        "potential.periods.z",
+        "2.5",
+        "whole",
+        "round",
+    ),
+    (
+        "potential: Lattice(depth: 1, periods: {z: 9})",
+        "value",
+        "potential.periods.z",
+        "9",
+        "0 to 8",
+        "between",
+    ),
+    ("potential: Box(height: 1, width: {z: -2})", "value", "potential.width.z", "-2", "above 0", "positive"),
+    (
+        "potential: Expr(\"log(z)\")",
+        "expression",
+        "potential",
+        "NaN at z = -8 (node 0)",
+        "every node",
+        "logarithm",
+    ),
+    (
+        "potential: Expr(\"sqrt(0.007 - t)*z\")",
+        "expression",
+        "potential",
+        "at t = 0.01",
+        "every node",
+        "root",
+    ),
+    ("potential: Expr(\"1e30*z^4\")", "expression", "potential", "at z = -8", "1e12", "overflow"),
+    ("potential: Expr(\"0.5*zz^2\")", "expression", "test.ron:1:", "name `zz`", "z", ""),
+    ("potential: Expr(\"rho\")", "expression", "potential", "name `rho`", "t", "observables"),
+    ("potential: Expr(3)", "syntax", "potential", "`3`", "text in quotes", "\"…\""),
+    ("potential: Sum([])", "value", "potential", "0 parts", "1 to", "Zero"),
+    ("potential: Sum([Zero, Expr(\"2z\")])", "expression", "potential[1]", "`z`", "operator", "2*x"),
+    ("potential: FromNpy(\"no_such_file.npy\")", "read", "potential", "no_such_file.npy", ".npy", "np.save"),
+    (
+        "emitters: [GoldenRatio(n: [10], amplitude: 1, profile: Uniform())]",
+        "value",
+        "emitters[0].n[0]",
+        "10",
+        "1 to 9",
+        "remove",
+    ),
+    (
+        "emitters: [GoldenRatio(n: [1, 1], amplitude: 1, profile: Uniform())]",
+        "value",
+        "emitters[0].n[1]",
+        "1",
+        "different",
+        "remove",
+    ),
+    (
+        "emitters: [GoldenRatio(profile: Uniform())]",
+        "syntax",
+        "emitters[0]",
+        "no field `amplitude`",
+        "amplitude",
+        "add",
+    ),
+    (
+        "emitters: [Custom(frequency_hz: 1, amplitude: 1, profile: Expr(re: \"1/z\"))]",
+        "expression",
+        "emitters[0].profile",
+        "inf",
+        "finite",
+        "division",
+    ),
+    (
+        "emitters: [Custom(frequency_hz: 1, amplitude: 1, profile: Uniform(), envelope: Window(start_secs: 2, end_secs: 1))]",
+        "value",
+        "emitters[0].envelope",
+        "from 2 to 1",
+        "start_secs < end_secs",
+        "end after",
+    ),
+    (
+        "emitters: [Custom(frequency_hz: 1, amplitude: 1, profile: Uniform(), envelope: Expr(\"1/t\"))]",
+        "expression",
+        "envelope",
+        "inf at t = 0",
+        "finite",
+        "division",
+    ),
+    (
+        "emitters: [Custom(frequency_hz: 1, amplitude: 1, profile: Uniform(), envelope: Expr(\"x\"))]",
+        "expression",
+        "envelope",
+        "name `x`",
+        "t",
+        "one number",
+    ),
+    (
+        "injections: [(tick: 10, profile: Uniform())]",
+        "value",
+        "injections[0].tick",
+        "tick 10",
+        "below 10",
+        "earlier",
+    ),
+    ("injections: [(profile: Uniform())]", "syntax", "injections[0]", "no field `tick`", "tick", "add"),
+    (
+        "time: Imaginary, integrator: Yoshida4",
+        "value",
+        "integrator",
+        "Yoshida4 in imaginary time",
+        "Strang",
+        "time: Real",
+    ),
+    (
+        "time: Imaginary, equation: Schrodinger(alpha: 1)",
+        "value",
+        "equation.alpha",
+        "damping",
+        "closed",
+        "equation.alpha",
+    ),
+    (
+        "time: Imaginary, potential: Expr(\"z*sin(t)\")",
+        "value",
+        "potential",
+        "depends on t",
+        "closed",
+        "remove t",
+    ),
+    (
+        "time: Imaginary, emitters: [GoldenRatio(amplitude: 1, profile: Uniform())]",
+        "value",
+        "emitters",
+        "emitters",
+        "closed",
+        "remove",
+    ),
+    ("observables: [\"x^2\"]", "value", "observables[0]", "x^2", "reduction(expression)", "<x^2>"),
+    (
+        "observables: [\"<z>\", \"sum(rho)\"]",
+        "value",
+        "observables[1]",
+        "sum",
+        "integral, mean, max or min",
+        "",
+    ),
+    (
+        "observables: [\"maxx(rho)\"]",
+        "value",
+        "observables[0]",
+        "maxx",
+        "integral, mean, max or min",
+        "did you mean `max`?",
+    ),
+    ("observables: [\"<zed>\"]", "expression", "observables[0]", "name `zed`", "rho abs arg", ""),
+    (
+        "observables: [\"<z>\", \"<z>\"]",
+        "value",
+        "observables[1]",
+        "second time",
+        "name of its own",
+        "other =",
+    ),
+    ("observables: [max(rho)]", "syntax", "observables[0]", "max", "text in quotes", "\"…\""),
+    ("outputs: (series_every: 0)", "value", "outputs.series_every", "0", "from 1", "at least 1"),
+    ("outputs: (snapshots: Every(0))", "value", "outputs.snapshots", "0", "from 1", "at least 1"),
+    (
+        "outputs: (snapshots: At([5, 11]))",
+        "value",
+        "outputs.snapshots",
+        "tick 11",
+        "0 to 10",
+        "raise `ticks`",
+    ),
+    (
+        "outputs: (snapshots: Sometimes)",
+        "syntax",
+        "outputs.snapshots",
+        "Sometimes",
+        "Last, Never, Every, At",
+        "",
+    ),
+    ("outputs: (marginals: [Project([x])])", "value", "outputs.marginals[0]", "one node", "z", "extent"),
+    (
+        "outputs: (marginals: [Project([])])",
+        "value",
+        "outputs.marginals[0]",
+        "no axis",
+        "at least one",
+        "[x, y]",
+    ),
+    ("outputs: (marginals: [Slice(keep: [q])])", "syntax", "outputs.marginals[0].keep", "`q`", "r, s, t", ""),
+    ("outputs: (formats: [Xlsx])", "syntax", "outputs.formats[0]", "Xlsx", "Csv, Npy", ""),
+];
+
+/// Initial states.
+const INITIALS: &[Row] = &[
+    ("Gausian(width: {z: 1})", "syntax", "initial", "Gausian", "Gaussian", "did you mean `Gaussian`?"),
+    ("Gaussian()", "syntax", "initial", "no field `width`", "width", "add"),
+    ("Gaussian(width: {z: 0})", "value", "initial.width.z", "0", "above 0", "positive"),
+    (
+        "Gaussian(width: {z: 1}, center: {z: 1})",
+        "syntax",
+        "initial",
+        "center",
+        "centre",
+        "did you mean `centre`?",
+    ),
+    (
+        "Gaussian(width: {z: 1}, momentum: {z: 5})",
+        "value",
+        "initial.momentum.z",
+        "5",
+        "within ±3.14",
+        "smaller",
+    ),
+    ("Gaussian(width: {y: 1})", "value", "initial.width.y", "axis y", "z", "extent"),
+    ("PlaneWave(mode: {z: 9})", "value", "initial.mode.z", "9", "-8 to 8", "between"),
+    ("PlaneWave(mode: {z: 0.5})", "value", "initial.mode.z", "0.5", "whole", "round"),
+    ("BrightSoliton(axis: z)", "value", "initial", "β = 0", "β < 0", "DarkSoliton"),
+    ("DarkSoliton(axis: z)", "value", "initial", "β = 0", "β > 0", "BrightSoliton"),
+    ("BrightSoliton(axis: Z)", "syntax", "initial.axis", "`Z`", "r, s, t", ""),
+    ("Vortex(plane: (z, z))", "value", "initial.plane", "twice", "two different", "(x, y)"),
+    ("Vortex(plane: (x, z))", "value", "initial.plane", "axis x", "z", "extent"),
+    ("Vortex(plane: (z))", "syntax", "initial.plane", "1 value", "size 2", "as many"),
+    ("Noise(rms: -1)", "value", "initial.rms", "-1", "from 0", "at least 0"),
+    ("RandomModes(rms: 1, mode_max: {z: 2}, gap: 0)", "value", "initial.gap", "0", "above 0", "positive"),
+    ("Expr(re: \"1/z\")", "expression", "initial", "inf +0i at z = 0 (node 8)", "finite", "division"),
+    ("Expr(re: \"t\")", "expression", "initial.re", "name `t`", "t_axis", "`t_axis`"),
+    ("Polar(amplitude: \"exp(z^4)\")", "expression", "initial", "inf", "finite", "overflow"),
+    ("Sum([])", "value", "initial", "0 parts", "1 to", "Sum(["),
+    ("Product([Uniform(), Expr(re: \"ln(z)\")])", "expression", "initial[1]", "NaN", "finite", "logarithm"),
+    (
+        "Sum([Uniform(), Sum([Uniform(), Gaussian(width: {z: -1})])])",
+        "value",
+        "initial[1][1].width.z",
+        "-1",
+        "above 0",
+        "positive",
+    ),
+    ("FromNpy(\"../Cargo.toml\")", "read", "initial", "Cargo.toml", ".npy", "np.save"),
+];
+
+#[test]
+fn broken_texts_are_refused() {
+    refuse_all(TEXTS, str::to_string);
+}
+
+#[test]
+fn broken_fields_are_refused() {
+    refuse_all(FIELDS, minimal);
+}
+
+#[test]
+fn broken_initial_states_are_refused() {
+    refuse_all(INITIALS, |initial| {
+        format!("(version: 1, torus: (extents: {{z: 16}}), ticks: 10, initial: {initial})")
+    });
+}
+
+#[test]
+fn the_tables_are_long_enough() {
+    assert!(TEXTS.len() + FIELDS.len() + INITIALS.len() >= 60);
+}
+
+#[test]
+fn the_smallest_scene_is_accepted() {
+    resolved(&minimal("")).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn nothing_can_be_normalised_to_something() {
+    let text =
+        "(version: 1, torus: (extents: {z: 16}), ticks: 10, initial: Uniform(amplitude: 0), normalise: 1)";
+    refuse(text, &(text, "value", "initial", "zero at every node", "norm asked for", "normalise"));
+}
+
+#[test]
+fn an_expression_is_shown_with_a_caret() {
+    let error = resolved(&minimal("potential: Expr(\"0.5*omga^2\")")).map(|_| ()).expect_err("unknown name");
+    let message = error.to_string();
+    let lines: Vec<&str> = message.lines().collect();
+    let shown = lines.iter().position(|line| line.contains("0.5*omga^2")).expect("the expression");
+    let (text, caret) = (lines[shown], lines[shown + 1]);
+    assert_eq!(caret.find('^'), text.find("omga"), "{message}");
+}
+
+#[test]
+fn long_lists_and_deep_nesting_are_refused() {
+    let many = "Zero, ".repeat(2000);
+    let text = minimal(&format!("potential: Sum([{many}])"));
+    refuse(&text, &("", "limit", "test.ron", "2000 entries", "at most 1024", "FromNpy"));
+    let deep = format!("{}Zero{}", "Sum([".repeat(60), "])".repeat(60));
+    let text = minimal(&format!("potential: {deep}"));
+    refuse(&text, &("", "syntax", "test.ron", "nesting", "at most 48", "brackets"));
+    let brackets = "[".repeat(100_000);
+    refuse(&brackets, &("", "syntax", "test.ron", "nesting", "at most 48", "brackets"));
+    let long = minimal(&format!("title: \"{}\"", "a".repeat(2 << 20)));
+    refuse(&long, &("", "limit", "test.ron", "bytes", "at most 1048576", "FromNpy"));
+}
