@@ -3,4 +3,5 @@
 mod determinism;
 mod precision;
 mod sources;
+mod tidy;
 mod validation;
