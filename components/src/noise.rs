@@ -25,12 +25,8 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 
 /// Two 64-bit words of (seed, stream, tick, counter). The counter has 48 bits, the tick 48, the stream 32.
 fn words(seed: u64, stream: u32, tick: u64, counter: u64) -> [u64; 2] {
-    let packed = [
-        counter as u32,
-        (counter >> 32) as u32 & 0xffff | (tick as u32) << 16,
-        (tick >> 16) as u32,
-        stream,
-    ];
+    let packed =
+        [counter as u32, (counter >> 32) as u32 & 0xffff | (tick as u32) << 16, (tick >> 16) as u32, stream];
     let out = philox4x32(packed, [seed as u32, (seed >> 32) as u32]);
     [u64::from(out[0]) << 32 | u64::from(out[1]), u64::from(out[2]) << 32 | u64::from(out[3])]
 }
@@ -65,10 +61,7 @@ mod tests {
             [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
         );
         assert_eq!(
-            philox4x32(
-                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
-                [0xa409_3822, 0x299f_31d0]
-            ),
+            philox4x32([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
     }

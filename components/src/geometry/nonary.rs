@@ -10,7 +10,7 @@ pub const BASE: i64 = 9;
 /// The largest digit.
 pub const DIGIT_MAX: i8 = 4;
 
-/// Digits that hold any `i64`: 9^20 / 2 > 2^63.
+/// Digits that hold any `i64`: 20 reach only 9^20 / 2 < 2^63, 21 reach 9^21 / 2 > 2^63.
 pub const DIGITS_OF_I64: usize = 21;
 
 /// A digit −4…4.
