@@ -133,7 +133,7 @@ pub fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= 1 + candidate.len().max(letters) / 3 && *distance < letters
+            *distance <= (candidate.len().max(letters) / 3).max(1) && *distance < letters
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

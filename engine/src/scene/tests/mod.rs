@@ -1,5 +1,6 @@
 //! Tests of the scene reader: good scenes, broken scenes, overrides, physics of the named forms, mutation.
 
+mod bad_fields;
 mod bad_scenes;
 mod forms;
 mod mutation;

@@ -83,7 +83,7 @@ fn broken_overrides_are_refused() {
         ("ticks=many", "many", "whole number", "digits"),
         ("ticks=-3", "-3", "whole number", "digits"),
         ("dt=0", "0", "above 0", "positive"),
-        ("precision=F16", "F16", "F32, F64", "F32"),
+        ("precision=F16", "F16", "F32, F64", "use one"),
         ("equation.beta=\"bet\"", "name `bet`", "pi", "constants"),
         ("..=1", "``", "", "use one"),
         ("a[b]=1", "`a`", "version", "use one"),
