@@ -74,6 +74,12 @@ impl Axis {
         let (low, high) = (10f64.powf(low), 10f64.powf(high));
         let axis = |ticks, minor, note| Axis { low, high, logarithmic: true, ticks, minor, note };
         if n_decades < 2 {
+            let round = (first - 1..=last).flat_map(|k| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(k)));
+            let round: Vec<f64> = round.filter(|at| *at >= low && *at <= high).collect();
+            if round.len() >= 3 {
+                let ticks = round.into_iter().map(|at| Tick { at, label: number(at) });
+                return axis(ticks.collect(), Vec::new(), String::new());
+            }
             let linear = Axis::exact(low, high, n_ticks);
             return axis(linear.ticks, Vec::new(), linear.note);
         }
@@ -118,12 +124,18 @@ fn widened(low: f64, high: f64) -> (f64, f64) {
     if lacking > 0.0 { (low - lacking / 2.0, high + lacking / 2.0) } else { (low, high) }
 }
 
-/// Multiples of a step of 1, 2 or 5 times a power of ten inside `low … high`, at most `n` of them where possible.
+/// Multiples of a step of 1, 2 or 5 times a power of ten inside `low … high`, about `n` of them.
 pub(super) fn linear_ticks(low: f64, high: f64, n: usize) -> Vec<f64> {
     let raw = (high - low) / n.max(1) as f64;
     let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| *step >= raw * 0.999);
-    let step = step.unwrap_or(raw);
+    // The candidate nearest to the raw step on a logarithmic scale: the limits are geometric means.
+    let step = power
+        * match raw / power {
+            mantissa if mantissa < 2f64.sqrt() => 1.0,
+            mantissa if mantissa < 10f64.sqrt() => 2.0,
+            mantissa if mantissa < 50f64.sqrt() => 5.0,
+            _ => 10.0,
+        };
     let first = (low / step - 1e-6).ceil();
     let ticks = (0..64).map(|k| (first + f64::from(k)) * step);
     ticks.take_while(|at| *at <= high + 1e-6 * step).map(|at| if at == 0.0 { 0.0 } else { at }).collect()
@@ -148,7 +160,7 @@ fn tick_labels(ticks: &[f64], low: f64, high: f64) -> (Vec<String>, String) {
     }
     let scaled = |at: f64| (at - offset) / 10f64.powi(exponent.clamp(-300, 300));
     let step = ticks.windows(2).map(|pair| scaled(pair[1]) - scaled(pair[0])).fold(f64::INFINITY, f64::min);
-    let step = if step.is_finite() && step > 0.0 { step } else { scaled(size).abs().max(1e-9) / 100.0 };
+    let step = if step.is_finite() && step > 0.0 { step } else { span / 10f64.powi(exponent) / 10.0 };
     let n_decimals = (-(step * 1.000_001).log10().floor()).clamp(0.0, 9.0) as usize;
     let labels = ticks.iter().map(|at| fixed(scaled(*at), n_decimals)).collect();
     (labels, note.trim_start().to_owned())
@@ -240,12 +252,15 @@ impl Frame {
             &[(self.x, self.y), (right, self.y), (right, bottom), (self.x, bottom), (self.x, self.y)],
             BORDER,
         );
+        let mut free = 0.0;
         for tick in &self.across.ticks {
             let Some(place) = self.across.place(tick.at) else { continue };
             let x = self.x + place * self.width;
             canvas.line(&[(x, bottom), (x, bottom + TICK_LENGTH)], BORDER);
-            if with_x_labels {
+            let half = super::text::width(&tick.label, TICK.size, TICK.weight) / 2.0;
+            if with_x_labels && x - half > free {
                 canvas.text(x, bottom + 16.0, &tick.label, Align::Centre, TICK);
+                free = x + half + 6.0;
             }
         }
         if with_x_labels && !self.across.note.is_empty() {

@@ -7,7 +7,7 @@ use super::colour::{LINES, MISSING, viridis};
 use super::curve::draw_curve;
 use super::legend::{colour_bar, node_lines};
 use super::picture::Picture;
-use super::resample::area_average;
+use super::resample::resample;
 use super::text;
 
 /// Size of a single plot in layout units: 1,280 × 1,000 pixels.
@@ -15,7 +15,7 @@ pub(super) const PAGE: (f32, f32) = (640.0, 500.0);
 /// Room for the plane itself.
 const ROOM: (f32, f32) = (446.0, 390.0);
 
-/// Draws real values along an axis: a line over a light area down to zero.
+/// Draws real values along an axis as a line.
 ///
 /// `label` names the horizontal axis, with its unit. Extra elements of the longer slice are ignored.
 #[must_use]
@@ -51,8 +51,9 @@ pub fn density_line(title: &str, label: &str, xs: &[f64], values: &[f64]) -> Pic
 /// Draws real values on a plane, or over space and time, in viridis with a colour bar.
 ///
 /// `labels`: names of the horizontal and the vertical axis. `extents`: outer edges (x0, x1, y0, y1) of the lattice.
-/// `values`: row-major, `width · height` of them, row 0 at the bottom (y0). Larger lattices than pixels are averaged
-/// by area, smaller ones drawn as blocks. Equal units get equal lengths where the sides are within a factor of two.
+/// `values`: row-major, `width · height` of them, row 0 at the bottom (y0). More nodes than pixels are averaged by
+/// area; fewer are interpolated, or drawn as blocks on sides below 48 nodes. The proportions of the extents are
+/// kept up to 2 : 1; beyond, the plane fills the room there is.
 #[must_use]
 pub fn density_plane(
     title: &str,
@@ -128,7 +129,7 @@ pub(super) fn draw_plane<const K: usize>(
     colour: impl Fn([f64; K]) -> super::colour::Rgb,
 ) {
     let (wide, high) = ((frame.width * SCALE) as usize, (frame.height * SCALE) as usize);
-    let pixels = area_average(size, (wide, high), node);
+    let pixels = resample(size, (wide, high), node);
     canvas.block((frame.x, frame.y), (wide, high), |i, j| {
         Some(pixels[(high - 1 - j) * wide + i].map_or(MISSING, &colour))
     });

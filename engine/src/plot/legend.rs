@@ -3,7 +3,7 @@
 
 use std::f64::consts::{PI, TAU};
 
-use super::axes::{Axis, Frame, LABEL, NOTE, TICK, number};
+use super::axes::{Axis, Frame, LABEL, TICK, number};
 use super::canvas::{Align, Canvas, Line, SCALE};
 use super::colour::{INK, phase_colour, viridis};
 
@@ -40,8 +40,7 @@ pub(super) fn phase_wheel(canvas: &mut Canvas, (x, y): (f32, f32), radius: f32, 
     canvas.text(x - radius - 4.0, y + 3.8, "π", Align::Right, TICK);
     canvas.text(x, y + radius + 14.0, "−π/2", Align::Centre, TICK);
     canvas.text(x, y - radius - 26.0, "arg Ψ", Align::Centre, LABEL);
-    canvas.text(x, y + radius + 36.0, "rim: |Ψ| =", Align::Centre, NOTE);
-    canvas.text(x, y + radius + 49.0, &number(amplitude_max), Align::Centre, NOTE);
+    canvas.text(x, y + radius + 36.0, &format!("|Ψ| ≤ {}", number(amplitude_max)), Align::Centre, TICK);
 }
 
 /// A horizontal strip of the phases −π … π ending at `right`, in the line whose baseline is `y`.

@@ -101,7 +101,9 @@ fn draw_head(canvas: &mut Canvas, frame: &Frame, panel: &Panel) {
     let factor = if frame.up.note.is_empty() { String::new() } else { format!("   [{}]", frame.up.note) };
     let title = text::fit(&format!("{}{factor}", panel.title), LABEL.size, LABEL.weight, frame.width * 0.6);
     canvas.text(frame.x, y, &title, Align::Left, LABEL);
-    if panel.curves.len() == 1 && panel.curves[0].0.is_empty() {
+    if let [(name, _)] = panel.curves.as_slice()
+        && (name.is_empty() || *name == panel.title)
+    {
         return;
     }
     let room = frame.width - text::width(&title, LABEL.size, LABEL.weight) - 24.0;

@@ -1,6 +1,7 @@
 //! Complex data: |Ψ|² filled with phase colour along a line, and amplitude–phase colouring of a plane.
 //! Invariant: hue is arg Ψ everywhere; brightness on planes is |Ψ| over its maximum.
-//! Averages over several nodes keep the mean |Ψ|² and the phase of the mean Ψ; disagreeing phases turn grey.
+//! Averages over several nodes keep the mean |Ψ|² and the phase of the mean Ψ, and turn grey as far as the phases
+//! disagree; between nodes, Ψ itself is interpolated.
 
 use super::axes::{Axis, Frame, LABEL, range_of};
 use super::canvas::{Align, Canvas, Line, SCALE};
@@ -177,8 +178,8 @@ fn between(left: (f64, f64), right: (f64, f64), weight: f64) -> Column {
 /// Draws a complex field on a plane: hue is the phase, brightness |Ψ| over its maximum, with a colour wheel.
 ///
 /// `labels`: names of the horizontal and the vertical axis. `extents`: outer edges (x0, x1, y0, y1) of the lattice.
-/// `psi`: (Re, Im), row-major, `width · height` of them, row 0 at the bottom (y0). Larger lattices than pixels are
-/// averaged by area, smaller ones drawn as blocks.
+/// `psi`: (Re, Im), row-major, `width · height` of them, row 0 at the bottom (y0). More nodes than pixels are
+/// averaged by area; fewer are interpolated, or drawn as blocks on sides below 48 nodes.
 #[must_use]
 pub fn wave_plane(
     title: &str,
@@ -199,11 +200,17 @@ pub fn wave_plane(
             let (re, im) = (re / unit, im / unit);
             Some([re * re + im * im, re, im])
         };
+        let (wide, high) = ((frame.width * SCALE) as usize, (frame.height * SCALE) as usize);
+        let enlarging = wide >= width && high >= height;
         draw_plane(&mut canvas, &frame, (width, height), node, |[density, re, im]| {
-            phase_colour(im.atan2(re), density.sqrt(), coherence(density, re, im))
+            let (amplitude, coherence) = match enlarging {
+                true => (re.hypot(im), 1.0),
+                false => (density.sqrt(), coherence(density, re, im)),
+            };
+            phase_colour(im.atan2(re), amplitude, coherence)
         });
         let wheel = (frame.x + frame.width + 60.0, frame.y + 0.5 * frame.height - 6.0);
-        phase_wheel(&mut canvas, wheel, 30.0, amplitude_max);
+        phase_wheel(&mut canvas, wheel, 34.0, amplitude_max);
     }
     finish_plane(canvas, &frame, labels, (width, height), psi.len(), || {
         psi.iter().filter(|psi| !drawable(**psi)).count()
