@@ -127,7 +127,7 @@ fn build_peers() -> anyhow::Result<[std::path::PathBuf; 2]> {
         Ok(binary)
     };
     if !answers("sh", &["-c", "echo '#include <fftw3.h>' | cc -E - >/dev/null"]) {
-        install(&["libfftw3-dev"], "the peer comparison");
+        install(&["libfftw3-dev"], "the peer comparison").map_err(anyhow::Error::msg)?;
     }
     Ok([
         build("fftw_single", &[], &["-lfftw3f", "-lfftw3f_omp"])?,

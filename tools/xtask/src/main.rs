@@ -5,12 +5,17 @@ mod bench;
 mod test;
 mod validate;
 
+mod install;
+mod python;
+
+use install::install;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-/// A command of the table: name, what it does, how to run it.
+/// A command of the table: name, arguments it takes, what it does, how to run it.
 struct Task {
     name: &'static str,
+    arguments: &'static str,
     about: &'static str,
     run: fn(&[String]) -> anyhow::Result<()>,
 }
@@ -18,16 +23,19 @@ struct Task {
 const TASKS: [Task; 3] = [
     Task {
         name: "test",
-        about: "format, lints, documentation and every test; installs what the real-part tests need",
+        arguments: "",
+        about: "format, lints, documentation and every test; installs numpy and pandas where it may",
         run: test::run,
     },
     Task {
         name: "bench",
+        arguments: "[--peers]",
         about: "tick times against the memory floor; with --peers also against C + FFTW, and docs/BENCHMARKS.md is written",
         run: bench::run,
     },
     Task {
         name: "validate",
+        arguments: "",
         about: "runs every validation case and writes docs/VALIDATION.md",
         run: validate::run,
     },
@@ -46,6 +54,10 @@ fn main() -> ExitCode {
         help();
         return ExitCode::from(2);
     };
+    if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("cargo xtask {} {}\n\n{}", task.name, task.arguments, task.about);
+        return ExitCode::SUCCESS;
+    }
     match (task.run)(&rest) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,10 +68,15 @@ fn main() -> ExitCode {
 }
 
 fn help() {
-    println!("cargo xtask <command>\n");
+    println!("Development automation of Nikola.\n\nUsage: cargo xtask <command>\n");
     for task in &TASKS {
-        println!("  {:<10} {}", task.name, task.about);
+        println!("  {:<18} {}", format!("{} {}", task.name, task.arguments), task.about);
     }
+    println!(
+        "\nBefore a change is good, `cargo xtask test` must end in `N passed, 0 failed`; continuous integration runs\n\
+         the same. One crate alone: `cargo test -p nikola-kernels`; one test: `cargo test -p nikola-tests NAME`.\n\
+         System packages (numpy and pandas for Python, FFTW for the peer) are installed when this user may."
+    );
 }
 
 /// The workspace's top folder.
@@ -85,38 +102,4 @@ fn answers(program: &str, arguments: &[&str]) -> bool {
     let mut probe = command(program, arguments);
     probe.stdout(Stdio::null()).stderr(Stdio::null());
     probe.status().is_ok_and(|status| status.success())
-}
-
-/// Installs system packages where this user may; says what it does, and what is missing where it may not.
-fn install(packages: &[&str], wanted_for: &str) -> bool {
-    let list = packages.join(" ");
-    if !answers("apt-get", &["--version"]) {
-        println!("not installed: {list} (no apt-get here); {wanted_for} will be skipped");
-        return false;
-    }
-    let is_root = command("id", &["-u"]).output().is_ok_and(|out| out.stdout.starts_with(b"0\n"));
-    let prefix: &[&str] = if is_root {
-        &[]
-    } else if answers("sudo", &["-n", "true"]) {
-        &["sudo", "-n"]
-    } else {
-        println!(
-            "not installed: {list} (no permission); run `sudo apt-get install {list}`, or {wanted_for} is skipped"
-        );
-        return false;
-    };
-    println!("installing {list} for {wanted_for}");
-    let apt = |arguments: &[&str]| {
-        let words: Vec<&str> = prefix.iter().chain(&["apt-get"]).chain(arguments).copied().collect();
-        let mut apt = command(words[0], &words[1..]);
-        apt.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-        apt.status().is_ok_and(|status| status.success())
-    };
-    let mut wanted = vec!["install", "-y", "--no-install-recommends"];
-    wanted.extend(packages);
-    let is_done = apt(&wanted) || (apt(&["update"]) && apt(&wanted));
-    if !is_done {
-        println!("installing {list} failed; {wanted_for} will be skipped");
-    }
-    is_done
 }
