@@ -388,3 +388,6 @@ fn relax<V: Lanes>(plan: &LocalPlan<V::T>, re: V, im: V, v: V) -> (V, V) {
     let factor = V::splat(plan.scale).mul(one.sub(loss)).div(growth.sqrt());
     (re.mul(factor), im.mul(factor))
 }
+
+#[cfg(test)]
+mod tests;

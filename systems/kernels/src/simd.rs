@@ -12,9 +12,12 @@ mod avx2;
 mod avx512;
 mod scalar;
 
-use crate::field::Real;
+use core::ops::Range;
+
+use crate::field::{PageRef, Real, Shape};
 use crate::half_potential::LocalRun;
 use crate::kinetic::{DirectPlan, OuterBatch, PageSweep};
+use crate::reduce::{self, Piece, SpectralMoments, Sum, SumPiece, Totals};
 
 /// Instruction set a kernel is asked to use. Results are bitwise equal at every level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +166,15 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn outer_batch(level: Level, batch: OuterBatch<'_, Self>);
     #[doc(hidden)]
+    fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, Self>) -> Totals;
+    #[doc(hidden)]
+    fn moments(
+        shape: &Shape,
+        axis: usize,
+        pages: &[PageRef<'_, Self>],
+        lines: Range<usize>,
+    ) -> SpectralMoments;
+    #[doc(hidden)]
     fn direct_plan(n: usize, phases: &[(f64, f64)]) -> DirectPlan<Self>;
 }
 
@@ -210,6 +222,17 @@ macro_rules! simd_real {
             }
             fn outer_batch(level: Level, batch: OuterBatch<'_, $t>) {
                 dispatch(level, batch);
+            }
+            fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, $t>) -> Totals {
+                dispatch(level, SumPiece { sum, piece })
+            }
+            fn moments(
+                shape: &Shape,
+                axis: usize,
+                pages: &[PageRef<'_, $t>],
+                lines: Range<usize>,
+            ) -> SpectralMoments {
+                reduce::moments(shape, axis, pages, lines)
             }
             fn direct_plan(n: usize, phases: &[(f64, f64)]) -> DirectPlan<$t> {
                 DirectPlan::new(n, phases)

@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
 use crate::field::Threads;
 
 /// Calls `work(0) … work(n_chunks − 1)`, each once, on whatever threads there are.
@@ -21,5 +23,19 @@ pub(crate) fn for_each_chunk(threads: Threads<'_>, n_chunks: usize, work: impl F
             });
         }
         _ => (0..n_chunks).for_each(work),
+    }
+}
+
+/// The results of `work(0) … work(n_chunks − 1)`, in that order.
+pub(crate) fn map_chunks<R: Send>(
+    threads: Threads<'_>,
+    n_chunks: usize,
+    work: impl Fn(usize) -> R + Sync,
+) -> Vec<R> {
+    match threads {
+        Threads::Pool(pool) if n_chunks > 8 && pool.current_num_threads() > 1 => {
+            pool.install(|| (0..n_chunks).into_par_iter().map(&work).collect())
+        }
+        _ => (0..n_chunks).map(work).collect(),
     }
 }
