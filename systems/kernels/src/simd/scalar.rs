@@ -1,5 +1,8 @@
 //! The virtual vector as a plain array. Invariant: the reference the other levels are compared with, bit by bit.
 //! Source: IEEE 754 operations of the standard library.
+//!
+//! On x86-64 this level only runs on processors without AVX2 and in tests: its operations are calls there, which
+//! keeps the transforms small (inlined, they took most of the crate's build). Elsewhere they are inlined.
 
 use super::{Kernel, Lanes};
 
@@ -64,27 +67,31 @@ macro_rules! scalar_lanes {
                 // SAFETY: the caller promises n ≤ N writable scalars.
                 unsafe { core::ptr::copy_nonoverlapping(self.0.as_ptr(), p, n) }
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn add(self, o: Self) -> Self {
                 self.zip(o, |a, b| a + b)
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn sub(self, o: Self) -> Self {
                 self.zip(o, |a, b| a - b)
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn mul(self, o: Self) -> Self {
                 self.zip(o, |a, b| a * b)
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn div(self, o: Self) -> Self {
                 self.zip(o, |a, b| a / b)
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn sqrt(self) -> Self {
                 self.map(|a| a.sqrt())
             }
-            // On x86-64 without FMA, 16 library calls: not worth a copy at each place.
             #[cfg_attr(target_arch = "x86_64", inline(never))]
             #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn mul_add(self, b: Self, c: Self) -> Self {
@@ -103,19 +110,23 @@ macro_rules! scalar_lanes {
                 }
                 out
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn min(self, o: Self) -> Self {
                 self.zip(o, |a, b| if a < b { a } else { b })
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn max(self, o: Self) -> Self {
                 self.zip(o, |a, b| if a > b { a } else { b })
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn abs(self) -> Self {
                 self.map(|a| a.abs())
             }
-            #[inline(always)]
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn round(self) -> Self {
                 self.map(|a| a.round_ties_even())
             }
