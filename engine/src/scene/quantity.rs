@@ -52,12 +52,12 @@ pub struct PerAxis<T> {
     /// Value of axes that are not named.
     pub all: Option<T>,
     /// Values of named axes.
-    pub named: [Option<T>; 9],
+    pub named: Box<[Option<T>; 9]>,
 }
 
 impl<T> Default for PerAxis<T> {
     fn default() -> Self {
-        Self { all: None, named: [const { None }; 9] }
+        Self { all: None, named: Box::new([const { None }; 9]) }
     }
 }
 
