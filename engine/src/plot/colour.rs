@@ -145,6 +145,10 @@ mod tests {
         let wheel: Vec<Rgb> =
             (0..=n).map(|k| phase_colour(TAU * f64::from(k) / f64::from(n) - TAU / 2.0, 1.0, 1.0)).collect();
         assert_eq!(wheel.first(), wheel.last());
+        for (k, colour) in wheel.iter().enumerate() {
+            let turns_later = TAU * k as f64 / f64::from(n) + 4.5 * TAU;
+            assert_eq!(phase_colour(turns_later, 1.0, 1.0), *colour, "step {k}");
+        }
         for pair in wheel.windows(2) {
             let step = pair[0].iter().zip(pair[1]).map(|(a, b)| a.abs_diff(b)).max();
             assert!(step <= Some(6), "{pair:?}");

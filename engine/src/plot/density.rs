@@ -32,7 +32,7 @@ pub fn density_line(title: &str, label: &str, xs: &[f64], values: &[f64]) -> Pic
         y: 50.0,
         width: 540.0,
         height: 384.0,
-        across: Axis::exact(across.0, across.1, 8),
+        across: Axis::exact(across.0, across.1, 7),
         up,
     };
     frame.draw_grid(&mut canvas);

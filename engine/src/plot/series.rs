@@ -46,7 +46,7 @@ pub fn series(title: &str, x_label: &str, xs: &[f64], panels: &[Panel]) -> Pictu
     let title = text::fit(title, TITLE.size, TITLE.weight, PAGE.0 - 40.0);
     canvas.text(PAGE.0 / 2.0, 24.0, &title, Align::Centre, TITLE);
     let (low, high) = range_of(xs.iter().copied(), |_| true).unwrap_or((0.0, 1.0));
-    let across = Axis::exact(low, high, 8);
+    let across = Axis::exact(low, high, 7);
     let n_ticks = (height / 28.0) as usize;
     let empty = Panel::default();
     for row in 0..n_rows {

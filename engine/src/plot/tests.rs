@@ -169,7 +169,7 @@ fn odd_texts_are_cut_to_their_room() {
 fn the_overview_holds_every_picture_unscaled() {
     let colours = [[200, 10, 10], [10, 200, 10], [10, 10, 200], [9, 99, 199], [77, 7, 177]];
     let solid = |rgb: &[u8; 3], k: usize| {
-        let (width, height) = (40 + 2 * k, 30 + 8 * k);
+        let (width, height) = (700 + 2 * k, 30 + 8 * k);
         Picture { width, height, rgb: rgb.repeat(width * height) }
     };
     for n in 0..=colours.len() {

@@ -41,7 +41,7 @@ pub fn wave_line(title: &str, x_label: &str, xs: &[f64], psi: &[(f64, f64)]) -> 
         y: 54.0,
         width: 540.0,
         height: 240.0,
-        across: Axis::exact(low, high, 8),
+        across: Axis::exact(low, high, 7),
         up: Axis::exact(0.0, if top > 0.0 { 1.06 * top } else { 1.0 }, 5),
     };
     let parts = |psi: &(f64, f64)| [psi.0, psi.1];
