@@ -6,12 +6,13 @@ mod documents;
 mod layout;
 mod words;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The workspace's top folder.
+/// The workspace's top folder. Asked at run time: a target folder shared by two checkouts holds one binary.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(here).join("..")
 }
 
 /// A file of the repository: path from the top with `/`, and its text (none for binary files).

@@ -79,10 +79,10 @@ fn help() {
     );
 }
 
-/// The workspace's top folder.
+/// The workspace's top folder. Asked at run time: a target folder shared by two checkouts holds one binary.
 fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).map_or(here.clone(), PathBuf::from)
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(here).join("../..")
 }
 
 /// A command that runs in the workspace's top folder.

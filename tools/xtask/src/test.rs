@@ -43,8 +43,12 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         report.skipped.push(format!("reading results from Python: {why}"));
     }
     report.step("format", &["fmt", "--all", "--check"], &[]);
-    report.step("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]);
-    let documentation = ["doc", "--workspace", "--no-deps", "--document-private-items"];
+    report.step(
+        "lints",
+        &["clippy", "--workspace", "--all-targets", "--keep-going", "--", "-D", "warnings"],
+        &[],
+    );
+    let documentation = ["doc", "--workspace", "--no-deps", "--document-private-items", "--keep-going"];
     report.step("documentation", &documentation, &[("RUSTDOCFLAGS", "-D warnings")]);
     // The command-line tests drive the real binary.
     report.step("binary", &["build", "--bin", "nikola"], &[]);
