@@ -316,8 +316,10 @@ fn damping(
     Ok((Profile::PerNode(Arc::new(gamma)), alpha * (1.0 - summary.least)))
 }
 
+/// The norm to scale to; descent in imaginary time always keeps one, 1 unless the scene says otherwise.
 fn norm(context: &Context<'_>, document: &Document) -> Result<Option<f64>, SceneError> {
     match &document.normalise {
+        None if document.time == TimeForm::Imaginary => Ok(Some(1.0)),
         None => Ok(None),
         Some(quantity) => context.positive(quantity, "normalise").map(Some),
     }

@@ -23,7 +23,8 @@ impl Source {
     /// Reads the outline of `text`.
     ///
     /// # Errors
-    /// [`SceneError::Syntax`] for brackets or strings that do not close, and for nesting beyond [`NESTING_MAX`].
+    /// [`SceneError::Syntax`] for brackets or strings that do not close, and for nesting beyond
+    /// [`NESTING_MAX`](super::limits::NESTING_MAX).
     pub fn new(name: &str, text: String) -> Result<Self, SceneError> {
         let mut source =
             Self { name: name.to_string(), text, overrides: Vec::new(), outline: Outline::default() };

@@ -2,6 +2,7 @@
 
 use super::{minimal, with_overrides};
 use crate::scene::SceneError;
+use crate::scene::overrides::FIELDS;
 use nikola_components::setup::Precision;
 
 fn scene() -> String {
@@ -98,6 +99,12 @@ fn broken_overrides_are_refused() {
         assert!(fault.remedy.contains(remedy), "{set}: {error}");
         assert_eq!(error.exit_code(), crate::exit::SCENE, "{set}");
     }
+}
+
+#[test]
+fn the_list_of_fields_is_that_of_the_document() {
+    let error = with_overrides(&minimal("qqqq: 1"), &[]).map(|_| ()).expect_err("an unknown field");
+    assert_eq!(error.fault().expected, format!("one of {}", FIELDS.join(", ")));
 }
 
 #[test]
