@@ -2,6 +2,7 @@
 
 mod determinism;
 mod precision;
+mod python;
 mod sources;
 mod tidy;
 mod validation;
