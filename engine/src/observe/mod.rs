@@ -1,0 +1,24 @@
+//! What leaves the engine for people and programs: files, figures, progress.
+//! Invariant: reads the simulation, never changes it; a file that could not be written is an error that names the
+//! path and the remedy, and what was written before stays readable.
+//!
+//! Reading order: [`npy`] (array files) → [`series`], [`snapshot`] (what is written) → [`run_folder`] (where) →
+//! [`digest`] (the state as a number) → [`histogram`], [`progress`], [`summary`] (what a person sees).
+
+pub mod error;
+pub mod npy;
+
+pub mod series;
+pub mod snapshot;
+
+pub mod run_folder;
+
+pub mod digest;
+
+pub mod histogram;
+pub mod moments;
+pub mod progress;
+pub mod pictures;
+pub mod summary;
+
+pub use error::OutputError;

@@ -1,0 +1,168 @@
+//! Time series: one row per sample, one f64 column per observable.
+//!
+//! Invariant: a CSV row is on its way to the disk as soon as it is taken, so that a run that is killed leaves a
+//! readable file; the NPY form is written once at the end (temporary file, sync, rename).
+
+use super::error::OutputError;
+use super::npy::write_record_header;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Rows of CSV between flushes.
+const FLUSH_EVERY: usize = 64;
+
+/// Writes rows as CSV while they come, and as one structured NPY array at the end.
+#[derive(Debug)]
+pub struct SeriesWriter {
+    columns: Vec<String>,
+    csv: Option<(PathBuf, BufWriter<File>)>,
+    npy: Option<PathBuf>,
+    rows: Vec<f64>,
+    since_flush: usize,
+}
+
+impl SeriesWriter {
+    /// Starts `series.csv` and/or `series.npy` in `folder`.
+    ///
+    /// # Errors
+    /// [`OutputError`] when the CSV file cannot be created.
+    pub fn create(folder: &Path, columns: &[String], csv: bool, npy: bool) -> Result<Self, OutputError> {
+        let csv = if csv {
+            let path = folder.join("series.csv");
+            let file = File::create(&path).map_err(OutputError::on(&path, "create the time series"))?;
+            let mut file = BufWriter::new(file);
+            let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+            writeln!(file, "{}", names.join(",")).map_err(OutputError::on(&path, "write the time series"))?;
+            Some((path, file))
+        } else {
+            None
+        };
+        let npy = npy.then(|| folder.join("series.npy"));
+        Ok(Self { columns: columns.to_vec(), csv, npy, rows: Vec::new(), since_flush: 0 })
+    }
+
+    /// Adds a row; shortest decimal that reads back to the same f64.
+    ///
+    /// # Errors
+    /// [`OutputError`] when the disk refuses.
+    pub fn push(&mut self, row: &[f64]) -> Result<(), OutputError> {
+        debug_assert_eq!(row.len(), self.columns.len());
+        self.rows.extend_from_slice(row);
+        let Some((path, file)) = &mut self.csv else { return Ok(()) };
+        let mut line = String::with_capacity(16 * row.len());
+        for (i, value) in row.iter().enumerate() {
+            let _ = write!(line, "{}{value:?}", if i == 0 { "" } else { "," });
+        }
+        line.push('\n');
+        file.write_all(line.as_bytes()).map_err(OutputError::on(path, "write the time series"))?;
+        self.since_flush += 1;
+        if self.since_flush == FLUSH_EVERY {
+            self.since_flush = 0;
+            file.flush().map_err(OutputError::on(path, "write the time series"))?;
+        }
+        Ok(())
+    }
+
+    /// Column names.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// Rows so far.
+    pub fn n_rows(&self) -> usize {
+        self.rows.len() / self.columns.len().max(1)
+    }
+
+    /// One column of all rows.
+    pub fn column(&self, name: &str) -> Option<Vec<f64>> {
+        let index = self.columns.iter().position(|column| column == name)?;
+        Some(self.rows.iter().skip(index).step_by(self.columns.len()).copied().collect())
+    }
+
+    /// Finishes both files.
+    ///
+    /// # Errors
+    /// [`OutputError`] when the disk refuses.
+    pub fn finish(&mut self) -> Result<(), OutputError> {
+        if let Some((path, file)) = &mut self.csv {
+            file.flush().map_err(OutputError::on(path, "write the time series"))?;
+        }
+        let Some(path) = &self.npy else { return Ok(()) };
+        write_whole(path, |sink| {
+            write_record_header(sink, &self.columns, self.n_rows())?;
+            self.rows.iter().try_for_each(|value| sink.write_all(&value.to_le_bytes()))
+        })
+    }
+}
+
+fn quoted(name: &str) -> String {
+    if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_string() }
+}
+
+/// Writes a file as a whole: temporary neighbour, sync, rename, so that it is there complete or not at all.
+///
+/// # Errors
+/// [`OutputError`] when the disk refuses; the temporary file is removed.
+pub fn write_whole(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+) -> Result<(), OutputError> {
+    let temporary = path.with_extension("partial");
+    let attempt = || {
+        let mut sink = BufWriter::new(File::create(&temporary)?);
+        fill(&mut sink)?;
+        sink.flush()?;
+        sink.get_ref().sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    attempt().map_err(|reason| {
+        let _ = std::fs::remove_file(&temporary);
+        OutputError { path: path.to_path_buf(), action: "write", reason }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_from_both_files() {
+        let folder = std::env::temp_dir().join(format!("nikola-series-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("temporary folder");
+        let columns = ["time".to_string(), "a,b".to_string()];
+        let mut series = SeriesWriter::create(&folder, &columns, true, true).expect("writable");
+        for i in 0..100 {
+            series.push(&[f64::from(i) * 0.1, -1.0 / 3.0]).expect("writable");
+        }
+        series.finish().expect("writable");
+        assert_eq!(series.column("a,b").map(|column| column.len()), Some(100));
+        let csv = std::fs::read_to_string(folder.join("series.csv")).expect("written");
+        assert!(csv.starts_with("time,\"a,b\"\n0.0,-0.3333333333333333\n"));
+        assert_eq!(csv.lines().count(), 101);
+        let npy = std::fs::read(folder.join("series.npy")).expect("written");
+        assert_eq!(npy.len() % 64, (100 * 16) % 64);
+        std::fs::remove_dir_all(&folder).expect("removable");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = SeriesWriter::create(Path::new("/nonexistent/folder"), &["a".into()], true, false)
+            .expect_err("no such folder")
+            .to_string();
+        assert!(error.contains("/nonexistent/folder/series.csv") && error.contains("remedy"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let full = Path::new("/dev/full");
+        if !full.exists() {
+            println!("skipped: no /dev/full here");
+            return;
+        }
+        let reason = std::fs::write(full, b"x").expect_err("always full");
+        let error = OutputError { path: full.to_path_buf(), action: "write", reason }.to_string();
+        assert!(error.contains("free space"), "{error}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Ψ and its marginals as `.npy` files.
+//!
+//! Invariant: canonical order (row-major r…z, z fastest), axes of one node dropped, complex64 or complex128 as the
+//! state is. Where storage order is canonical, pages stream to the disk; otherwise one copy of Ψ is sorted first.
+
+use super::digest::append;
+use super::error::OutputError;
+use super::npy::{Dtype, write_header};
+use super::series::write_whole;
+use crate::scene::Marginal;
+use nikola_systems::Simulation;
+use nikola_systems::components::geometry::axis::Axis;
+use nikola_systems::components::setup::Precision;
+use std::io::Write;
+use std::path::Path;
+
+/// Calls `visit(re, im)` for every node in canonical order.
+///
+/// # Errors
+/// Whatever `visit` returns first.
+pub fn for_each_canonical<E>(
+    simulation: &Simulation,
+    mut visit: impl FnMut(f64, f64) -> Result<(), E>,
+) -> Result<(), E> {
+    let torus = simulation.torus();
+    let nodes = torus.page_nodes();
+    let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
+    if torus.storage_is_canonical() {
+        for page in 0..torus.n_pages() {
+            simulation.read_page(page, &mut re, &mut im);
+            re.iter().zip(&im).try_for_each(|(&re, &im)| visit(re, im))?;
+        }
+        return Ok(());
+    }
+    let mut sorted = vec![(0.0, 0.0); torus.n_nodes()];
+    for page in 0..torus.n_pages() {
+        simulation.read_page(page, &mut re, &mut im);
+        torus.for_each_node(page, |i, node| {
+            let at = torus.extents().iter().zip(node).fold(0, |at, (extent, i)| at * extent + i);
+            sorted[at] = (re[i], im[i]);
+        });
+    }
+    sorted.into_iter().try_for_each(|(re, im)| visit(re, im))
+}
+
+/// Extents of the active axes in r…z order; `[1]` for a torus of one node.
+fn active_shape(simulation: &Simulation, keep: impl Fn(Axis) -> bool) -> Vec<usize> {
+    let extents = simulation.torus().extents();
+    let active = Axis::ALL.into_iter().filter(|axis| extents[axis.index()] > 1 && keep(*axis));
+    let shape: Vec<usize> = active.map(|axis| extents[axis.index()]).collect();
+    if shape.is_empty() { vec![1] } else { shape }
+}
+
+fn complex(precision: Precision) -> Dtype {
+    match precision {
+        Precision::F32 => Dtype::C8,
+        Precision::F64 => Dtype::C16,
+    }
+}
+
+/// Writes Ψ.
+///
+/// # Errors
+/// [`OutputError`] when the disk refuses.
+pub fn write_psi(simulation: &Simulation, path: &Path) -> Result<(), OutputError> {
+    let precision = simulation.precision();
+    write_whole(path, |sink| {
+        write_header(sink, complex(precision), &active_shape(simulation, |_| true))?;
+        let mut buffer = Vec::with_capacity(16);
+        for_each_canonical(simulation, |re, im| {
+            buffer.clear();
+            append(&mut buffer, precision, re, im);
+            sink.write_all(&buffer)
+        })
+    })
+}
+
+/// A cut or projection in memory: extents of the kept axes and one value per node, in canonical order.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    /// Kept axes.
+    pub axes: Vec<Axis>,
+    /// Their extents.
+    pub shape: Vec<usize>,
+    /// ρ integrated over the other axes, or (re, im) of the slice.
+    pub values: CutValues,
+}
+
+/// Values of a cut.
+#[derive(Debug, Clone)]
+pub enum CutValues {
+    /// ∫|Ψ|² over the axes that are not kept.
+    Density(Vec<f64>),
+    /// Ψ on the slice.
+    Psi(Vec<(f64, f64)>),
+}
+
+/// Computes a marginal.
+pub fn cut(simulation: &Simulation, marginal: &Marginal) -> Cut {
+    let torus = simulation.torus();
+    let axes = marginal.keep().to_vec();
+    let shape: Vec<usize> = axes.iter().map(|axis| torus.extents()[axis.index()]).collect();
+    let n: usize = shape.iter().product();
+    let over: f64 = torus
+        .storage()
+        .iter()
+        .filter(|axis| !axes.contains(axis))
+        .map(|&axis| torus.spacing(axis))
+        .product();
+    let index =
+        |node: &[usize; 9]| axes.iter().zip(&shape).fold(0, |at, (axis, extent)| at * extent + node[axis.index()]);
+    let (mut density, mut psi) = match marginal {
+        Marginal::Project { .. } => (vec![0.0; n], Vec::new()),
+        Marginal::Slice { .. } => (Vec::new(), vec![(0.0, 0.0); n]),
+    };
+    let nodes = torus.page_nodes();
+    let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
+    for page in 0..torus.n_pages() {
+        simulation.read_page(page, &mut re, &mut im);
+        torus.for_each_node(page, |i, node| match marginal {
+            Marginal::Project { .. } => density[index(node)] += over * (re[i] * re[i] + im[i] * im[i]),
+            Marginal::Slice { at, .. } => {
+                let is_on = torus
+                    .storage()
+                    .iter()
+                    .all(|axis| axes.contains(axis) || node[axis.index()] == at[axis.index()]);
+                if is_on {
+                    psi[index(node)] = (re[i], im[i]);
+                }
+            }
+        });
+    }
+    let values = if psi.is_empty() { CutValues::Density(density) } else { CutValues::Psi(psi) };
+    Cut { axes, shape, values }
+}
+
+/// Writes a cut.
+///
+/// # Errors
+/// [`OutputError`] when the disk refuses.
+pub fn write_cut(cut: &Cut, path: &Path) -> Result<(), OutputError> {
+    write_whole(path, |sink| match &cut.values {
+        CutValues::Density(values) => {
+            write_header(sink, Dtype::F8, &cut.shape)?;
+            values.iter().try_for_each(|value| sink.write_all(&value.to_le_bytes()))
+        }
+        CutValues::Psi(values) => {
+            write_header(sink, Dtype::C16, &cut.shape)?;
+            values.iter().try_for_each(|(re, im)| {
+                sink.write_all(&re.to_le_bytes())?;
+                sink.write_all(&im.to_le_bytes())
+            })
+        }
+    })
+}
