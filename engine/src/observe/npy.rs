@@ -1,13 +1,13 @@
-//! NumPy's `.npy` files: reader and writer for real and complex floats, and for records of f64 columns.
+//! NumPy's `.npy` files: the reader of real and complex floats.
 //!
 //! Invariant: nothing in a file makes the reader panic or allocate more than the bytes that are really there; every
 //! refusal names what was found and what was expected. Format: NumPy enhancement proposal 1 (versions 1, 2 and 3).
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-const MAGIC: &[u8; 6] = b"\x93NUMPY";
+pub(super) const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
 /// Longest header that is read: NumPy's own limit is 10,000 bytes.
 const HEADER_MAX: usize = 10_000;
@@ -38,7 +38,17 @@ pub enum NpyError {
     },
 }
 
-fn format_error(place: &'static str, found: impl Into<String>, expected: &'static str) -> NpyError {
+impl NpyError {
+    /// The same with the file's path where the reader did not know it.
+    pub(super) fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Io { reason, .. } => Self::Io { path: path.to_path_buf(), reason },
+            other => other,
+        }
+    }
+}
+
+pub(super) fn format_error(place: &'static str, found: impl Into<String>, expected: &'static str) -> NpyError {
     NpyError::Format { place, found: found.into(), expected }
 }
 
@@ -94,13 +104,28 @@ impl NpyArray {
 /// # Errors
 /// [`NpyError`] for an unreadable file or anything the format does not allow.
 pub fn read(path: &Path) -> Result<NpyArray, NpyError> {
+    let (file, length) = open(path)?;
+    read_from(&mut BufReader::new(file), length).map_err(|error| error.at(path))
+}
+
+/// Shape of an array, from its header alone.
+///
+/// # Errors
+/// As [`read`].
+pub fn shape_of(path: &Path) -> Result<Vec<usize>, NpyError> {
+    let (file, _) = open(path)?;
+    Ok(header(&mut BufReader::new(file)).map_err(|error| error.at(path))?.0.shape)
+}
+
+/// Opens a regular file: opening a pipe would wait for its writer, and a device has no length.
+pub(super) fn open(path: &Path) -> Result<(File, u64), NpyError> {
     let io_error = |reason| NpyError::Io { path: path.to_path_buf(), reason };
-    let file = File::open(path).map_err(io_error)?;
-    let length = file.metadata().map_err(io_error)?.len();
-    read_from(&mut BufReader::new(file), length).map_err(|error| match error {
-        NpyError::Io { reason, .. } => io_error(reason),
-        other => other,
-    })
+    let about = std::fs::metadata(path).map_err(io_error)?;
+    if !about.is_file() {
+        let what = if about.is_dir() { "it is a folder" } else { "it is no regular file" };
+        return Err(io_error(io::Error::new(io::ErrorKind::InvalidInput, what)));
+    }
+    Ok((File::open(path).map_err(io_error)?, about.len()))
 }
 
 /// Reads an array from `length` bytes of `source`.
@@ -109,28 +134,55 @@ pub fn read(path: &Path) -> Result<NpyArray, NpyError> {
 /// As [`read`].
 pub fn read_from(source: &mut impl Read, length: u64) -> Result<NpyArray, NpyError> {
     let (header, header_bytes) = header(source)?;
-    let element = Element::parse(&header.descr)?;
-    let count = header.shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
-    let bytes = count.and_then(|count| count.checked_mul(element.bytes()));
-    let available = length.saturating_sub(header_bytes);
-    if bytes.is_none_or(|bytes| bytes as u64 != available) {
-        let found = format!("{available} bytes of data for shape {:?}", header.shape);
-        return Err(format_error("the data", found, "as many bytes as shape and type say"));
-    }
-    let mut data = vec![0; bytes.unwrap_or(0)];
-    source.read_exact(&mut data).map_err(|reason| NpyError::Io { path: PathBuf::new(), reason })?;
-    let values = element.decode(&data);
-    let values = if header.fortran_order { values.transposed(&header.shape) } else { values };
+    let element = Element::parse(header.plain_descr()?)?;
+    let count = payload(&header.shape, element.bytes(), length.saturating_sub(header_bytes))?;
+    let values = element.decode(source, count)?;
+    let values = if header.fortran_order { values.transposed(&header.shape)? } else { values };
     Ok(NpyArray { shape: header.shape, values })
 }
 
-struct Header {
-    descr: String,
-    fortran_order: bool,
-    shape: Vec<usize>,
+/// Elements of a shape, if they take exactly the `available` bytes.
+pub(super) fn payload(shape: &[usize], element_bytes: usize, available: u64) -> Result<usize, NpyError> {
+    let count = shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
+    let bytes = count.and_then(|count| count.checked_mul(element_bytes));
+    match count.filter(|_| bytes.is_some_and(|bytes| bytes as u64 == available)) {
+        Some(count) => Ok(count),
+        None => {
+            let found = format!("{available} bytes of data for shape {shape:?}");
+            Err(format_error("the data", found, "as many bytes as shape and type say"))
+        }
+    }
 }
 
-fn header(source: &mut impl Read) -> Result<(Header, u64), NpyError> {
+/// An empty list with room for `count` elements, or a refusal where memory does not suffice.
+pub(super) fn room<T>(count: usize) -> Result<Vec<T>, NpyError> {
+    let mut values = Vec::new();
+    match values.try_reserve_exact(count) {
+        Ok(()) => Ok(values),
+        Err(_) => Err(format_error("the data", format!("{count} elements"), "an array that fits into memory")),
+    }
+}
+
+/// What stands before the data.
+pub(super) struct Header {
+    /// The value of `descr` as it is written, from its first character to the end of the header.
+    pub(super) descr: String,
+    pub(super) fortran_order: bool,
+    pub(super) shape: Vec<usize>,
+}
+
+impl Header {
+    fn plain_descr(&self) -> Result<&str, NpyError> {
+        let inside = self.descr.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
+        inside.map(|(descr, _)| descr).ok_or_else(|| {
+            let found = format!("{:.60}", self.descr);
+            format_error("the header's descr", found, "a plain type such as '<c8', no record")
+        })
+    }
+}
+
+/// The header and the number of bytes it takes.
+pub(super) fn header(source: &mut impl Read) -> Result<(Header, u64), NpyError> {
     let mut take = |n: usize, what: &'static str| {
         let mut bytes = vec![0; n];
         match source.read_exact(&mut bytes) {
@@ -169,14 +221,7 @@ fn parse_header(text: &str) -> Result<Header, NpyError> {
         let rest = text[at + key.len() + 2..].trim_start();
         Ok(rest.strip_prefix(':').ok_or_else(whole)?.trim_start())
     };
-    let descr = behind("descr")?;
-    let descr = match descr.strip_prefix('\'').and_then(|rest| rest.split_once('\'')) {
-        Some((descr, _)) => descr.to_string(),
-        None => {
-            let found = format!("{descr:.60}");
-            return Err(format_error("the header's descr", found, "a plain type such as '<c8', no record"));
-        }
-    };
+    let descr = behind("descr")?.to_string();
     let fortran_order = match behind("fortran_order")? {
         rest if rest.starts_with("True") => true,
         rest if rest.starts_with("False") => false,
@@ -226,31 +271,55 @@ impl Element {
         self.scalar_bytes * if self.is_complex { 2 } else { 1 }
     }
 
-    fn decode(self, data: &[u8]) -> Values {
+    /// Reads `count` elements chunk by chunk, so that the raw bytes are never held beside the values.
+    fn decode(self, source: &mut impl Read, count: usize) -> Result<Values, NpyError> {
+        let n = self.scalar_bytes;
         let scalar = |bytes: &[u8]| -> f64 {
             let mut le = [0; 8];
-            le[..bytes.len()].copy_from_slice(bytes);
+            le[..n].copy_from_slice(&bytes[..n]);
             if self.is_big_endian {
-                le[..bytes.len()].reverse();
+                le[..n].reverse();
             }
-            match self.scalar_bytes {
+            match n {
                 4 => f64::from(f32::from_le_bytes([le[0], le[1], le[2], le[3]])),
                 _ => f64::from_le_bytes(le),
             }
         };
-        let n = self.scalar_bytes;
         if self.is_complex {
-            Values::Complex(data.chunks_exact(2 * n).map(|z| (scalar(&z[..n]), scalar(&z[n..]))).collect())
+            let mut values = room(count)?;
+            for_each_element(source, 2 * n, count, |z| values.push((scalar(z), scalar(&z[n..]))))?;
+            Ok(Values::Complex(values))
         } else {
-            Values::Real(data.chunks_exact(n).map(scalar).collect())
+            let mut values = room(count)?;
+            for_each_element(source, n, count, |x| values.push(scalar(x)))?;
+            Ok(Values::Real(values))
         }
     }
 }
 
+/// Calls `take` with the bytes of each of `count` elements.
+pub(super) fn for_each_element(
+    source: &mut impl Read,
+    element_bytes: usize,
+    count: usize,
+    mut take: impl FnMut(&[u8]),
+) -> Result<(), NpyError> {
+    const CHUNK: usize = 4096;
+    let mut data = vec![0; element_bytes * CHUNK.min(count)];
+    let mut left = count;
+    while left > 0 {
+        let chunk = &mut data[..element_bytes * left.min(CHUNK)];
+        source.read_exact(chunk).map_err(|reason| NpyError::Io { path: PathBuf::new(), reason })?;
+        chunk.chunks_exact(element_bytes).for_each(&mut take);
+        left -= left.min(CHUNK);
+    }
+    Ok(())
+}
+
 impl Values {
     /// From Fortran to C order.
-    fn transposed(self, shape: &[usize]) -> Self {
-        fn reorder<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
+    fn transposed(self, shape: &[usize]) -> Result<Self, NpyError> {
+        fn reorder<T: Copy>(values: &[T], shape: &[usize]) -> Result<Vec<T>, NpyError> {
             let mut strides = Vec::with_capacity(shape.len());
             let mut stride = 1;
             for &extent in shape {
@@ -258,7 +327,7 @@ impl Values {
                 stride *= extent;
             }
             let mut position = vec![0; shape.len()];
-            let mut out = Vec::with_capacity(values.len());
+            let mut out = room(values.len())?;
             for _ in 0..values.len() {
                 out.push(values[position.iter().zip(&strides).map(|(i, stride)| i * stride).sum::<usize>()]);
                 for (i, &extent) in position.iter_mut().zip(shape).rev() {
@@ -269,79 +338,13 @@ impl Values {
                     *i = 0;
                 }
             }
-            out
+            Ok(out)
         }
-        match self {
-            Self::Real(values) => Self::Real(reorder(&values, shape)),
-            Self::Complex(values) => Self::Complex(reorder(&values, shape)),
-        }
+        Ok(match self {
+            Self::Real(values) => Self::Real(reorder(&values, shape)?),
+            Self::Complex(values) => Self::Complex(reorder(&values, shape)?),
+        })
     }
-}
-
-/// Types the writer knows, little-endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dtype {
-    /// float32
-    F4,
-    /// float64
-    F8,
-    /// complex64
-    C8,
-    /// complex128
-    C16,
-}
-
-impl Dtype {
-    fn descr(self) -> &'static str {
-        match self {
-            Self::F4 => "'<f4'",
-            Self::F8 => "'<f8'",
-            Self::C8 => "'<c8'",
-            Self::C16 => "'<c16'",
-        }
-    }
-}
-
-/// Writes the header of a C-order array; the elements follow as little-endian bytes.
-///
-/// # Errors
-/// What the sink says.
-pub fn write_header(sink: &mut impl Write, dtype: Dtype, shape: &[usize]) -> io::Result<()> {
-    header_with(sink, dtype.descr(), shape)
-}
-
-/// Writes the header of a one-dimensional array of records with f64 fields: `pandas.DataFrame(np.load(file))`.
-///
-/// # Errors
-/// What the sink says.
-pub fn write_record_header(sink: &mut impl Write, fields: &[String], rows: usize) -> io::Result<()> {
-    let escaped = |name: &String| name.replace('\\', "\\\\").replace('\'', "\\'");
-    let fields: Vec<String> = fields.iter().map(|name| format!("('{}', '<f8')", escaped(name))).collect();
-    header_with(sink, &format!("[{}]", fields.join(", ")), &[rows])
-}
-
-fn header_with(sink: &mut impl Write, descr: &str, shape: &[usize]) -> io::Result<()> {
-    let extents: Vec<String> = shape.iter().map(|extent| format!("{extent},")).collect();
-    let mut text =
-        format!("{{'descr': {descr}, 'fortran_order': False, 'shape': ({}), }}", extents.join(" "));
-    // Version 2 where the header outgrows 16 bits; UTF-8 names need version 3.
-    let version: u8 = match (text.is_ascii(), text.len() < 60_000) {
-        (false, _) => 3,
-        (true, true) => 1,
-        (true, false) => 2,
-    };
-    let before = 8 + if version == 1 { 2 } else { 4 };
-    let padding = (before + text.len() + 1).next_multiple_of(64) - (before + text.len() + 1);
-    text.extend(std::iter::repeat_n(' ', padding));
-    text.push('\n');
-    sink.write_all(MAGIC)?;
-    sink.write_all(&[version, 0])?;
-    if version == 1 {
-        sink.write_all(&(text.len() as u16).to_le_bytes())?;
-    } else {
-        sink.write_all(&(text.len() as u32).to_le_bytes())?;
-    }
-    sink.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Tests of the `.npy` reader and writer. Invariant: every malformed file is refused with a message, none panics.
 
 use super::*;
+use crate::observe::npy_write::{Dtype, write_header};
 use nikola_components::noise;
 
 fn bytes(header: &str, data: &[u8]) -> Vec<u8> {
@@ -85,4 +86,20 @@ fn mutated_files_never_panic() {
             assert_eq!(array.len(), array.shape().iter().product::<usize>());
         }
     }
+}
+
+#[test]
+fn a_sparse_file_and_a_folder_are_refused_without_reading_them() {
+    let path = std::env::temp_dir().join(format!("nikola-sparse-{}.npy", std::process::id()));
+    let claim = 1usize << 60;
+    let mut file = Vec::new();
+    write_header(&mut file, Dtype::C16, &[claim / 16]).expect("memory");
+    let error = read_from(&mut &file[..], file.len() as u64 + claim as u64).expect_err("too large").to_string();
+    assert!(error.contains("fits into memory"), "{error}");
+    std::fs::write(&path, &file[..20]).expect("writable");
+    let error = read(&path).expect_err("cut off").to_string();
+    assert!(error.contains("end of the file"), "{error}");
+    std::fs::remove_file(&path).expect("removable");
+    let error = read(&std::env::temp_dir()).expect_err("a folder").to_string();
+    assert!(error.contains("folder"), "{error}");
 }

@@ -1,11 +1,12 @@
 //! Ψ and its marginals as `.npy` files.
 //!
 //! Invariant: canonical order (row-major r…z, z fastest), axes of one node dropped, complex64 or complex128 as the
-//! state is. Where storage order is canonical, pages stream to the disk; otherwise one copy of Ψ is sorted first.
+//! state is. Ψ streams to the disk in blocks; there is never a second copy of it.
 
+use super::canonical::for_each_block;
 use super::digest::append;
 use super::error::OutputError;
-use super::npy::{Dtype, write_header};
+use super::npy_write::{Dtype, write_header};
 use super::series::write_whole;
 use crate::scene::Marginal;
 use nikola_systems::Simulation;
@@ -14,34 +15,8 @@ use nikola_systems::components::setup::Precision;
 use std::io::Write;
 use std::path::Path;
 
-/// Calls `visit(re, im)` for every node in canonical order.
-///
-/// # Errors
-/// Whatever `visit` returns first.
-pub fn for_each_canonical<E>(
-    simulation: &Simulation,
-    mut visit: impl FnMut(f64, f64) -> Result<(), E>,
-) -> Result<(), E> {
-    let torus = simulation.torus();
-    let nodes = torus.page_nodes();
-    let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
-    if torus.storage_is_canonical() {
-        for page in 0..torus.n_pages() {
-            simulation.read_page(page, &mut re, &mut im);
-            re.iter().zip(&im).try_for_each(|(&re, &im)| visit(re, im))?;
-        }
-        return Ok(());
-    }
-    let mut sorted = vec![(0.0, 0.0); torus.n_nodes()];
-    for page in 0..torus.n_pages() {
-        simulation.read_page(page, &mut re, &mut im);
-        torus.for_each_node(page, |i, node| {
-            let at = torus.extents().iter().zip(node).fold(0, |at, (extent, i)| at * extent + i);
-            sorted[at] = (re[i], im[i]);
-        });
-    }
-    sorted.into_iter().try_for_each(|(re, im)| visit(re, im))
-}
+/// Nodes turned into bytes at a time.
+const CHUNK: usize = 4096;
 
 /// Extents of the active axes in r…z order; `[1]` for a torus of one node.
 fn active_shape(simulation: &Simulation, keep: impl Fn(Axis) -> bool) -> Vec<usize> {
@@ -66,11 +41,14 @@ pub fn write_psi(simulation: &Simulation, path: &Path) -> Result<(), OutputError
     let precision = simulation.precision();
     write_whole(path, |sink| {
         write_header(sink, complex(precision), &active_shape(simulation, |_| true))?;
-        let mut buffer = Vec::with_capacity(16);
-        for_each_canonical(simulation, |re, im| {
-            buffer.clear();
-            append(&mut buffer, precision, re, im);
-            sink.write_all(&buffer)
+        let mut bytes = Vec::new();
+        let read = |page, re: &mut [f64], im: &mut [f64]| simulation.read_page(page, re, im);
+        for_each_block(simulation.torus(), read, |re, im| {
+            re.chunks(CHUNK).zip(im.chunks(CHUNK)).try_for_each(|(re, im)| {
+                bytes.clear();
+                append(&mut bytes, precision, re, im);
+                sink.write_all(&bytes)
+            })
         })
     })
 }
