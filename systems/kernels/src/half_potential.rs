@@ -96,6 +96,17 @@ impl<T> Planes<T> {
     }
 }
 
+impl<T: Real> Planes<T> {
+    /// Fetches the first `lanes` nodes towards the cache.
+    #[inline(always)]
+    pub fn prefetch<V: Lanes<T = T>>(self, lanes: usize) {
+        for lane in (0..lanes).step_by(64 / T::BYTES) {
+            V::prefetch(self.re.wrapping_add(lane));
+            V::prefetch(self.im.wrapping_add(lane));
+        }
+    }
+}
+
 /// Where V and Γ of a run of nodes are; null means uniform.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands<T> {
@@ -132,6 +143,20 @@ impl<T: Real> Operands<T> {
             if p.is_null() { p } else { unsafe { p.add(start) } }
         };
         Operands { potential: shift(self.potential), damping: shift(self.damping) }
+    }
+}
+
+impl<T: Real> Operands<T> {
+    /// Fetches V and Γ of the first `lanes` nodes towards the cache.
+    #[inline(always)]
+    pub fn prefetch<V: Lanes<T = T>>(self, lanes: usize) {
+        for operand in [self.potential, self.damping] {
+            if !operand.is_null() {
+                for lane in (0..lanes).step_by(64 / T::BYTES) {
+                    V::prefetch(operand.wrapping_add(lane));
+                }
+            }
+        }
     }
 }
 

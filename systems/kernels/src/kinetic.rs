@@ -134,6 +134,9 @@ const LEADING_ROWS: usize = 32;
 const BATCH_BYTES: usize = 192 << 10;
 /// Vectors per row of an outer batch, at most: two to four cache lines in a row keep the memory's pages open.
 const BATCH_VECTORS: usize = 4;
+/// Batches of a chunk of the outer sweep, at most; and chunks per sweep, at least, where there are batches enough.
+const CHUNK_BATCHES: usize = 16;
+const MIN_CHUNKS: usize = 16;
 /// Fewer lines than this along an axis, and lanes are not worth filling.
 const MIN_LINES: usize = 4;
 
@@ -243,25 +246,17 @@ impl<T: Real> Kinetic<T> {
         let operands: Vec<_> =
             (0..planes.len()).map(|p| Operands::of(flow, p, self.shape.page_nodes)).collect();
         let run = self.shape.n_nodes() / self.outer_rows();
-        for_each_chunk(threads, run.div_ceil(self.batch_lanes), |batch| {
-            let (first, closing) = (batch * self.batch_lanes, &plan);
-            let lanes = self.batch_lanes.min(run - first);
+        // Chunks of several batches, so that each batch can fetch ahead for the next.
+        let columns = self.batch_lanes * CHUNK_BATCHES.min(run.div_ceil(self.batch_lanes * MIN_CHUNKS)).max(1);
+        // One page is too little work to wake threads for.
+        let threads = if self.shape.n_pages() == 1 { Threads::Serial } else { threads };
+        for_each_chunk(threads, run.div_ceil(columns), |chunk| {
+            let (planes, operands, closing) = (&planes[..], &operands[..], &plan);
+            let columns = chunk * columns..run.min((chunk + 1) * columns);
             sweep::with_scratch(self.scratch, |scratch| {
-                let (planes, operands) = (&planes[..], &operands[..]);
-                T::outer_batch(
-                    self.level,
-                    OuterBatch {
-                        kinetic: self,
-                        planes,
-                        operands,
-                        closing,
-                        run,
-                        first,
-                        lanes,
-                        scratch,
-                        probe,
-                    },
-                );
+                let batch =
+                    OuterBatch { kinetic: self, planes, operands, closing, run, columns, scratch, probe };
+                T::outer_batch(self.level, batch);
             });
         });
     }

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)] // Raw planes, and scratch without initialisation checks.
 
+use core::ops::Range;
 use std::cell::RefCell;
 
 use super::fft::FftPass;
@@ -96,7 +97,7 @@ impl<T: Real> Kernel<T> for PageSweep<'_, T> {
     }
 }
 
-/// One batch of neighbouring columns of the outer sweep. Built only with sizes that agree with the plan.
+/// Neighbouring columns of the outer sweep, batch by batch. Built only with sizes that agree with the plan.
 pub struct OuterBatch<'a, T: SimdReal> {
     pub(crate) kinetic: &'a Kinetic<T>,
     pub(crate) planes: &'a [Planes<T>],
@@ -104,8 +105,7 @@ pub struct OuterBatch<'a, T: SimdReal> {
     pub(crate) closing: &'a LocalPlan<T>,
     /// Nodes from one row to the next.
     pub(crate) run: usize,
-    pub(crate) first: usize,
-    pub(crate) lanes: usize,
+    pub(crate) columns: Range<usize>,
     pub(crate) scratch: *mut T,
     pub(crate) probe: &'a Probe,
 }
@@ -114,43 +114,88 @@ impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let OuterBatch { kinetic, planes, operands, closing, run, first, lanes, scratch, probe } = self;
-        let start = probe.now();
+        let OuterBatch { kinetic, planes, operands, closing, run, columns, scratch, probe } = self;
         let rows = kinetic.outer_rows();
-        let page_nodes = kinetic.shape.page_nodes;
         let width = kinetic.batch_lanes;
         let step = row_step(rows, width, V::N);
-        let row_at = |row: usize| {
-            let node = row * run + first;
-            (node / page_nodes, node % page_nodes)
-        };
-        // SAFETY: rows lie inside pages, because `run` divides the page; the scratch holds `rows` rows and the
-        // buffer; batches are disjoint.
-        unsafe {
-            let batch = Planes { re: scratch, im: scratch.add(width), len: rows * step };
-            if rows > 1 {
-                for row in 0..rows {
-                    let (page, at) = row_at(row);
-                    let (src, dst) = (planes[page].offset(at), batch.offset(row * step));
-                    for lane in (0..lanes).step_by(V::N) {
-                        let n = V::N.min(lanes - lane);
-                        V::load_n(src.re.add(lane), n).store(dst.re.add(lane));
-                        V::load_n(src.im.add(lane), n).store(dst.im.add(lane));
-                    }
+        let table = RowTable { planes, operands, run, page_nodes: kinetic.shape.page_nodes };
+        for first in columns.clone().step_by(width) {
+            let start = probe.now();
+            let lanes = width.min(columns.end - first);
+            let ahead = width.min(columns.end - first - lanes);
+            // SAFETY: rows lie inside pages, because `run` divides the page; the scratch holds `rows` rows and the
+            // buffer; the columns of different chunks are disjoint.
+            unsafe {
+                let batch = Planes { re: scratch, im: scratch.add(width), len: rows * step };
+                if rows > 1 {
+                    V::call(Gather { table, rows, first, lanes, batch, step });
+                    let axes = &kinetic.axes[..kinetic.split.0];
+                    let lanes = lanes.next_multiple_of(V::N);
+                    run_axes::<V>(axes, batch, rows, step, lanes, scratch.add(rows * step));
                 }
-                let axes = &kinetic.axes[..kinetic.split.0];
-                let lanes = lanes.next_multiple_of(V::N);
-                run_axes::<V>(axes, batch, rows, step, lanes, scratch.add(rows * step));
+                let middle = probe.now();
+                for row in 0..rows {
+                    let (dst, operands) = table.at(row, first);
+                    if ahead > 0 {
+                        let (next, next_operands) = table.at(row, first + lanes);
+                        next_operands.prefetch::<V>(ahead);
+                        next.prefetch::<V>(ahead);
+                    }
+                    let src = if rows > 1 { batch.offset(row * step) } else { dst };
+                    V::call(LocalRun { plan: closing, src, dst, operands, len: lanes });
+                }
+                probe.record(probe.now() - middle, middle - start);
             }
-            let middle = probe.now();
-            for row in 0..rows {
-                let (page, at) = row_at(row);
-                let dst = planes[page].offset(at);
-                let src = if rows > 1 { batch.offset(row * step) } else { dst };
-                let operands = operands[page].offset(at);
-                V::call(LocalRun { plan: closing, src, dst, operands, len: lanes });
+        }
+    }
+}
+
+/// Where the rows of the outer sweep are.
+#[derive(Clone, Copy)]
+struct RowTable<'a, T> {
+    planes: &'a [Planes<T>],
+    operands: &'a [Operands<T>],
+    run: usize,
+    page_nodes: usize,
+}
+
+impl<T: Real> RowTable<'_, T> {
+    /// Row `row` from column `first` on.
+    #[inline(always)]
+    fn at(&self, row: usize, first: usize) -> (Planes<T>, Operands<T>) {
+        let node = row * self.run + first;
+        let (page, at) = (node / self.page_nodes, node % self.page_nodes);
+        // SAFETY: `at` is inside the page.
+        unsafe { (self.planes[page].offset(at), self.operands[page].offset(at)) }
+    }
+}
+
+/// Copies the columns of a batch into the scratch. Built only with sizes that agree with the plan.
+struct Gather<'a, T> {
+    table: RowTable<'a, T>,
+    rows: usize,
+    first: usize,
+    lanes: usize,
+    batch: Planes<T>,
+    step: usize,
+}
+
+impl<T: Real> Kernel<T> for Gather<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let Gather { table, rows, first, lanes, batch, step } = self;
+        for row in 0..rows {
+            let (src, _) = table.at(row, first);
+            for lane in (0..lanes).step_by(V::N) {
+                let n = V::N.min(lanes - lane);
+                // SAFETY: `lanes` columns of the row exist on both sides.
+                unsafe {
+                    let dst = batch.offset(row * step);
+                    V::load_n(src.re.add(lane), n).store(dst.re.add(lane));
+                    V::load_n(src.im.add(lane), n).store(dst.im.add(lane));
+                }
             }
-            probe.record(probe.now() - middle, middle - start);
         }
     }
 }
