@@ -1,4 +1,4 @@
-//! Why a result could not be written. Invariant: the path and the remedy are always named.
+//! Why a result could not be written, or not be drawn. Invariant: the path and the remedy are always named.
 
 use crate::exit;
 use std::io;
@@ -42,5 +42,40 @@ fn remedy(reason: &io::Error) -> &'static str {
         }
         io::ErrorKind::NotFound => "create the parent folder, or write elsewhere with --out DIR",
         _ => "write elsewhere with --out DIR",
+    }
+}
+
+/// A picture that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlotError {
+    /// What should be drawn cannot be read.
+    #[error("{}: cannot be drawn\n  found:    {found}\n  expected: {expected}\n  remedy:   {remedy}", path.display())]
+    Input {
+        /// File or folder.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: &'static str,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// The picture cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl PlotError {
+    /// An input that is not as expected.
+    pub fn input(path: &Path, found: impl ToString, expected: &'static str, remedy: &'static str) -> Self {
+        Self::Input { path: path.to_path_buf(), found: found.to_string(), expected, remedy }
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input { .. } => exit::INPUT,
+            Self::Output(error) => error.exit_code(),
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! path and the remedy, and what was written before stays readable.
 //!
 //! Reading order: [`npy`], [`npy_write`] (array files) → [`series`], [`snapshot`] (what is written) → [`run_folder`] (where) →
-//! [`digest`] (the state as a number) → [`histogram`], [`progress`], [`summary`] (what a person sees).
+//! [`digest`] (the state as a number) → [`histogram`], [`progress`], [`summary`] (what a person sees) →
+//! [`run_files`], [`pictures`] (a run drawn).
 
 pub mod error;
 pub mod npy;
@@ -20,7 +21,9 @@ pub mod digest;
 pub mod histogram;
 pub mod moments;
 pub mod progress;
-pub mod pictures;
 pub mod summary;
+
+pub mod pictures;
+pub mod run_files;
 
 pub use error::OutputError;
