@@ -76,15 +76,19 @@ fn run<T: Real>(extents: &[usize], n_threads: usize, level: Level) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("a thread pool");
     let threads = if n_threads > 1 { Threads::Pool(&pool) } else { Threads::Serial };
     let norm = |re: &[Column<T>], im: &[Column<T>]| {
-        let pages: Vec<PageRef<'_, T>> = re.iter().zip(im).map(|(re, im)| PageRef { re: re.values(), im: im.values() }).collect();
+        let pages: Vec<PageRef<'_, T>> =
+            re.iter().zip(im).map(|(re, im)| PageRef { re: re.values(), im: im.values() }).collect();
         reduce::norm2(level, threads, &pages)
     };
     let before = norm(&re, &im);
     let cpu;
     let (mut times, mut inner, mut outer, mut steps) = (Vec::new(), Vec::new(), Vec::new(), 0u32);
     {
-        let mut pages: Vec<PageMut<'_, T>> =
-            re.iter_mut().zip(&mut im).map(|(re, im)| PageMut { re: re.values_mut(), im: im.values_mut() }).collect();
+        let mut pages: Vec<PageMut<'_, T>> = re
+            .iter_mut()
+            .zip(&mut im)
+            .map(|(re, im)| PageMut { re: re.values_mut(), im: im.values_mut() })
+            .collect();
         cpu = cpu_nanos();
         let start = Instant::now();
         while start.elapsed().as_secs_f64() < 1.5 || times.len() < 3 {

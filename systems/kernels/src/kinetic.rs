@@ -247,7 +247,8 @@ impl<T: Real> Kinetic<T> {
             (0..planes.len()).map(|p| Operands::of(flow, p, self.shape.page_nodes)).collect();
         let run = self.shape.n_nodes() / self.outer_rows();
         // Chunks of several batches, so that each batch can fetch ahead for the next.
-        let columns = self.batch_lanes * CHUNK_BATCHES.min(run.div_ceil(self.batch_lanes * MIN_CHUNKS)).max(1);
+        let columns =
+            self.batch_lanes * CHUNK_BATCHES.min(run.div_ceil(self.batch_lanes * MIN_CHUNKS)).max(1);
         // One page is too little work to wake threads for.
         let threads = if self.shape.n_pages() == 1 { Threads::Serial } else { threads };
         for_each_chunk(threads, run.div_ceil(columns), |chunk| {
