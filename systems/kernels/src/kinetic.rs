@@ -10,7 +10,7 @@
 //!                                             → closing local flow → scatter
 //! ```
 //!
-//! Source: Strang 1968; each axis as in [`ring`] (extent 3), [`fft`] or [`direct`].
+//! Source: Strang 1968; each axis as in `kinetic/ring.rs` (extent 3), `kinetic/fft.rs` or `kinetic/direct.rs`.
 
 #![allow(unsafe_code)] // Pages shared between chunks as raw planes.
 
