@@ -223,7 +223,7 @@ const STANDARD: [&str; 11] = [
 /// Panels of observables in one picture.
 const PANELS_MAX: usize = 8;
 
-/// Pictures of a time series: conserved quantities, motion per axis, and the scene's observables.
+/// Pictures of a time series: norm and energy, motion per axis, and the scene's observables.
 pub fn series_pictures(columns: &Columns) -> Vec<(String, Picture)> {
     let find = |name: &str| columns.iter().find(|(column, _)| column == name).map(|(_, values)| values.clone());
     let named = |name: &str, shown: &str| find(name).map(|values| (shown.to_string(), values));
@@ -239,7 +239,7 @@ pub fn series_pictures(columns: &Columns) -> Vec<(String, Picture)> {
     let drifts = [named("norm_drift", "norm"), named("energy_drift", "energy")];
     let drifts = drifts.into_iter().flatten().map(|(name, values)| (name, magnitudes(&values))).collect::<Vec<_>>();
     let conserved = [
-        (!drifts.is_empty()).then(|| Panel { title: "relative change, magnitude".into(), log: true, curves: drifts }),
+        (!drifts.is_empty()).then(|| Panel { title: "relative change, magnitude (0 at the smallest)".into(), log: true, curves: drifts }),
         panel(
             "energy",
             vec![
@@ -266,7 +266,7 @@ pub fn series_pictures(columns: &Columns) -> Vec<(String, Picture)> {
     let own = columns.iter().filter(|(name, _)| is_own(name));
     let own = own.map(|(name, values)| panel(name, vec![Some((String::new(), values.clone()))])).take(PANELS_MAX);
     let groups: [(&str, &str, Vec<Option<Panel>>); 3] = [
-        ("series", "Conserved quantities", conserved.into()),
+        ("series", "Norm, energy, amplitude", conserved.into()),
         ("motion", "Motion along the axes", motion.into()),
         ("observables", "Observables of the scene", own.collect()),
     ];
@@ -277,9 +277,11 @@ pub fn series_pictures(columns: &Columns) -> Vec<(String, Picture)> {
     groups.into_iter().filter_map(draw).collect()
 }
 
-/// |values|, without the exact zero of the first row, which no logarithmic axis can show.
+/// |values|, with exact zeros (the first row is one) raised to the smallest of the others: a logarithmic axis has no 0.
 fn magnitudes(values: &[f64]) -> Vec<f64> {
-    values.iter().map(|value| if *value == 0.0 { f64::NAN } else { value.abs() }).collect()
+    let least = values.iter().map(|value| value.abs()).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+    let raised = |value: &f64| if *value == 0.0 && least.is_finite() { least } else { value.abs() };
+    values.iter().map(raised).collect()
 }
 
 /// Lines below the title of the overview: size, speed, errors, digest.
@@ -306,3 +308,7 @@ fn subtitle(files: &RunFiles) -> Result<Vec<String>, PlotError> {
     }
     Ok(lines)
 }
+
+#[cfg(test)]
+#[path = "pictures_tests.rs"]
+mod tests;

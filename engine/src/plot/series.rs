@@ -9,8 +9,8 @@ use super::density::PAGE;
 use super::picture::Picture;
 use super::text;
 
-/// Names in a legend before the rest is only counted.
-const NAMES_MAX: usize = 8;
+/// Names in a legend before the rest is only counted: one for each axis of the torus.
+const NAMES_MAX: usize = 9;
 /// Dash patterns, for the first, second and third use of the same colours.
 const DASHES: [&[f32]; 3] = [&[], &[5.0, 3.0], &[1.5, 2.5]];
 /// Room above the first panel and below the last one.
