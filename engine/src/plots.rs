@@ -1,12 +1,12 @@
 //! `nikola plot`: pictures of a run folder, of a `.npy` file or of a time series as CSV.
 //! Invariant: what is drawn depends on the files alone; a file that cannot be drawn is refused with a remedy.
 
+use crate::observe::OutputError;
 use crate::observe::error::PlotError;
 use crate::observe::npy;
 use crate::observe::npy_write::read_records;
 use crate::observe::pictures::{draw_folder, field, series_pictures, write_picture};
 use crate::observe::run_files::{AxisFile, RunFiles, read_csv};
-use crate::observe::OutputError;
 use std::path::{Path, PathBuf};
 
 /// Nodes of the largest array that is drawn.
@@ -44,7 +44,9 @@ pub fn plot(path: &Path, out: Option<&Path>) -> Result<Vec<PathBuf>, PlotError> 
 /// The picture of one array: with the axes of its run where it lies in a run folder, else by index.
 fn array_picture(path: &Path, stem: &str) -> Result<crate::plot::Picture, PlotError> {
     let expected = "a run folder, a .npy file of float32, float64, complex64 or complex128, or a .csv file";
-    let fault = |error: npy::NpyError| PlotError::input(path, error, expected, "check the path, or save with np.save");
+    let fault = |error: npy::NpyError| {
+        PlotError::array(path, error, expected, "check the path, or save with np.save")
+    };
     let shape = npy::shape_of(path).map_err(fault)?;
     let active: Vec<usize> = shape.iter().copied().filter(|extent| *extent != 1).collect();
     let n_nodes = active.iter().try_fold(1usize, |n, extent| n.checked_mul(*extent));

@@ -39,7 +39,8 @@ fn for_each_block_of<E>(
             visit(&re, &im)
         });
     }
-    let canonical = |node: &[usize; 9]| torus.extents().iter().zip(node).fold(0, |at, (extent, i)| at * extent + i);
+    let canonical =
+        |node: &[usize; 9]| torus.extents().iter().zip(node).fold(0, |at, (extent, i)| at * extent + i);
     // A page is a box, so that node i lies as far from the page's first node on every page as on page 0.
     let mut offsets = vec![0; nodes];
     torus.for_each_node(0, |i, node| offsets[i] = canonical(node));

@@ -1,12 +1,13 @@
 //! Why a result could not be written, or not be drawn. Invariant: the path and the remedy are always named.
 
+use super::npy::NpyError;
 use crate::exit;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// A failed write.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: cannot {action}\n  found:    {reason}\n  expected: a writable folder with free space\n  remedy:   {}", path.display(), remedy(reason))]
+#[error("{}: cannot {action}\n  found:    {reason}\n  expected: {}\n  remedy:   {}", path.display(), expected(reason), remedy(reason))]
 pub struct OutputError {
     /// File or folder.
     pub path: PathBuf,
@@ -29,6 +30,13 @@ impl OutputError {
     }
 }
 
+fn expected(reason: &io::Error) -> &'static str {
+    match reason.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "a new or empty folder",
+        _ => "a writable folder with free space",
+    }
+}
+
 fn remedy(reason: &io::Error) -> &'static str {
     match reason.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -38,7 +46,7 @@ fn remedy(reason: &io::Error) -> &'static str {
             "make the folder writable, or write elsewhere with --out DIR"
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            "a file is in the way: remove it, or write elsewhere with --out DIR"
+            "remove what is there, or write elsewhere with --out DIR"
         }
         io::ErrorKind::NotFound => "create the parent folder, or write elsewhere with --out DIR",
         _ => "write elsewhere with --out DIR",
@@ -69,6 +77,14 @@ impl PlotError {
     /// An input that is not as expected.
     pub fn input(path: &Path, found: impl ToString, expected: &'static str, remedy: &'static str) -> Self {
         Self::Input { path: path.to_path_buf(), found: found.to_string(), expected, remedy }
+    }
+
+    /// An array that cannot be read; the path is said once.
+    pub fn array(path: &Path, error: NpyError, expected: &'static str, remedy: &'static str) -> Self {
+        match error {
+            NpyError::Io { reason, .. } => Self::input(path, reason, expected, remedy),
+            error @ NpyError::Format { .. } => Self::input(path, error, expected, remedy),
+        }
     }
 
     /// The process's exit code.

@@ -74,7 +74,9 @@ mod tests {
     #[test]
     fn buckets_tile_the_range_without_gaps() {
         let mut previous = 0;
-        for nanos in (0..5_000u64).chain((10..63).flat_map(|shift| [(1 << shift) - 1, 1 << shift, (1 << shift) + 1])) {
+        for nanos in
+            (0..5_000u64).chain((10..63).flat_map(|shift| [(1 << shift) - 1, 1 << shift, (1 << shift) + 1]))
+        {
             let index = bucket(nanos);
             assert!(index >= previous || nanos < 5_000, "{nanos}");
             assert!(upper(index) >= nanos && upper(index) as f64 <= nanos as f64 * 1.016 + 1.0, "{nanos}");

@@ -48,7 +48,11 @@ impl NpyError {
     }
 }
 
-pub(super) fn format_error(place: &'static str, found: impl Into<String>, expected: &'static str) -> NpyError {
+pub(super) fn format_error(
+    place: &'static str,
+    found: impl Into<String>,
+    expected: &'static str,
+) -> NpyError {
     NpyError::Format { place, found: found.into(), expected }
 }
 
@@ -159,7 +163,9 @@ pub(super) fn room<T>(count: usize) -> Result<Vec<T>, NpyError> {
     let mut values = Vec::new();
     match values.try_reserve_exact(count) {
         Ok(()) => Ok(values),
-        Err(_) => Err(format_error("the data", format!("{count} elements"), "an array that fits into memory")),
+        Err(_) => {
+            Err(format_error("the data", format!("{count} elements"), "an array that fits into memory"))
+        }
     }
 }
 
@@ -215,7 +221,8 @@ pub(super) fn header(source: &mut impl Read) -> Result<(Header, u64), NpyError> 
 
 /// Parses `{'descr': '<c8', 'fortran_order': False, 'shape': (3, 4), }`.
 fn parse_header(text: &str) -> Result<Header, NpyError> {
-    let whole = || format_error("the header", format!("{:.200}", text.trim()), "descr, fortran_order and shape");
+    let whole =
+        || format_error("the header", format!("{:.200}", text.trim()), "descr, fortran_order and shape");
     let behind = |key: &str| -> Result<&str, NpyError> {
         let at = text.find(&format!("'{key}'")).ok_or_else(whole)?;
         let rest = text[at + key.len() + 2..].trim_start();

@@ -37,9 +37,11 @@ fn what_is_written_is_read_back() {
 #[test]
 fn byte_order_and_fortran_order_are_undone() {
     let data: Vec<u8> = (0..6).flat_map(|i| (i as f32).to_be_bytes()).collect();
-    let c = parse(&bytes("{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3), }\n", &data)).expect("valid");
+    let c =
+        parse(&bytes("{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3), }\n", &data)).expect("valid");
     assert_eq!((0..6).map(|i| c.at(i).0).collect::<Vec<_>>(), [0., 1., 2., 3., 4., 5.]);
-    let f = parse(&bytes("{'descr': '>f4', 'fortran_order': True, 'shape': (2, 3), }\n", &data)).expect("valid");
+    let f =
+        parse(&bytes("{'descr': '>f4', 'fortran_order': True, 'shape': (2, 3), }\n", &data)).expect("valid");
     assert_eq!((0..6).map(|i| f.at(i).0).collect::<Vec<_>>(), [0., 2., 4., 1., 3., 5.]);
 }
 
@@ -94,7 +96,8 @@ fn a_sparse_file_and_a_folder_are_refused_without_reading_them() {
     let claim = 1usize << 60;
     let mut file = Vec::new();
     write_header(&mut file, Dtype::C16, &[claim / 16]).expect("memory");
-    let error = read_from(&mut &file[..], file.len() as u64 + claim as u64).expect_err("too large").to_string();
+    let error =
+        read_from(&mut &file[..], file.len() as u64 + claim as u64).expect_err("too large").to_string();
     assert!(error.contains("fits into memory"), "{error}");
     std::fs::write(&path, &file[..20]).expect("writable");
     let error = read(&path).expect_err("cut off").to_string();

@@ -40,7 +40,11 @@ pub fn draw_run(folder: &RunFolder, simulation: &Simulation, plan: &RunPlan) -> 
 }
 
 /// Where a torus of three axes and more has no cuts to show, the plane of its two longest axes is cut at the end.
-fn write_default_cuts(folder: &RunFolder, simulation: &Simulation, plan: &RunPlan) -> Result<(), OutputError> {
+fn write_default_cuts(
+    folder: &RunFolder,
+    simulation: &Simulation,
+    plan: &RunPlan,
+) -> Result<(), OutputError> {
     let torus = simulation.torus();
     if torus.storage().len() < 3 || !plan.marginals.is_empty() || plan.snapshots == Snapshots::Never {
         return Ok(());
@@ -150,7 +154,8 @@ pub fn field(title: &str, axes: &[AxisFile], values: &NpyArray) -> Picture {
         }
         _ => {
             let (label, n) = axes.first().map_or(("", 0), |axis| (axis.axis.as_str(), axis.extent));
-            let xs: Vec<f64> = axes.iter().take(1).flat_map(|axis| (0..n).map(|i| axis.coordinate(i))).collect();
+            let xs: Vec<f64> =
+                axes.iter().take(1).flat_map(|axis| (0..n).map(|i| axis.coordinate(i))).collect();
             if values.is_complex() {
                 let psi: Vec<(f64, f64)> = (0..n).map(|i| values.at(i)).collect();
                 plot::wave_line(title, label, &xs, &psi)
@@ -166,7 +171,7 @@ pub fn field(title: &str, axes: &[AxisFile], values: &NpyArray) -> Picture {
 fn space_times(files: &RunFiles) -> Result<Vec<(String, Picture)>, PlotError> {
     let mut drawn = Vec::new();
     for last in shown(files) {
-        let [axis] = files.axes_of(last).try_into().unwrap_or_else(|_| [NO_AXIS]);
+        let [axis] = files.axes_of(last).try_into().unwrap_or([NO_AXIS]);
         let all: Vec<&ArrayFile> = files.arrays.iter().filter(|array| array.name == last.name).collect();
         let Some(instants) = evenly_spaced(&all).filter(|_| axis.extent > 0) else { continue };
         let mut values = Vec::with_capacity(instants.len() * axis.extent);
@@ -225,7 +230,8 @@ const PANELS_MAX: usize = 8;
 
 /// Pictures of a time series: norm and energy, motion per axis, and the scene's observables.
 pub fn series_pictures(columns: &Columns) -> Vec<(String, Picture)> {
-    let find = |name: &str| columns.iter().find(|(column, _)| column == name).map(|(_, values)| values.clone());
+    let find =
+        |name: &str| columns.iter().find(|(column, _)| column == name).map(|(_, values)| values.clone());
     let named = |name: &str, shown: &str| find(name).map(|values| (shown.to_string(), values));
     let (x_label, xs) = match (find("time"), columns.first()) {
         (Some(time), _) => ("t".to_string(), time),
@@ -237,9 +243,14 @@ pub fn series_pictures(columns: &Columns) -> Vec<(String, Picture)> {
         (!curves.is_empty()).then(|| Panel { title: title.to_string(), log: false, curves })
     };
     let drifts = [named("norm_drift", "norm"), named("energy_drift", "energy")];
-    let drifts = drifts.into_iter().flatten().map(|(name, values)| (name, magnitudes(&values))).collect::<Vec<_>>();
+    let drifts =
+        drifts.into_iter().flatten().map(|(name, values)| (name, magnitudes(&values))).collect::<Vec<_>>();
     let conserved = [
-        (!drifts.is_empty()).then(|| Panel { title: "relative change, magnitude (0 at the smallest)".into(), log: true, curves: drifts }),
+        (!drifts.is_empty()).then(|| Panel {
+            title: "relative change, magnitude (0 at the smallest)".into(),
+            log: true,
+            curves: drifts,
+        }),
         panel(
             "energy",
             vec![
@@ -256,15 +267,20 @@ pub fn series_pictures(columns: &Columns) -> Vec<(String, Picture)> {
         let axes = "rstuvwxyz".chars();
         axes.map(|axis| named(&format!("{prefix}_{axis}"), &axis.to_string())).collect::<Vec<_>>()
     };
-    let motion =
-        [panel("centre", along("centre")), panel("width", along("width")), panel("momentum", along("momentum"))];
+    let motion = [
+        panel("centre", along("centre")),
+        panel("width", along("width")),
+        panel("momentum", along("momentum")),
+    ];
     let is_own = |name: &str| {
         let is_axis = |prefix: &str| name.strip_prefix(prefix).is_some_and(|axis| axis.len() == 1);
-        let is_standard = STANDARD.contains(&name) || ["centre_", "width_", "momentum_"].into_iter().any(is_axis);
+        let is_standard =
+            STANDARD.contains(&name) || ["centre_", "width_", "momentum_"].into_iter().any(is_axis);
         !is_standard && !name.ends_with("_p50_micros") && name != x_label
     };
     let own = columns.iter().filter(|(name, _)| is_own(name));
-    let own = own.map(|(name, values)| panel(name, vec![Some((String::new(), values.clone()))])).take(PANELS_MAX);
+    let own =
+        own.map(|(name, values)| panel(name, vec![Some((String::new(), values.clone()))])).take(PANELS_MAX);
     let groups: [(&str, &str, Vec<Option<Panel>>); 3] = [
         ("series", "Norm, energy, amplitude", conserved.into()),
         ("motion", "Motion along the axes", motion.into()),
@@ -279,7 +295,8 @@ pub fn series_pictures(columns: &Columns) -> Vec<(String, Picture)> {
 
 /// |values|, with exact zeros (the first row is one) raised to the smallest of the others: a logarithmic axis has no 0.
 fn magnitudes(values: &[f64]) -> Vec<f64> {
-    let least = values.iter().map(|value| value.abs()).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+    let least =
+        values.iter().map(|value| value.abs()).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
     let raised = |value: &f64| if *value == 0.0 && least.is_finite() { least } else { value.abs() };
     values.iter().map(raised).collect()
 }
@@ -287,8 +304,9 @@ fn magnitudes(values: &[f64]) -> Vec<f64> {
 /// Lines below the title of the overview: size, speed, errors, digest.
 fn subtitle(files: &RunFiles) -> Result<Vec<String>, PlotError> {
     let axes = files.resolved.axes.iter();
-    let mut lines =
-        vec![axes.map(|axis| format!("{} {}", axis.axis, axis.extent)).collect::<Vec<_>>().join(" × ") + " nodes"];
+    let mut lines = vec![
+        axes.map(|axis| format!("{} {}", axis.axis, axis.extent)).collect::<Vec<_>>().join(" × ") + " nodes",
+    ];
     let summary = files.summary()?;
     let number = |key: &str| summary[key].as_f64();
     if let (Some(ticks), Some(secs)) = (summary["ticks"].as_u64(), number("wall_secs")) {

@@ -13,7 +13,7 @@ impl Scratch {
         let path = std::env::temp_dir().join(format!("nikola-pictures-{name}-{}", std::process::id()));
         std::fs::create_dir_all(path.join("snapshots")).expect("temporary folder");
         let scratch = Self(path);
-        scratch.write("resolved.json", &format!("{{\"title\": \"T\", \"dt\": 0.5, \"axes\": [{axes}]}}"));
+        scratch.write("resolved.json", format!("{{\"title\": \"T\", \"dt\": 0.5, \"axes\": [{axes}]}}"));
         scratch
     }
 
@@ -53,7 +53,10 @@ fn one_axis_gives_a_line_a_course_in_time_and_series() {
     for tick in [0, 10, 20, 23] {
         run.array(&format!("snapshots/psi-{tick:09}.npy"), Dtype::C16, &[5]);
     }
-    run.write("series.csv", "tick,time,norm_drift,energy,centre_x,<x>\n0.0,0.0,0.0,1.0,0.1,3\n1.0,0.5,NaN,1.0,0.1,3\n");
+    run.write(
+        "series.csv",
+        "tick,time,norm_drift,energy,centre_x,<x>\n0.0,0.0,0.0,1.0,0.1,3\n1.0,0.5,NaN,1.0,0.1,3\n",
+    );
     let expected =
         ["overview.png", "psi.png", "psi_over_time.png", "series.png", "motion.png", "observables.png"];
     assert_eq!(run.drawn(), expected);
@@ -92,10 +95,15 @@ fn broken_folders_and_files_are_refused_with_a_remedy() {
     for (name, found) in cases {
         let error = plot(&run.0.join(name), Some(&run.0)).expect_err(name);
         let text = error.to_string();
-        assert!(text.contains(found) && text.contains("expected") && text.contains("remedy"), "{name}: {text}");
+        assert!(
+            text.contains(found) && text.contains("expected") && text.contains("remedy"),
+            "{name}: {text}"
+        );
         assert_eq!(error.exit_code(), crate::exit::INPUT, "{name}");
     }
-    for broken in ["{", "[]", r#"{"title": "T", "dt": 1, "axes": [{"axis": "q", "extent": 0, "length": -1}]}"#] {
+    for broken in
+        ["{", "[]", r#"{"title": "T", "dt": 1, "axes": [{"axis": "q", "extent": 0, "length": -1}]}"#]
+    {
         run.write("resolved.json", broken);
         assert!(draw_folder(&run.0, &run.0).is_err(), "{broken}");
     }
@@ -112,11 +120,11 @@ fn single_files_are_drawn_beside_themselves() {
 
 #[test]
 fn times_off_the_grid_are_left_out() {
-    let files: Vec<ArrayFile> = [0u64, 10, 20, 23]
-        .map(|tick| ArrayFile { name: "psi".into(), tick, path: PathBuf::new() })
-        .into();
+    let files: Vec<ArrayFile> =
+        [0u64, 10, 20, 23].map(|tick| ArrayFile { name: "psi".into(), tick, path: PathBuf::new() }).into();
     let all: Vec<&ArrayFile> = files.iter().collect();
-    let ticks = |all: &[&ArrayFile]| evenly_spaced(all).map(|even| even.iter().map(|a| a.tick).collect::<Vec<_>>());
+    let ticks =
+        |all: &[&ArrayFile]| evenly_spaced(all).map(|even| even.iter().map(|a| a.tick).collect::<Vec<_>>());
     assert_eq!(ticks(&all), Some(vec![0, 10, 20]));
     assert_eq!(ticks(&all[..2]), None);
     assert_eq!(ticks(&[all[0], all[1], all[3]]), None);

@@ -114,7 +114,9 @@ impl RunFiles {
             read_csv(&csv).map(Some)
         } else if records.exists() {
             let expected = "a record array of float64 columns";
-            read_records(&records).map(Some).map_err(|error| PlotError::input(&records, error, expected, RUN_AGAIN))
+            read_records(&records)
+                .map(Some)
+                .map_err(|error| PlotError::array(&records, error, expected, RUN_AGAIN))
         } else {
             Ok(None)
         }
@@ -146,8 +148,8 @@ impl RunFiles {
     /// [`PlotError::Input`] for a broken file or another shape.
     pub fn read(&self, array: &ArrayFile, axes: &[AxisFile]) -> Result<NpyArray, PlotError> {
         let expected = "an array of numbers as the run wrote it";
-        let values =
-            npy::read(&array.path).map_err(|error| PlotError::input(&array.path, error, expected, RUN_AGAIN))?;
+        let values = npy::read(&array.path)
+            .map_err(|error| PlotError::array(&array.path, error, expected, RUN_AGAIN))?;
         if values.shape().iter().eq(axes.iter().map(|axis| &axis.extent)) {
             return Ok(values);
         }
@@ -196,7 +198,12 @@ pub fn read_csv(path: &Path) -> Result<Columns, PlotError> {
     for (i, line) in lines.enumerate() {
         let fault = |found: String| {
             let remedy = "remove the line, or run the scene again";
-            PlotError::input(path, format!("line {}: {found}", i + 2), "as many numbers as column names", remedy)
+            PlotError::input(
+                path,
+                format!("line {}: {found}", i + 2),
+                "as many numbers as column names",
+                remedy,
+            )
         };
         let values: Result<Vec<f64>, _> = line.split(',').map(|value| value.trim().parse()).collect();
         match values {
@@ -236,7 +243,8 @@ mod tests {
         let parsed = |name: &str| array_file(PathBuf::from(name)).map(|file| (file.name, file.tick));
         assert_eq!(parsed("a/psi-000000200.npy"), Some(("psi".into(), 200)));
         assert_eq!(parsed("project_yz-7.npy"), Some(("project_yz".into(), 7)));
-        for other in ["psi.npy", "psi-x.npy", "psi_x-1.npy", "slice-1.npy", "slice_ab-1.npy", "psi-1.partial"] {
+        for other in ["psi.npy", "psi-x.npy", "psi_x-1.npy", "slice-1.npy", "slice_ab-1.npy", "psi-1.partial"]
+        {
             assert_eq!(parsed(other), None, "{other}");
         }
     }

@@ -31,7 +31,8 @@ impl RunFolder {
                 Err(error) => return Err(OutputError::on(&path, "create the run folder")(error)),
             }
         }
-        let reason = io::Error::new(io::ErrorKind::AlreadyExists, format!("{RUNS_MAX} runs of {scene} exist"));
+        let reason =
+            io::Error::new(io::ErrorKind::AlreadyExists, format!("{RUNS_MAX} runs of {scene} exist"));
         Err(OutputError::on(parent, "find a free run number")(reason))
     }
 
@@ -41,7 +42,8 @@ impl RunFolder {
     /// [`OutputError`] when it holds something already or cannot be created.
     pub fn take(path: &Path) -> Result<Self, OutputError> {
         std::fs::create_dir_all(path).map_err(OutputError::on(path, "create the run folder"))?;
-        let mut entries = std::fs::read_dir(path).map_err(OutputError::on(path, "look into the run folder"))?;
+        let mut entries =
+            std::fs::read_dir(path).map_err(OutputError::on(path, "look into the run folder"))?;
         if entries.next().is_some() {
             let reason = io::Error::new(io::ErrorKind::AlreadyExists, "the folder is not empty");
             return Err(OutputError::on(path, "use the run folder")(reason));

@@ -91,7 +91,11 @@ impl SeriesWriter {
 }
 
 fn quoted(name: &str) -> String {
-    if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_string() }
+    if name.contains([',', '"', '\n']) {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    } else {
+        name.to_string()
+    }
 }
 
 /// Writes a file as a whole: temporary neighbour, sync, rename, so that it is there complete or not at all.
@@ -152,7 +156,8 @@ mod tests {
 
     /// A Python with numpy: the one `cargo xtask test` found, or the system's.
     fn python_with_numpy() -> Option<std::ffi::OsString> {
-        let candidates = [std::env::var_os("NIKOLA_PYTHON"), Some("python3".into()), Some("/usr/bin/python3".into())];
+        let candidates =
+            [std::env::var_os("NIKOLA_PYTHON"), Some("python3".into()), Some("/usr/bin/python3".into())];
         let has_numpy = |python: &std::ffi::OsString| {
             let run = std::process::Command::new(python).args(["-c", "import numpy"]).output();
             run.is_ok_and(|output| output.status.success())

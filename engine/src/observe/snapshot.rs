@@ -79,14 +79,11 @@ pub fn cut(simulation: &Simulation, marginal: &Marginal) -> Cut {
     let axes = marginal.keep().to_vec();
     let shape: Vec<usize> = axes.iter().map(|axis| torus.extents()[axis.index()]).collect();
     let n: usize = shape.iter().product();
-    let over: f64 = torus
-        .storage()
-        .iter()
-        .filter(|axis| !axes.contains(axis))
-        .map(|&axis| torus.spacing(axis))
-        .product();
-    let index =
-        |node: &[usize; 9]| axes.iter().zip(&shape).fold(0, |at, (axis, extent)| at * extent + node[axis.index()]);
+    let over: f64 =
+        torus.storage().iter().filter(|axis| !axes.contains(axis)).map(|&axis| torus.spacing(axis)).product();
+    let index = |node: &[usize; 9]| {
+        axes.iter().zip(&shape).fold(0, |at, (axis, extent)| at * extent + node[axis.index()])
+    };
     let (mut density, mut psi) = match marginal {
         Marginal::Project { .. } => (vec![0.0; n], Vec::new()),
         Marginal::Slice { .. } => (Vec::new(), vec![(0.0, 0.0); n]),
