@@ -21,7 +21,9 @@ fn main() {
         }
     }
     match run(&request(&[1], Precision::F32)) {
-        Ok(report) => println!("schedule: {:.2} µs per tick on a torus of one node (limit 5 µs)", report.ms * 1e3),
+        Ok(report) => {
+            println!("schedule: {:.2} µs per tick on a torus of one node (limit 5 µs)", report.ms * 1e3)
+        }
         Err(error) => println!("schedule: {error}"),
     }
 }

@@ -7,7 +7,10 @@
 pub mod app;
 pub mod bench;
 pub mod exit;
+pub mod memory;
 pub mod observe;
+pub mod plot;
+pub mod plots;
 pub mod run;
 pub mod runner;
 pub mod scene;

@@ -48,16 +48,7 @@ pub fn report<T: Real + Scalar>(
 ) {
     let began = times.now();
     if plan.wants_sample || sampling.is_due(*tick) {
-        egress.push(measure(
-            &columns,
-            &torus,
-            &wave,
-            &environment,
-            &propagators,
-            &compute,
-            &ledger,
-            *tick,
-        ));
+        egress.push(measure(&columns, &torus, &wave, &environment, &propagators, &compute, &ledger, *tick));
     }
     let ended = times.now();
     times.add(Stage::Egress, ended - began);

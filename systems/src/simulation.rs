@@ -68,7 +68,12 @@ impl Simulation {
             read_potential: read_potential::<T>,
             sample: sample::<T>,
             describe_kinetic: |world| {
-                world.resource::<Propagators<T>>().plans.first().map(|plan| plan.describe()).unwrap_or_default()
+                world
+                    .resource::<Propagators<T>>()
+                    .plans
+                    .first()
+                    .map(|plan| plan.describe())
+                    .unwrap_or_default()
             },
         };
         let first = simulation.sample();

@@ -238,7 +238,8 @@ fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
             return Err(unsupported(what, "set equation.alpha to 0, or run in real time"));
         }
         if !setup.emitters.is_empty() || setup.drive.is_some() {
-            let what = "imaginary time with emitters or a time-dependent potential has no ground state".to_string();
+            let what =
+                "imaginary time with emitters or a time-dependent potential has no ground state".to_string();
             return Err(unsupported(what, "remove them, or run in real time"));
         }
     }
@@ -250,7 +251,8 @@ fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError
     let n_threads = options.threads.max(1);
     // One page is one thread's work: a barrier inside a tick would cost more than it gains.
     let pool = if n_threads > 1 && n_pages > 1 {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).thread_name(|i| format!("kernel-{i}"));
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(n_threads).thread_name(|i| format!("kernel-{i}"));
         let failed = |reason: rayon::ThreadPoolBuildError| BuildError::Threads {
             threads: n_threads,
             reason: reason.to_string(),
@@ -394,8 +396,10 @@ fn propagators<T: Real>(
             distinct.push(weight);
         }
     }
-    let plans =
-        distinct.iter().map(|weight| Kinetic::new(level, &shape, &terms, weight * setup.wave.dt, time)).collect();
+    let plans = distinct
+        .iter()
+        .map(|weight| Kinetic::new(level, &shape, &terms, weight * setup.wave.dt, time))
+        .collect();
     let probe = Probe { now_nanos: options.now_nanos, ..Probe::default() };
     Propagators { composition, shape, which, plans, probe }
 }

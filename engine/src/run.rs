@@ -1,0 +1,375 @@
+//! One run: scene → world → ticks → files and a closing summary.
+//! Invariant: what is observed never changes what is computed; a run that diverges still leaves its files and says at
+//! which tick it happened.
+
+use crate::observe::digest::state_digest;
+use crate::observe::histogram::Histogram;
+use crate::observe::moments::centres_and_widths;
+use crate::observe::progress::{Figures, Progress};
+use crate::observe::run_folder::RunFolder;
+use crate::observe::series::SeriesWriter;
+use crate::observe::snapshot::{cut, write_cut, write_psi};
+use crate::observe::summary::{StageQuantiles, Summary};
+use crate::observe::{OutputError, pictures};
+use crate::runner::{self, Pace, PaceReport, now_nanos};
+use crate::scene::{self, Resolved, RunPlan, Scene, SceneError, SeriesFormat};
+use crate::{exit, memory};
+use nikola_systems::Simulation;
+use nikola_systems::components::geometry::axis::Axis;
+use nikola_systems::components::telemetry::{Sample, Stage};
+use nikola_systems::kernels::simd::Level;
+use nikola_systems::world::{BuildError, BuildOptions};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// What to run and how.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The scene, overrides applied.
+    pub scene: Scene,
+    /// Run folder; `runs/<scene>-<n>` when absent.
+    pub out: Option<PathBuf>,
+    /// Write no files.
+    pub no_files: bool,
+    /// Worker threads.
+    pub threads: usize,
+    /// SIMD level; the best when absent.
+    pub level: Option<Level>,
+    /// Pacing.
+    pub pace: Pace,
+    /// No progress display.
+    pub quiet: bool,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The scene cannot run.
+    #[error(transparent)]
+    Scene(#[from] SceneError),
+    /// The world cannot be built.
+    #[error("{scene}: cannot build the world: {reason}")]
+    Build {
+        /// Scene name.
+        scene: String,
+        /// Why.
+        reason: BuildError,
+    },
+    /// A result cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// Ψ left the finite numbers.
+    #[error(
+        "{scene}: Ψ is not finite after tick {tick}\n  found:    {n_nodes} node(s) that are NaN or infinite\n  expected: finite amplitudes\n  \
+         remedy:   lower dt, |beta| or the source amplitudes; `nikola check` shows the stability margin{folder}"
+    )]
+    Diverged {
+        /// Scene name.
+        scene: String,
+        /// First tick at which it was seen.
+        tick: u64,
+        /// Nodes concerned.
+        n_nodes: u64,
+        /// Where the files are, as a clause.
+        folder: String,
+    },
+}
+
+impl RunError {
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Scene(error) => error.exit_code(),
+            Self::Build { .. } => exit::SCENE,
+            Self::Output(error) => error.exit_code(),
+            Self::Diverged { .. } => exit::DIVERGED,
+        }
+    }
+}
+
+/// Runs a scene to its end.
+///
+/// # Errors
+/// [`RunError`]; files written until then stay.
+pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
+    let resolved = scene::resolve(&request.scene, &request.scene.base_dir)?;
+    if !request.quiet {
+        for warning in &resolved.warnings {
+            eprintln!("{warning}");
+        }
+    }
+    let stem = request.scene.stem();
+    let options = BuildOptions {
+        threads: request.threads,
+        level: request.level,
+        now_nanos: Some(now_nanos),
+        memory_advice: Some(memory::advise_huge_pages),
+    };
+    let mut simulation = Simulation::new(&resolved.setup, &options)
+        .map_err(|reason| RunError::Build { scene: stem.clone(), reason })?;
+    let folder = match (&request.out, request.no_files) {
+        (_, true) => None,
+        (Some(path), false) => Some(RunFolder::take(path)?),
+        (None, false) => Some(RunFolder::claim(&PathBuf::from("runs"), &stem)?),
+    };
+    let mut recorder = Recorder::new(&simulation, &resolved, folder, request)?;
+    let began = now_nanos();
+    recorder.observe(&mut simulation)?;
+    let mut progress = Progress::new(&stem, resolved.plan.ticks, request.quiet);
+    let outcome = runner::run(&mut simulation, resolved.plan.ticks, request.pace, |simulation| {
+        let goes_on = recorder.after_tick(simulation)?;
+        if recorder.shows_progress() {
+            progress.show(recorder.figures(simulation));
+        }
+        Ok::<bool, RunError>(goes_on)
+    });
+    progress.finish();
+    let report = outcome?;
+    let wall_secs = (now_nanos() - began) as f64 * 1e-9;
+    recorder.finish(&mut simulation, request, &stem, wall_secs, report)
+}
+
+/// What is written and remembered during a run.
+struct Recorder<'a> {
+    plan: &'a RunPlan,
+    folder: Option<RunFolder>,
+    series: Option<SeriesWriter>,
+    stages: Vec<Histogram>,
+    digests: String,
+    last: Sample,
+    norm_now: f64,
+    ticks_since_look: u32,
+    diverged_at: Option<u64>,
+}
+
+impl<'a> Recorder<'a> {
+    fn new(
+        simulation: &Simulation,
+        resolved: &'a Resolved,
+        folder: Option<RunFolder>,
+        request: &RunRequest,
+    ) -> Result<Self, RunError> {
+        let plan = &resolved.plan;
+        let mut series = None;
+        if let Some(folder) = &folder {
+            folder.write_text("scene.ron", request.scene.text())?;
+            folder.write_json("resolved.json", &scene::check(resolved, None).to_json())?;
+            folder.write_json("versions.json", &versions(simulation))?;
+            let has = |format| plan.formats.contains(&format);
+            let columns = columns(simulation, plan);
+            series = Some(SeriesWriter::create(
+                folder.path(),
+                &columns,
+                has(SeriesFormat::Csv),
+                has(SeriesFormat::Npy),
+            )?);
+        }
+        Ok(Self {
+            plan,
+            folder,
+            series,
+            stages: vec![Histogram::default(); Stage::ALL.len()],
+            digests: "tick,digest\n".into(),
+            last: Sample::default(),
+            norm_now: f64::NAN,
+            ticks_since_look: 0,
+            diverged_at: None,
+        })
+    }
+
+    /// After every tick: stage times, finiteness, and whatever is due.
+    fn after_tick(&mut self, simulation: &mut Simulation) -> Result<bool, RunError> {
+        for (histogram, nanos) in self.stages.iter_mut().zip(simulation.stage_times().nanos) {
+            histogram.add(nanos);
+        }
+        if simulation.ledger().n_nonfinite_ticks > 0 {
+            self.diverged_at = Some(simulation.tick_count());
+        }
+        self.observe(simulation)?;
+        Ok(self.diverged_at.is_none())
+    }
+
+    /// Rows, snapshots and marginals that are due now.
+    fn observe(&mut self, simulation: &mut Simulation) -> Result<(), RunError> {
+        let (tick, ticks) = (simulation.tick_count(), self.plan.ticks);
+        let is_end = tick == ticks || self.diverged_at.is_some();
+        let is_row = tick.is_multiple_of(self.plan.series_every);
+        let is_snapshot = self.plan.snapshots.is_due(tick, ticks);
+        if !(is_end || is_row || is_snapshot) {
+            return Ok(());
+        }
+        self.last = simulation.sample();
+        self.norm_now = self.last.norm;
+        if self.last.n_nonfinite > 0 && self.diverged_at.is_none() {
+            self.diverged_at = Some(tick);
+        }
+        if is_row || is_end {
+            let row = self.row(simulation);
+            if let Some(series) = &mut self.series {
+                series.push(&row)?;
+            }
+        }
+        if is_snapshot {
+            self.snapshot(simulation)?;
+        }
+        Ok(())
+    }
+
+    fn row(&self, simulation: &Simulation) -> Vec<f64> {
+        let s = &self.last;
+        let mut row = vec![
+            s.tick as f64,
+            s.time,
+            s.norm,
+            s.norm_drift,
+            s.energy,
+            s.energy_kinetic,
+            s.energy_potential,
+            s.energy_interaction,
+            s.energy_drift,
+            s.mu,
+            s.max_abs_psi,
+        ];
+        for (axis, centre, width) in centres_and_widths(simulation) {
+            row.extend([s.momentum[axis.index()], centre, width]);
+        }
+        row.extend(self.stages.iter().map(|histogram| histogram.quantile_micros(0.5)));
+        row.extend(self.observables(simulation).into_iter().map(|(_, value)| value));
+        row
+    }
+
+    fn observables(&self, simulation: &Simulation) -> Vec<(String, f64)> {
+        let t = simulation.time();
+        let value = |observable: &scene::Observable| {
+            observable.evaluate(t, |page, re, im| simulation.read_page(page, re, im))
+        };
+        self.plan.observables.iter().map(|observable| (observable.name.clone(), value(observable))).collect()
+    }
+
+    fn snapshot(&mut self, simulation: &Simulation) -> Result<(), RunError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let snapshots = folder.subfolder("snapshots")?;
+        let tick = simulation.tick_count();
+        write_psi(simulation, &snapshots.join(format!("psi-{tick:09}.npy")))?;
+        for marginal in &self.plan.marginals {
+            let name = format!("{}-{tick:09}.npy", marginal.name());
+            write_cut(&cut(simulation, marginal), &snapshots.join(name))?;
+        }
+        let _ = writeln!(self.digests, "{tick},{}", state_digest(simulation));
+        Ok(())
+    }
+
+    /// The clock is looked at every so many ticks, so that small scenes are not slowed down by it.
+    fn shows_progress(&mut self) -> bool {
+        self.ticks_since_look += 1;
+        let is_due = self.ticks_since_look >= 16;
+        if is_due {
+            self.ticks_since_look = 0;
+        }
+        is_due
+    }
+
+    fn figures(&self, simulation: &Simulation) -> Figures {
+        Figures {
+            tick: simulation.tick_count(),
+            norm_drift: self.last.norm_drift,
+            energy_drift: self.last.energy_drift,
+        }
+    }
+
+    fn finish(
+        mut self,
+        simulation: &mut Simulation,
+        request: &RunRequest,
+        stem: &str,
+        wall_secs: f64,
+        pace: PaceReport,
+    ) -> Result<Summary, RunError> {
+        let digest = state_digest(simulation);
+        let tick = simulation.tick_count();
+        let quantiles = |histogram: &Histogram| StageQuantiles {
+            p50: histogram.quantile_micros(0.5),
+            p99: histogram.quantile_micros(0.99),
+            max: histogram.max_micros(),
+        };
+        let stages = Stage::ALL.iter().zip(&self.stages).map(|(stage, h)| (stage.name(), quantiles(h))).collect();
+        let summary = Summary {
+            scene: stem.to_string(),
+            ticks: tick,
+            wall_secs,
+            norm: self.last.norm,
+            norm_drift: self.last.norm_drift,
+            energy: self.last.energy,
+            energy_drift: self.last.energy_drift,
+            mu: self.last.mu,
+            max_abs_psi: self.last.max_abs_psi,
+            state_digest: digest.clone(),
+            stages,
+            observables: self.observables(simulation),
+            n_nodes: simulation.torus().n_nodes(),
+            precision: simulation.precision().name(),
+            threads: simulation.compute().n_threads,
+            simd: simulation.compute().level.to_string(),
+            folder: self.folder.as_ref().map(|folder| folder.path().display().to_string()),
+            late_ticks: (request.pace == Pace::Realtime).then_some(pace.late_ticks),
+        };
+        if let Some(series) = &mut self.series {
+            series.finish()?;
+        }
+        if let Some(folder) = &self.folder {
+            let is_listed = self.digests.lines().last().is_some_and(|line| line.starts_with(&format!("{tick},")));
+            if !is_listed {
+                let _ = writeln!(self.digests, "{tick},{digest}");
+            }
+            folder.write_text("digests.csv", &self.digests)?;
+            folder.write_json("summary.json", &summary.to_json())?;
+            pictures::draw_run(folder, simulation, self.plan)?;
+        }
+        match self.diverged_at {
+            Some(tick) => Err(RunError::Diverged {
+                scene: stem.to_string(),
+                tick,
+                n_nodes: self.last.n_nonfinite,
+                folder: summary.folder.map_or_else(String::new, |folder| format!("; files are in {folder}")),
+            }),
+            None => Ok(summary),
+        }
+    }
+}
+
+/// Names of the series' columns, in order.
+fn columns(simulation: &Simulation, plan: &RunPlan) -> Vec<String> {
+    let fixed = [
+        "tick",
+        "time",
+        "norm",
+        "norm_drift",
+        "energy",
+        "energy_kinetic",
+        "energy_potential",
+        "energy_interaction",
+        "energy_drift",
+        "mu",
+        "max_abs_psi",
+    ];
+    let mut columns: Vec<String> = fixed.map(String::from).to_vec();
+    let extents = simulation.torus().extents();
+    for axis in Axis::ALL.into_iter().filter(|axis| extents[axis.index()] > 1) {
+        columns.extend([format!("momentum_{axis}"), format!("centre_{axis}"), format!("width_{axis}")]);
+    }
+    columns.extend(Stage::ALL.map(|stage| format!("{}_p50_micros", stage.name())));
+    columns.extend(plan.observables.iter().map(|observable| observable.name.clone()));
+    columns
+}
+
+fn versions(simulation: &Simulation) -> serde_json::Value {
+    json!({
+        "nikola": env!("CARGO_PKG_VERSION"),
+        "scene_version": 1,
+        "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "simd": simulation.compute().level.to_string(),
+        "threads": simulation.compute().n_threads,
+        "kinetic": simulation.describe_kinetic(),
+    })
+}
