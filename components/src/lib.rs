@@ -1,7 +1,7 @@
 //! What exists in a Nikola world: geometry, columns of physical quantities, parameters, clock, ports.
 //! Invariant: plain data. Nothing here acts on a tick, opens a file, reads a clock or starts a thread.
 //!
-//! Reading order: [`geometry`] (axes, keys, curves) → [`torus`] (extents, lengths, pages) → [`column`] and
+//! Reading order: [`geometry`] (axes, keys, curves) → [`torus`] (extents, lengths, pages) → [`mod@column`] and
 //! [`wave`] (what a page carries) → [`setup`] (what a world is built from) → [`ports`] and [`telemetry`].
 
 pub mod geometry;

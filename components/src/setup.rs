@@ -113,6 +113,33 @@ pub struct Setup {
     pub sample_every: u64,
 }
 
+impl Setup {
+    /// The free wave Ψ = 1 on a closed torus: double precision, Strang, no potential, β = 0. What a caller wants
+    /// otherwise, it says with struct update syntax.
+    pub fn free(torus: Torus, dt: f64) -> Self {
+        Self {
+            torus,
+            precision: Precision::F64,
+            seed: 1,
+            wave: WaveParameters {
+                dt,
+                beta: 0.0,
+                diffusion: [1.0; 9],
+                integrator: Integrator::Strang,
+                time: TimeMode::Real,
+            },
+            potential: Profile::Uniform(0.0),
+            drive: None,
+            damping: Profile::Uniform(0.0),
+            initial: Arc::new(|_: usize, re: &mut [f64], _: &mut [f64]| re.fill(1.0)),
+            norm: None,
+            emitters: Vec::new(),
+            injections: Vec::new(),
+            sample_every: 0,
+        }
+    }
+}
+
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup")

@@ -53,8 +53,11 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
     /// All stages in execution order.
-    pub const ALL: [Self; 6] =
+    pub const ALL: [Self; Self::COUNT] =
         [Self::Ingress, Self::HalfPotential, Self::Kinetic, Self::Nonlinear, Self::Oracle, Self::Egress];
 
     /// Name in reports; equals the stage's file name.
@@ -76,7 +79,7 @@ pub struct StageTimes {
     /// A monotonic clock in nanoseconds, lent by the runner; the tick itself has none.
     pub now_nanos: Option<fn() -> u64>,
     /// By [`Stage`] as index.
-    pub nanos: [u64; 6],
+    pub nanos: [u64; Stage::COUNT],
 }
 
 impl StageTimes {

@@ -1,16 +1,18 @@
 //! The command line.
 //! Invariant: parses, calls one function of the library, prints its result or its error, and returns an exit code.
+//! One file per command in `app/`.
 
-use crate::bench::{BenchRequest, parse_shape};
-use crate::run::{RunRequest, run};
-use crate::runner::{Pace, now_nanos};
+mod bench;
+mod check;
+mod plot;
+mod run;
+
+use crate::exit;
+use crate::runner::Pace;
 use crate::scene::{self, Scene, SceneError};
-use crate::{bench, exit, memory, plots};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nikola_systems::components::setup::Precision;
 use nikola_systems::kernels::simd::Level;
-use nikola_systems::world::BuildOptions;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The scene that runs when none is named.
 const DEFAULT_SCENE: &str = include_str!("../../scenes/default.ron");
@@ -43,13 +45,13 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Task {
     /// Run a scene: progress while it runs, a summary and a run folder at the end.
-    Run(RunArguments),
+    Run(run::RunArguments),
     /// Explain what a scene is and costs (nodes, memory, stability margins, floors) without running it.
-    Check(CheckArguments),
+    Check(check::CheckArguments),
     /// Draw pictures of a run folder or of a .npy file.
-    Plot(PlotArguments),
+    Plot(plot::PlotArguments),
     /// Measure a tick on this machine, stage by stage, beside the memory floor.
-    Bench(BenchArguments),
+    Bench(bench::BenchArguments),
 }
 
 #[derive(Args, Debug)]
@@ -59,76 +61,6 @@ struct SceneArguments {
     /// Change a field of the scene, e.g. --set torus.extents.z=256 (may be repeated).
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
-}
-
-#[derive(Args, Debug)]
-struct RunArguments {
-    #[command(flatten)]
-    scene: SceneArguments,
-    /// Run this many ticks instead of the scene's.
-    #[arg(long, value_name = "N")]
-    ticks: Option<u64>,
-    /// Run folder, new or empty; runs/<scene>-<n> when absent.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Write no files.
-    #[arg(long, conflicts_with = "out")]
-    no_files: bool,
-    /// Worker threads; all cores when absent. Never changes a result.
-    #[arg(long, value_name = "T")]
-    threads: Option<usize>,
-    /// Scalar type of the state, instead of the scene's.
-    #[arg(long, value_enum)]
-    precision: Option<PrecisionName>,
-    /// Highest SIMD level to use; the best available when absent. Never changes a result.
-    #[arg(long, value_enum)]
-    simd: Option<LevelName>,
-    /// As fast as possible, or one thousand ticks per second. Never changes a result.
-    #[arg(long, value_enum, default_value = "free")]
-    pace: Pace,
-    /// Print one JSON object instead of the table, and no progress.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args, Debug)]
-struct CheckArguments {
-    #[command(flatten)]
-    scene: SceneArguments,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args, Debug)]
-struct PlotArguments {
-    /// A run folder, or a .npy file of one or two dimensions.
-    path: PathBuf,
-    /// Where to write the pictures; beside the input when absent.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-struct BenchArguments {
-    /// Extents, slowest axis first.
-    #[arg(long, default_value = "3x3x3x3x3x3x3x3x3")]
-    shape: String,
-    /// Worker threads.
-    #[arg(long, default_value_t = 1, value_name = "T")]
-    threads: usize,
-    /// Scalar type.
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: PrecisionName,
-    /// Highest SIMD level to use.
-    #[arg(long, value_enum)]
-    simd: Option<LevelName>,
-    /// Seconds to measure for.
-    #[arg(long, default_value_t = 2.0)]
-    secs: f64,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -172,7 +104,7 @@ pub fn main() -> u8 {
             return code;
         }
     };
-    let nothing = RunArguments {
+    let nothing = run::RunArguments {
         scene: SceneArguments { scene: None, sets: Vec::new() },
         ticks: None,
         out: None,
@@ -184,10 +116,10 @@ pub fn main() -> u8 {
         json: false,
     };
     let outcome = match cli.command.unwrap_or(Task::Run(nothing)) {
-        Task::Run(arguments) => run_scene(&arguments),
-        Task::Check(arguments) => check_scene(&arguments),
-        Task::Plot(arguments) => plot(&arguments),
-        Task::Bench(arguments) => bench_tick(&arguments),
+        Task::Run(arguments) => run::execute(&arguments),
+        Task::Check(arguments) => check::execute(&arguments),
+        Task::Plot(arguments) => plot::execute(&arguments),
+        Task::Bench(arguments) => bench::execute(&arguments),
     };
     match outcome {
         Ok(()) => exit::OK,
@@ -207,81 +139,15 @@ fn load(arguments: &SceneArguments, more: &[String]) -> Result<Scene, Failure> {
     })
 }
 
-fn run_scene(arguments: &RunArguments) -> Result<(), Failure> {
-    let mut sets = Vec::new();
-    sets.extend(arguments.ticks.map(|ticks| format!("ticks={ticks}")));
-    sets.extend(arguments.precision.map(|precision| match precision {
-        PrecisionName::F32 => "precision=F32".to_string(),
-        PrecisionName::F64 => "precision=F64".to_string(),
-    }));
-    let request = RunRequest {
-        scene: load(&arguments.scene, &sets)?,
-        out: arguments.out.clone(),
-        no_files: arguments.no_files,
-        threads: threads(arguments.threads)?,
-        level: level(arguments.simd)?,
-        pace: arguments.pace,
-        quiet: arguments.json,
-    };
-    let summary = run(&request).map_err(|error| Failure::new(&error, error.exit_code()))?;
-    if arguments.json {
-        print_line(&summary.to_json().to_string())
-    } else {
-        print_line(summary.to_text().trim_end())
-    }
-}
-
-fn check_scene(arguments: &CheckArguments) -> Result<(), Failure> {
-    let scene = load(&arguments.scene, &[])?;
-    let resolved = scene::resolve(&scene, &scene.base_dir)?;
-    let bytes = resolved.setup.torus.n_nodes() * 2 * resolved.setup.precision.bytes();
-    let bandwidth = bench::copy_bandwidth(bytes.min(256 << 20), 1);
-    let report = scene::check(&resolved, Some(bandwidth));
-    if arguments.json { print_line(&report.to_json().to_string()) } else { print_line(report.to_string().trim_end()) }
-}
-
-fn plot(arguments: &PlotArguments) -> Result<(), Failure> {
-    let written = plots::plot(&arguments.path, arguments.out.as_deref())
-        .map_err(|error| Failure::new(&error, error.exit_code()))?;
-    written.iter().try_for_each(|path: &PathBuf| print_line(&Path::display(path).to_string()))
-}
-
-fn bench_tick(arguments: &BenchArguments) -> Result<(), Failure> {
-    let usage = |error: bench::BenchError| Failure::new(&error, exit::USAGE);
-    if !(arguments.secs > 0.0 && arguments.secs <= 3600.0) {
-        let message = format!("--secs {}: expected a number of seconds above 0 and at most 3600", arguments.secs);
-        return Err(Failure::new(message, exit::USAGE));
-    }
-    let request = BenchRequest {
-        shape: parse_shape(&arguments.shape).map_err(usage)?,
-        precision: match arguments.precision {
-            PrecisionName::F32 => Precision::F32,
-            PrecisionName::F64 => Precision::F64,
-        },
-        options: BuildOptions {
-            threads: threads(Some(arguments.threads))?,
-            level: level(arguments.simd)?,
-            now_nanos: Some(now_nanos),
-            memory_advice: Some(memory::advise_huge_pages),
-        },
-        secs: arguments.secs,
-    };
-    let report = bench::run(&request).map_err(usage)?;
-    if arguments.json {
-        let text = serde_json::to_string(&report).map_err(|error| Failure::new(error, exit::INTERNAL))?;
-        print_line(&text)
-    } else {
-        print_line(bench::render(&report).trim_end())
-    }
-}
-
 fn threads(asked: Option<usize>) -> Result<usize, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     match asked {
         None => Ok(cores),
         Some(threads) if (1..=THREADS_MAX).contains(&threads) => Ok(threads),
         Some(threads) => {
-            let message = format!("--threads {threads}: expected 1 to {THREADS_MAX}; leave it out to use all {cores} cores");
+            let message = format!(
+                "--threads {threads}: expected 1 to {THREADS_MAX}; leave it out to use all {cores} cores"
+            );
             Err(Failure::new(message, exit::USAGE))
         }
     }
@@ -298,7 +164,8 @@ fn level(asked: Option<LevelName>) -> Result<Option<Level>, Failure> {
         return Ok(Some(level));
     }
     let names: Vec<String> = Level::available().iter().map(ToString::to_string).collect();
-    let message = format!("--simd {level}: this processor has {}; leave it out to use the best", names.join(", "));
+    let message =
+        format!("--simd {level}: this processor has {}; leave it out to use the best", names.join(", "));
     Err(Failure::new(message, exit::USAGE))
 }
 

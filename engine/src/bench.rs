@@ -8,7 +8,7 @@ use crate::runner::now_nanos;
 use nikola_systems::Simulation;
 use nikola_systems::components::fill::Profile;
 use nikola_systems::components::noise;
-use nikola_systems::components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
+use nikola_systems::components::setup::{Precision, Setup, WaveParameters};
 use nikola_systems::components::telemetry::Stage;
 use nikola_systems::components::torus::{PageRule, Torus, TorusError};
 use nikola_systems::world::{BuildError, BuildOptions};
@@ -131,25 +131,13 @@ fn setup(shape: &[usize], precision: Precision) -> Result<Setup, BenchError> {
         random(2, page, im);
         re.iter_mut().chain(im).for_each(|value| *value -= 0.5);
     };
+    let free = Setup::free(torus, 1e-3);
     Ok(Setup {
-        torus,
         precision,
-        seed: 1,
-        wave: WaveParameters {
-            dt: 1e-3,
-            beta: 1.0,
-            diffusion: [1.0; 9],
-            integrator: Integrator::Strang,
-            time: TimeMode::Real,
-        },
+        wave: WaveParameters { beta: 1.0, ..free.wave },
         potential: Profile::PerNode(Arc::new(potential)),
-        drive: None,
-        damping: Profile::Uniform(0.0),
         initial: Arc::new(initial),
-        norm: None,
-        emitters: Vec::new(),
-        injections: Vec::new(),
-        sample_every: 0,
+        ..free
     })
 }
 
@@ -163,7 +151,7 @@ pub fn run(request: &BenchRequest) -> Result<BenchReport, BenchError> {
     let mut simulation = Simulation::new(&setup, &request.options)?;
     let before = simulation.sample().norm;
     let mut ticks: Vec<f64> = Vec::with_capacity(SAMPLES_MAX);
-    let mut stages: [Vec<u64>; 6] = Default::default();
+    let mut stages: [Vec<u64>; Stage::COUNT] = Default::default();
     for _ in 0..3 {
         simulation.tick();
     }

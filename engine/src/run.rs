@@ -54,7 +54,7 @@ pub enum RunError {
         /// Scene name.
         scene: String,
         /// Why.
-        reason: BuildError,
+        reason: Box<BuildError>,
     },
     /// A result cannot be written.
     #[error(transparent)]
@@ -107,7 +107,7 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
         memory_advice: Some(memory::advise_huge_pages),
     };
     let mut simulation = Simulation::new(&resolved.setup, &options)
-        .map_err(|reason| RunError::Build { scene: stem.clone(), reason })?;
+        .map_err(|reason| RunError::Build { scene: stem.clone(), reason: Box::new(reason) })?;
     let folder = match (&request.out, request.no_files) {
         (_, true) => None,
         (Some(path), false) => Some(RunFolder::take(path)?),
@@ -293,7 +293,8 @@ impl<'a> Recorder<'a> {
             p99: histogram.quantile_micros(0.99),
             max: histogram.max_micros(),
         };
-        let stages = Stage::ALL.iter().zip(&self.stages).map(|(stage, h)| (stage.name(), quantiles(h))).collect();
+        let stages =
+            Stage::ALL.iter().zip(&self.stages).map(|(stage, h)| (stage.name(), quantiles(h))).collect();
         let summary = Summary {
             scene: stem.to_string(),
             ticks: tick,
@@ -318,7 +319,8 @@ impl<'a> Recorder<'a> {
             series.finish()?;
         }
         if let Some(folder) = &self.folder {
-            let is_listed = self.digests.lines().last().is_some_and(|line| line.starts_with(&format!("{tick},")));
+            let is_listed =
+                self.digests.lines().last().is_some_and(|line| line.starts_with(&format!("{tick},")));
             if !is_listed {
                 let _ = writeln!(self.digests, "{tick},{digest}");
             }

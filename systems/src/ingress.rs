@@ -39,7 +39,7 @@ pub fn take_in<T: Real + Scalar>(
     mut psi: Query<'_, '_, &mut Psi<T>>,
 ) {
     let began = times.now();
-    times.nanos = [0; 6];
+    times.nanos = [0; Stage::COUNT];
     let mut batch = std::mem::take(&mut plan.batch);
     ingress.take(&mut batch);
     *plan = TickPlan::default();

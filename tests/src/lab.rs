@@ -4,7 +4,7 @@
 use nikola_engine::systems::Simulation;
 use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
-use nikola_engine::systems::components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
+use nikola_engine::systems::components::setup::Setup;
 use nikola_engine::systems::components::torus::{PageRule, Torus};
 use nikola_engine::systems::world::BuildOptions;
 use std::sync::Arc;
@@ -24,26 +24,7 @@ pub fn torus(axes: &[(Axis, usize, f64)]) -> Torus {
 
 /// Double precision, Strang, closed, no potential, β = 0, Ψ = 1: what a test changes, it says.
 pub fn setup(torus: Torus, dt: f64) -> Setup {
-    Setup {
-        torus,
-        precision: Precision::F64,
-        seed: 1,
-        wave: WaveParameters {
-            dt,
-            beta: 0.0,
-            diffusion: [1.0; 9],
-            integrator: Integrator::Strang,
-            time: TimeMode::Real,
-        },
-        potential: Profile::Uniform(0.0),
-        drive: None,
-        damping: Profile::Uniform(0.0),
-        initial: Arc::new(|_: usize, re: &mut [f64], _: &mut [f64]| re.fill(1.0)),
-        norm: None,
-        emitters: Vec::new(),
-        injections: Vec::new(),
-        sample_every: 0,
-    }
+    Setup::free(torus, dt)
 }
 
 fn position(torus: &Torus, coordinates: &[usize; 9]) -> Position {

@@ -15,7 +15,7 @@ use std::f64::consts::TAU;
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![plane_wave_phase()];
     cases.extend(Axis::ALL.map(linear_dispersion));
-    cases.extend(Axis::ALL.map(|axis| soliton_on(axis)));
+    cases.extend(Axis::ALL.map(soliton_on));
     cases.extend(soliton_orders());
     cases.extend([
         damped_mode(),

@@ -183,7 +183,7 @@ const MIDDLE: u8 = 1;
 const INVERSE: u8 = 2;
 
 /// # Safety
-/// As [`line`], with whole vectors.
+/// As [`line()`], with whole vectors.
 #[inline(always)]
 unsafe fn stage<V: Lanes, const KIND: u8>(
     plan: &FftPlan<V::T>,

@@ -1,0 +1,62 @@
+//! `nikola run`: advances a scene and writes its run folder.
+//! Invariant: flags choose what runs and where results go; none but --precision, --ticks and --set changes a result.
+
+use super::{Failure, LevelName, PrecisionName, SceneArguments, level, load, print_line, threads};
+use crate::run::{RunRequest, run};
+use crate::runner::Pace;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) scene: SceneArguments,
+    /// Run this many ticks instead of the scene's.
+    #[arg(long, value_name = "N")]
+    pub(super) ticks: Option<u64>,
+    /// Run folder, new or empty; runs/SCENE-N when absent.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Write no files.
+    #[arg(long, conflicts_with = "out")]
+    pub(super) no_files: bool,
+    /// Worker threads; all cores when absent. Never changes a result.
+    #[arg(long, value_name = "T")]
+    pub(super) threads: Option<usize>,
+    /// Scalar type of the state, instead of the scene's.
+    #[arg(long, value_enum)]
+    pub(super) precision: Option<PrecisionName>,
+    /// Highest SIMD level to use; the best available when absent. Never changes a result.
+    #[arg(long, value_enum)]
+    pub(super) simd: Option<LevelName>,
+    /// As fast as possible, or one thousand ticks per second. Never changes a result.
+    #[arg(long, value_enum, default_value = "free")]
+    pub(super) pace: Pace,
+    /// Print one JSON object instead of the table, and no progress.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
+    let mut sets = Vec::new();
+    sets.extend(arguments.ticks.map(|ticks| format!("ticks={ticks}")));
+    sets.extend(arguments.precision.map(|precision| match precision {
+        PrecisionName::F32 => "precision=F32".to_string(),
+        PrecisionName::F64 => "precision=F64".to_string(),
+    }));
+    let request = RunRequest {
+        scene: load(&arguments.scene, &sets)?,
+        out: arguments.out.clone(),
+        no_files: arguments.no_files,
+        threads: threads(arguments.threads)?,
+        level: level(arguments.simd)?,
+        pace: arguments.pace,
+        quiet: arguments.json,
+    };
+    let summary = run(&request).map_err(|error| Failure::new(&error, error.exit_code()))?;
+    if arguments.json {
+        print_line(&summary.to_json().to_string())
+    } else {
+        print_line(summary.to_text().trim_end())
+    }
+}
