@@ -4,7 +4,7 @@
 //! Values that are NaN, infinite or beyond 1e300 are left out, drawn as gaps or grey nodes, and counted in a note
 //! below the plot. Planes are row-major with row 0 at the bottom; extents are the outer edges of the lattice cells.
 //!
-//! Reading order: [`Picture`] → [`wave_line`], [`wave_plane`] → [`density_line`], [`density_plane`] → [`mod@series`] →
+//! Reading order: [`Picture`] → [`wave_line`], [`wave_plane`] → [`density_line`], [`density_plane`] → [`series()`] →
 //! [`overview`]; underneath, `axes` (ticks, frames) → `canvas` (lines, areas, text) → `colour`.
 
 mod axes;
