@@ -5,6 +5,9 @@ use super::{files, nothing_found};
 /// Endings that make a quoted word a path.
 const ENDINGS: [&str; 9] = [".rs", ".md", ".ron", ".toml", ".c", ".h", ".py", ".wgsl", ".proto"];
 
+/// Names of files that a run writes: they exist in a run folder, not in the tree.
+const WRITTEN: [&str; 1] = ["scene.ron"];
+
 /// Where links may lead: public places that a reader can reach.
 const HOSTS: [&str; 9] = [
     "apache.org",
@@ -22,7 +25,10 @@ const HOSTS: [&str; 9] = [
 fn is_path(word: &str) -> bool {
     let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
     let is_output = word.starts_with("runs/") || word.starts_with("target/") || word.starts_with('/');
-    is_plain && !is_output && (word.ends_with('/') || ENDINGS.iter().any(|ending| word.ends_with(ending)))
+    is_plain
+        && !is_output
+        && !WRITTEN.contains(&word)
+        && (word.ends_with('/') || ENDINGS.iter().any(|ending| word.ends_with(ending)))
 }
 
 /// The words between single backticks on one line.
