@@ -1,9 +1,10 @@
 //! The nine-dimensional torus: extents, lengths and how its nodes are cut into pages.
 //!
-//! Invariant: *storage order* is row-major over the active axes (extent > 1), longest extent slowest, ties in
-//! r…z order; a page is a contiguous run of that order and all pages are equal. *Canonical order*, used by files
-//! and digests, is row-major over r…z with z fastest. Both describe the same nodes: relabelling axes of a scene
-//! changes neither the arithmetic nor its result.
+//! Invariant: a page is a box of nodes and all pages are equal. *Storage order* goes row-major over the active axes
+//! (extent > 1), longest extent slowest, ties in r…z order: pages over their lattice, and nodes within a page. On a
+//! dense torus a page is moreover a contiguous run of the row-major order of all nodes; a sparse torus takes any
+//! box. *Canonical order*, used by files and digests, is row-major over r…z with z fastest. Both describe the same
+//! nodes: relabelling axes of a scene changes neither the arithmetic nor its result.
 
 use crate::geometry::axis::Axis;
 use bevy_ecs::prelude::Resource;
@@ -34,6 +35,16 @@ pub enum TorusError {
         /// What was asked for.
         found: f64,
     },
+    /// A block does not divide the torus.
+    #[error("page has {found} nodes along axis {axis}, expected a divisor of {extent}: pages tile the torus")]
+    Block {
+        /// The axis.
+        axis: Axis,
+        /// What was asked for.
+        found: usize,
+        /// Nodes along the axis.
+        extent: usize,
+    },
     /// A page shape does not tile the torus in contiguous runs.
     #[error(
         "page has {found} nodes along axis {axis}, expected {expected}: pages of a dense torus are contiguous runs \
@@ -50,6 +61,12 @@ pub enum TorusError {
     /// More nodes than an address can name.
     #[error("the torus has more than 2^48 nodes; expected fewer: make some extents smaller")]
     TooLarge,
+    /// More pages than a page index can name.
+    #[error("the torus has {found} pages; expected at most 2^32: make the pages larger")]
+    TooManyPages {
+        /// Pages it would have.
+        found: usize,
+    },
 }
 
 /// How the page shape is chosen.
@@ -59,8 +76,13 @@ pub enum PageRule {
     /// divisor of the next axis that still fits; never less than the fastest axis. Nine axes of three give 3^9.
     #[default]
     Auto,
-    /// The given shape, in r…z order.
+    /// The given shape, in r…z order: contiguous runs of the storage order.
     Shape([usize; 9]),
+    /// Boxes, for a sparse torus: 3 nodes along every axis where all extents are powers of three, else the shape of
+    /// most equal sides that divides the extents and holds at most [`PAGE_NODES_AIM`] nodes.
+    AutoBlocks,
+    /// Boxes of the given shape, in r…z order; each side divides its extent.
+    Blocks([usize; 9]),
 }
 
 /// A validated torus. Lengths are in model units; node `i` of axis `d` sits at `−L/2 + i·L/N`.
@@ -97,9 +119,15 @@ impl Torus {
         let page_shape = match page {
             PageRule::Auto => auto_page(&extents, &storage),
             PageRule::Shape(shape) => checked_page(&extents, &storage, shape)?,
+            PageRule::AutoBlocks => auto_block(&extents),
+            PageRule::Blocks(shape) => checked_block(&extents, shape)?,
         };
         let page_nodes = page_shape.iter().product();
-        Ok(Self { extents, lengths, storage, page_shape, page_nodes })
+        let torus = Self { extents, lengths, storage, page_shape, page_nodes };
+        match torus.n_pages() {
+            found if found > 1 << 32 => Err(TorusError::TooManyPages { found }),
+            _ => Ok(torus),
+        }
     }
 
     /// Nodes of the torus.
@@ -168,25 +196,80 @@ impl Torus {
         self.storage.iter().map(|&axis| self.spacing(axis)).product()
     }
 
+    /// Pages along r…z.
+    pub fn lattice(&self) -> [usize; 9] {
+        core::array::from_fn(|d| self.extents[d] / self.page_shape[d])
+    }
+
+    /// Position of a page on the page lattice, r…z.
+    pub fn cell(&self, page: usize) -> [usize; 9] {
+        let mut rest = page;
+        let mut cell = [0; 9];
+        for axis in self.storage.iter().rev() {
+            let d = axis.index();
+            let pages = self.extents[d] / self.page_shape[d];
+            cell[d] = rest % pages;
+            rest /= pages;
+        }
+        cell
+    }
+
+    /// The page at a position of the page lattice.
+    pub fn page_at(&self, cell: [usize; 9]) -> usize {
+        self.storage.iter().fold(0, |page, axis| {
+            let d = axis.index();
+            page * (self.extents[d] / self.page_shape[d]) + cell[d]
+        })
+    }
+
+    /// The page behind the lower (`false`) or upper face of `page` along `axis`; itself where there is but one.
+    pub fn neighbour(&self, page: usize, axis: Axis, is_upper: bool) -> usize {
+        let d = axis.index();
+        let pages = self.extents[d] / self.page_shape[d];
+        let mut cell = self.cell(page);
+        cell[d] = (cell[d] + if is_upper { 1 } else { pages - 1 }) % pages;
+        self.page_at(cell)
+    }
+
     /// Grid coordinates r…z of node `i` of page `page`.
     pub fn node(&self, page: usize, i: usize) -> [usize; 9] {
-        let mut rest = page * self.page_nodes + i;
+        let (mut page, mut i) = (page, i);
         let mut coordinates = [0; 9];
         for axis in self.storage.iter().rev() {
-            let extent = self.extents[axis.index()];
-            coordinates[axis.index()] = rest % extent;
-            rest /= extent;
+            let d = axis.index();
+            let side = self.page_shape[d];
+            let pages = self.extents[d] / side;
+            coordinates[d] = page % pages * side + i % side;
+            page /= pages;
+            i /= side;
         }
         coordinates
     }
 
     /// Page and node within the page of grid coordinates r…z (each below its extent).
     pub fn locate(&self, coordinates: [usize; 9]) -> (usize, usize) {
-        let mut index = 0;
+        let (mut page, mut i) = (0, 0);
         for axis in &self.storage {
-            index = index * self.extents[axis.index()] + coordinates[axis.index()];
+            let d = axis.index();
+            let side = self.page_shape[d];
+            page = page * (self.extents[d] / side) + coordinates[d] / side;
+            i = i * side + coordinates[d] % side;
         }
-        (index / self.page_nodes, index % self.page_nodes)
+        (page, i)
+    }
+
+    /// Moves grid coordinates to the next node of their page, from the last back to the first. Returns the position
+    /// in [`Torus::storage`] of the slowest axis that moved.
+    pub fn step(&self, coordinates: &mut [usize; 9]) -> usize {
+        for (k, axis) in self.storage.iter().enumerate().rev() {
+            let d = axis.index();
+            coordinates[d] += 1;
+            if !coordinates[d].is_multiple_of(self.page_shape[d]) {
+                return k;
+            }
+            coordinates[d] -= self.page_shape[d];
+        }
+        0
     }
 
     /// Calls `visit(i, coordinates)` for every node of `page` in storage order.
@@ -194,14 +277,7 @@ impl Torus {
         let mut coordinates = self.node(page, 0);
         for i in 0..self.page_nodes {
             visit(i, &coordinates);
-            for axis in self.storage.iter().rev() {
-                let position = &mut coordinates[axis.index()];
-                *position += 1;
-                if *position < self.extents[axis.index()] {
-                    break;
-                }
-                *position = 0;
-            }
+            self.step(&mut coordinates);
         }
     }
 }
@@ -250,6 +326,39 @@ fn checked_page(extents: &[usize; 9], storage: &[Axis], shape: [usize; 9]) -> Re
     Ok(shape)
 }
 
+fn auto_block(extents: &[usize; 9]) -> [usize; 9] {
+    let is_native = |extent: usize| {
+        let mut rest = extent;
+        while rest.is_multiple_of(3) {
+            rest /= 3;
+        }
+        rest == 1
+    };
+    if extents.iter().all(|&extent| is_native(extent)) {
+        return extents.map(|extent| extent.min(3));
+    }
+    let mut shape = *extents;
+    while shape.iter().product::<usize>() > PAGE_NODES_AIM {
+        let longest = (0..9).rev().max_by_key(|&d| shape[d]).unwrap_or(0);
+        let shorter = |side: &usize| extents[longest].is_multiple_of(*side);
+        shape[longest] = (1..shape[longest]).rev().find(shorter).unwrap_or(1);
+    }
+    shape
+}
+
+fn checked_block(extents: &[usize; 9], shape: [usize; 9]) -> Result<[usize; 9], TorusError> {
+    let misfit = Axis::ALL.into_iter().find(|axis| {
+        let (extent, side) = (extents[axis.index()], shape[axis.index()]);
+        side == 0 || !extent.is_multiple_of(side)
+    });
+    match misfit {
+        None => Ok(shape),
+        Some(axis) => {
+            Err(TorusError::Block { axis, found: shape[axis.index()], extent: extents[axis.index()] })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +391,45 @@ mod tests {
                 });
             }
         }
+    }
+
+    #[test]
+    fn blocks_locate_step_and_know_their_neighbours() {
+        let cases = [
+            ([1, 2, 1, 6, 1, 4, 1, 1, 27], PageRule::Blocks([1, 1, 1, 3, 1, 2, 1, 1, 9])),
+            ([9, 1, 3, 1, 27, 1, 1, 1, 3], PageRule::AutoBlocks),
+        ];
+        for (extents, rule) in cases {
+            let torus = Torus::new(extents, [1.0; 9], rule).expect("valid");
+            let mut seen = 0;
+            for page in 0..torus.n_pages() {
+                assert_eq!(torus.page_at(torus.cell(page)), page);
+                torus.for_each_node(page, |i, coordinates| {
+                    assert_eq!(*coordinates, torus.node(page, i));
+                    assert_eq!(torus.locate(*coordinates), (page, i));
+                    seen += 1;
+                });
+                for &axis in torus.storage() {
+                    let beyond = torus.neighbour(page, axis, true);
+                    assert_eq!(torus.neighbour(beyond, axis, false), page);
+                }
+            }
+            assert_eq!(seen, torus.n_nodes());
+        }
+    }
+
+    #[test]
+    fn the_largest_native_torus_is_named_without_walking_it() {
+        let torus = Torus::new([27; 9], [27.0; 9], PageRule::AutoBlocks).expect("valid");
+        assert_eq!(torus.n_nodes(), 7_625_597_484_987);
+        assert_eq!((torus.n_pages(), torus.page_nodes()), (387_420_489, 19_683));
+        let (page, i) = torus.locate([26, 13, 0, 1, 2, 25, 7, 14, 5]);
+        assert_eq!(torus.node(page, i), [26, 13, 0, 1, 2, 25, 7, 14, 5]);
+        let uneven = Torus::new([1, 1, 1, 1, 1, 1, 128, 128, 128], [1.0; 9], PageRule::AutoBlocks);
+        assert_eq!(uneven.expect("valid").page_shape(), [1, 1, 1, 1, 1, 1, 16, 32, 32]);
+        let block = PageRule::Blocks([1, 1, 1, 1, 1, 1, 1, 1, 5]);
+        let misfit = Torus::new([1, 1, 1, 1, 1, 1, 1, 1, 16], [1.0; 9], block);
+        assert!(matches!(misfit, Err(TorusError::Block { axis: Axis::Z, found: 5, extent: 16 })));
     }
 
     #[test]

@@ -62,14 +62,7 @@ impl Columns {
                     *slot = grid.lines[d][node[d]];
                 }
             }
-            for axis in storage.iter().rev() {
-                let d = axis.index();
-                node[d] += 1;
-                if node[d] < grid.torus.extents()[d] {
-                    break;
-                }
-                node[d] = 0;
-            }
+            grid.torus.step(node);
         }
     }
 

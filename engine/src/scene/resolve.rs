@@ -221,11 +221,14 @@ fn torus(context: &Context<'_>, document: &Document) -> Result<Torus, SceneError
         let path = match &error {
             TorusError::Extent { axis, .. } => format!("torus.extents.{}", axis.name()),
             TorusError::Length { axis, .. } => format!("torus.lengths.{}", axis.name()),
-            TorusError::Page { axis, .. } => format!("torus.page.{}", axis.name()),
+            TorusError::Page { axis, .. } | TorusError::Block { axis, .. } => {
+                format!("torus.page.{}", axis.name())
+            }
+            TorusError::TooManyPages { .. } => "torus.page".to_string(),
             TorusError::TooLarge => "torus.extents".to_string(),
         };
         let remedy = match &error {
-            TorusError::Page { .. } => "leave `page` out, or write page: Auto",
+            TorusError::Page { .. } | TorusError::Block { .. } => "leave `page` out, or write page: Auto",
             _ => "choose a value within the bounds",
         };
         context.value(&path, error.to_string(), "a torus that can be cut into equal pages", remedy)

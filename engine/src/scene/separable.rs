@@ -74,16 +74,7 @@ impl Separable {
                 };
             }
             visit(i, prefix[storage.len()]);
-            changed = storage.len();
-            while changed > 0 {
-                changed -= 1;
-                let d = storage[changed].index();
-                node[d] += 1;
-                if node[d] < extents[d] {
-                    break;
-                }
-                node[d] = 0;
-            }
+            changed = torus.step(&mut node);
         }
     }
 }
