@@ -10,13 +10,15 @@
 //!                                             → closing local flow → scatter
 //! ```
 //!
-//! Source: Strang 1968; each axis as in `kinetic/ring.rs` (extent 3), `kinetic/fft.rs` or `kinetic/direct.rs`.
+//! Source: Strang 1968; each axis as in `kinetic/ring.rs` (extent 3), `kinetic/fft.rs` or `kinetic/direct.rs`; lines with
+//! a metric of their own in `kinetic/fibre.rs`.
 
 #![allow(unsafe_code)] // Pages shared between chunks as raw planes.
 
 mod dft;
 mod direct;
 mod fft;
+pub mod fibre;
 mod lines;
 mod ring;
 mod sweep;

@@ -16,6 +16,7 @@ use core::ops::Range;
 
 use crate::field::{PageRef, Real, Shape};
 use crate::half_potential::LocalRun;
+use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::{DirectPlan, OuterBatch, PageSweep};
 use crate::reduce::{self, Piece, SpectralMoments, Sum, SumPiece, Totals};
 
@@ -166,6 +167,8 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn outer_batch(level: Level, batch: OuterBatch<'_, Self>);
     #[doc(hidden)]
+    fn fibre_pass(level: Level, pass: FibrePass<'_, Self>);
+    #[doc(hidden)]
     fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, Self>) -> Totals;
     #[doc(hidden)]
     fn moments(
@@ -222,6 +225,9 @@ macro_rules! simd_real {
             }
             fn outer_batch(level: Level, batch: OuterBatch<'_, $t>) {
                 dispatch(level, batch);
+            }
+            fn fibre_pass(level: Level, pass: FibrePass<'_, $t>) {
+                dispatch(level, pass);
             }
             fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, $t>) -> Totals {
                 dispatch(level, SumPiece { sum, piece })
