@@ -15,6 +15,8 @@ pub mod wave;
 pub mod emitter;
 pub mod setup;
 
+pub mod chemistry;
 pub mod clock;
+pub mod ledger;
 pub mod ports;
 pub mod telemetry;

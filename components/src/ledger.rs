@@ -1,0 +1,104 @@
+//! Where energy enters and leaves a world: one accumulator per named cause.
+//!
+//! Invariant: a stage that changes the energy on purpose adds the change where it happens, in f64, with the sign of
+//! ΔH. What the accumulators do not explain is the oracle's residual. The resource exists only where the scene asks
+//! for the energy balance; a stage takes `Option<ResMut<EnergyFlows>>`.
+
+use bevy_ecs::prelude::Resource;
+
+/// A cause of energy change. H is the energy that `observables` reports, in model units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Flow {
+    /// Emitters and injections (W_in).
+    Source,
+    /// Γ: almost always negative (−W_damp).
+    Damping,
+    /// A metric that changed: ½∫δD^{ij} Re(∂_iΨ*∂_jΨ).
+    Metric,
+    /// Pages that were born.
+    Growth,
+    /// Pages that were pruned.
+    Prune,
+    /// A potential that depends on time: ∫∂tV|Ψ|².
+    Drive,
+    /// Parameters that were set: β, the wave speed; a degraded tick.
+    Parameters,
+    /// Ψ was scaled by the oracle.
+    Renormalisation,
+    /// Soft SCRAM: the freeze and the reset.
+    Scram,
+}
+
+impl Flow {
+    /// How many there are.
+    pub const COUNT: usize = 9;
+
+    /// All, in the order of reports.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Source,
+        Self::Damping,
+        Self::Metric,
+        Self::Growth,
+        Self::Prune,
+        Self::Drive,
+        Self::Parameters,
+        Self::Renormalisation,
+        Self::Scram,
+    ];
+
+    /// Name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Damping => "damping",
+            Self::Metric => "metric",
+            Self::Growth => "growth",
+            Self::Prune => "prune",
+            Self::Drive => "drive",
+            Self::Parameters => "parameters",
+            Self::Renormalisation => "renormalisation",
+            Self::Scram => "scram",
+        }
+    }
+}
+
+/// Energy that entered (positive) or left (negative) since the world began, by cause.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Resource)]
+pub struct EnergyFlows {
+    totals: [f64; Flow::COUNT],
+}
+
+impl EnergyFlows {
+    /// Adds an energy change.
+    pub fn add(&mut self, flow: Flow, delta_h: f64) {
+        self.totals[flow as usize] += delta_h;
+    }
+
+    /// Sum of the changes by one cause.
+    pub fn of(&self, flow: Flow) -> f64 {
+        self.totals[flow as usize]
+    }
+
+    /// ΣW: every cause together.
+    pub fn total(&self) -> f64 {
+        self.totals.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_add_up() {
+        let mut flows = EnergyFlows::default();
+        for (i, flow) in Flow::ALL.into_iter().enumerate() {
+            assert_eq!(flow as usize, i);
+            flows.add(flow, i as f64);
+            flows.add(flow, 0.5);
+        }
+        assert_eq!(flows.of(Flow::Metric), 2.5);
+        assert_eq!(flows.total(), 36.0 + 4.5);
+    }
+}
