@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Source: Strang 1968; each axis as in `kinetic/ring.rs` (extent 3), `kinetic/fft.rs` or `kinetic/direct.rs`; lines with
-//! a metric of their own in `kinetic/fibre.rs`.
+//! a metric of their own in `kinetic/fibre.rs`; active sets of pages in `kinetic/sparse.rs`.
 
 #![allow(unsafe_code)] // Pages shared between chunks as raw planes.
 
@@ -21,6 +21,7 @@ mod fft;
 pub mod fibre;
 mod lines;
 mod ring;
+pub mod sparse;
 mod sweep;
 
 use std::sync::atomic::{AtomicU64, Ordering};

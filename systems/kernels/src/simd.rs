@@ -17,6 +17,7 @@ use core::ops::Range;
 use crate::field::{PageRef, Real, Shape};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
+use crate::kinetic::sparse::{GramUnit, SparseUnit};
 use crate::kinetic::{DirectPlan, OuterBatch, PageSweep};
 use crate::reduce::{self, Piece, SpectralMoments, Sum, SumPiece, Totals};
 
@@ -169,6 +170,10 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn fibre_pass(level: Level, pass: FibrePass<'_, Self>);
     #[doc(hidden)]
+    fn sparse_unit(level: Level, unit: SparseUnit<'_, Self>);
+    #[doc(hidden)]
+    fn gram_unit(level: Level, unit: GramUnit<'_, Self>);
+    #[doc(hidden)]
     fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, Self>) -> Totals;
     #[doc(hidden)]
     fn moments(
@@ -228,6 +233,12 @@ macro_rules! simd_real {
             }
             fn fibre_pass(level: Level, pass: FibrePass<'_, $t>) {
                 dispatch(level, pass);
+            }
+            fn sparse_unit(level: Level, unit: SparseUnit<'_, $t>) {
+                dispatch(level, unit);
+            }
+            fn gram_unit(level: Level, unit: GramUnit<'_, $t>) {
+                dispatch(level, unit);
             }
             fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, $t>) -> Totals {
                 dispatch(level, SumPiece { sum, piece })

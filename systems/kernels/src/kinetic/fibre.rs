@@ -127,6 +127,11 @@ impl<T: Real> Fibre<T> {
         self.m
     }
 
+    /// Element (i, j) of U − 1.
+    pub(crate) fn entry(&self, i: usize, j: usize) -> (f64, f64) {
+        (self.re[i * self.m + j].to_f64(), self.im[i * self.m + j].to_f64())
+    }
+
     /// Bytes of the matrix.
     pub fn bytes(&self) -> usize {
         2 * self.m * self.m * T::BYTES

@@ -201,12 +201,12 @@ impl<T: Real> Kernel<T> for Gather<'_, T> {
 }
 
 /// `n` blocks of `block` contiguous nodes ↔ `block` rows of one lane per block. Built only with valid planes.
-struct Transpose<T, const INTO_ROWS: bool> {
-    page: Planes<T>,
-    rows: Planes<T>,
-    block: usize,
-    step: usize,
-    n: usize,
+pub(crate) struct Transpose<T, const INTO_ROWS: bool> {
+    pub page: Planes<T>,
+    pub rows: Planes<T>,
+    pub block: usize,
+    pub step: usize,
+    pub n: usize,
 }
 
 impl<T: Real, const INTO_ROWS: bool> Kernel<T> for Transpose<T, INTO_ROWS> {
@@ -302,7 +302,12 @@ fn ring_pair<T: Real>(axes: &[Axis<T>]) -> usize {
 /// # Safety
 /// As [`run_axes`].
 #[inline(always)]
-unsafe fn run_group<V: Lanes>(group: &[Axis<V::T>], planes: Planes<V::T>, lines: Lines, buffer: *mut V::T) {
+pub(super) unsafe fn run_group<V: Lanes>(
+    group: &[Axis<V::T>],
+    planes: Planes<V::T>,
+    lines: Lines,
+    buffer: *mut V::T,
+) {
     match group {
         [Axis { scheme: Scheme::Ring { b: major }, .. }, Axis { scheme: Scheme::Ring { b: minor }, .. }] => {
             V::call(RingPass { planes, lines, b: [*minor, *major] });
