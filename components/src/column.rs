@@ -121,6 +121,23 @@ impl<T: Scalar> DerefMut for Column<T> {
     }
 }
 
+#[cfg(target_endian = "big")]
+compile_error!("columns are stored as they lie in memory, which must be little-endian");
+
+impl<T: Scalar> Column<T> {
+    /// The numbers as bytes, little-endian.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the window holds `len` initialised scalars without padding; bytes have no alignment.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.len * size_of::<T>()) }
+    }
+
+    /// The numbers as bytes to be overwritten: every pattern is a number.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for `bytes`; any bytes are valid floating-point numbers, and `&mut self` makes the access unique.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.len * size_of::<T>()) }
+    }
+}
+
 impl<T: Scalar> std::fmt::Debug for Column<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Column[{}]", self.len)

@@ -3,7 +3,8 @@
 //! pool and the clock are lent by the caller, and neither changes a result.
 //!
 //! Reading order: [`tick`] → the stages [`ingress`], [`half_potential`], [`kinetic`], [`nonlinear`], [`oracle`],
-//! [`egress`] → [`integrator`] (how a tick is composed) → [`world`] (how it is built) → [`simulation`] (the handle).
+//! [`egress`] → [`integrator`] (how a tick is composed) → [`world`] (how it is built) → [`simulation`] (the handle) → [`state`]
+//! (what survives).
 
 pub mod tick;
 
@@ -20,6 +21,7 @@ pub mod egress;
 pub mod integrator;
 pub mod observables;
 pub mod simulation;
+pub mod state;
 pub mod world;
 
 pub use nikola_components as components;

@@ -10,6 +10,7 @@
 
 use crate::ingress::TickPlan;
 use crate::observables::pages_ref;
+use crate::state::{StateError, StateReader, StateWriter, Survives};
 use crate::world::{Compute, Environment, pages_mut};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
@@ -123,6 +124,39 @@ impl NormLedger {
             self.gain = -leak - error / interval as f64;
         }
         self.last = Some(Measured { tick, error });
+    }
+}
+
+/// Everything but the kept norm, which the setup says.
+impl Survives for NormLedger {
+    fn save(&self, out: &mut StateWriter) {
+        out.put_f64_or_none(self.reference);
+        out.put_f64_or_none(self.reference_energy);
+        out.put_f64(self.gain);
+        out.put_f64(self.mu);
+        out.put_u64(u64::from(self.last.is_some()));
+        let last = self.last.unwrap_or(Measured { tick: 0, error: 0.0 });
+        out.put_u64(last.tick);
+        out.put_f64(last.error);
+        out.put_u64(self.since);
+        out.put_f64(self.norm);
+        out.put_f64(self.compensated);
+        out.put_u64(self.n_nonfinite_ticks);
+    }
+
+    fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.reference = from.take_f64_or_none()?;
+        self.reference_energy = from.take_f64_or_none()?;
+        self.gain = from.take_f64()?;
+        self.mu = from.take_f64()?;
+        let has_measured = from.take_u64()? != 0;
+        let last = Measured { tick: from.take_u64()?, error: from.take_f64()? };
+        self.last = has_measured.then_some(last);
+        self.since = from.take_u64()?;
+        self.norm = from.take_f64()?;
+        self.compensated = from.take_f64()?;
+        self.n_nonfinite_ticks = from.take_u64()?;
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::observables::{ObservedColumns, measure};
 use crate::oracle::NormLedger;
+use crate::state::{ColumnKind, Mark, PageColumn, StateError, StateTable};
 use crate::tick;
 use crate::world::{BuildError, BuildOptions, Compute, Environment, Propagators, build};
 use bevy_ecs::prelude::*;
@@ -13,7 +14,7 @@ use nikola_components::ports::{Command, Egress, Ingress, IngressError};
 use nikola_components::setup::{Precision, Setup, WaveParameters};
 use nikola_components::telemetry::{Sample, StageTimes};
 use nikola_components::torus::Torus;
-use nikola_components::wave::{Potential, Psi};
+use nikola_components::wave::{Page, Potential, Psi};
 use nikola_kernels::Real;
 
 type ReadPage = fn(&World, Entity, &mut [f64], &mut [f64]);
@@ -22,6 +23,7 @@ type ReadPage = fn(&World, Entity, &mut [f64], &mut [f64]);
 pub struct Simulation {
     world: World,
     schedule: Schedule,
+    state: StateTable,
     precision: Precision,
     torus: Torus,
     page_entities: Vec<Entity>,
@@ -61,6 +63,7 @@ impl Simulation {
         let mut simulation = Self {
             world,
             schedule,
+            state: StateTable::new::<T>(),
             precision: setup.precision,
             torus: setup.torus.clone(),
             page_entities,
@@ -142,6 +145,39 @@ impl Simulation {
     /// The scheme that runs each axis, in storage order.
     pub fn describe_kinetic(&self) -> Vec<String> {
         (self.describe_kinetic)(&self.world)
+    }
+
+    /// The columns a page may have, as they are saved.
+    pub fn column_kinds(&self) -> Vec<ColumnKind> {
+        self.state.kinds().collect()
+    }
+
+    /// The pages there are, in storage order.
+    pub fn pages(&self) -> Vec<Page> {
+        StateTable::pages(&self.world).into_iter().map(|(_, page)| page).collect()
+    }
+
+    /// Every number outside the columns from which the next tick is computed.
+    pub fn save_scalars(&self) -> Vec<u8> {
+        self.state.scalars(&self.world)
+    }
+
+    /// Shows every column that survives, page by page; see [`StateTable::capture`].
+    pub fn save_columns(&mut self, since: Option<Mark>, visit: &mut dyn FnMut(PageColumn<'_>)) -> Mark {
+        self.state.capture(&mut self.world, since, visit)
+    }
+
+    /// Continues from a saved state; see [`StateTable::load`].
+    ///
+    /// # Errors
+    /// [`StateError`] when the state is of another setup or a column cannot be had; the world is unusable then.
+    pub fn load_state<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        &mut self,
+        pages: &[Page],
+        scalars: &[u8],
+        fill: impl FnMut(&Page, ColumnKind, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), StateError> {
+        self.state.load(&mut self.world, pages, scalars, fill)
     }
 
     /// Copies Ψ of a page (storage order, exact widening to f64).

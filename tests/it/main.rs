@@ -4,5 +4,6 @@ mod determinism;
 mod precision;
 mod python;
 mod sources;
+mod state;
 mod tidy;
 mod validation;
