@@ -1,12 +1,15 @@
 //! Nikola's engine: everything with a file descriptor or a clock.
 //! Invariant: the tick itself lives in `nikola_systems`; this crate only feeds it, paces it and looks at it.
 //!
-//! Reading order: [`app`] (commands) → [`run`] (one run, start to summary) → [`runner`] (pacing) → [`scene`] (RON to
+//! Reading order: [`app`] (commands) → [`run`] (one run, start to summary) → [`runner`] (pacing) → [`intake`] and [`edge`]
+//! (what enters and surrounds a tick) → [`scene`] (RON to
 //! a world) → [`observe`] (what is written, drawn and printed) → [`bench`](mod@bench).
 
 pub mod app;
 pub mod bench;
+pub mod edge;
 pub mod exit;
+pub mod intake;
 pub mod memory;
 pub mod observe;
 pub mod plot;

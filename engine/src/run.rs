@@ -2,6 +2,8 @@
 //! Invariant: what is observed never changes what is computed; a run that diverges still leaves its files and says at
 //! which tick it happened.
 
+use crate::edge::{Edge, Flow};
+use crate::intake::{Intake, OrderBuilder};
 use crate::observe::digest::state_digest;
 use crate::observe::histogram::Histogram;
 use crate::observe::moments::centres_and_widths;
@@ -116,15 +118,10 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     let mut recorder = Recorder::new(&simulation, &resolved, folder, request)?;
     let began = now_nanos();
     recorder.observe(&mut simulation)?;
-    let mut progress = Progress::new(&stem, resolved.plan.ticks, request.quiet);
-    let outcome = runner::run(&mut simulation, resolved.plan.ticks, request.pace, |simulation| {
-        let goes_on = recorder.after_tick(simulation)?;
-        if recorder.shows_progress() {
-            progress.show(recorder.figures(simulation));
-        }
-        Ok::<bool, RunError>(goes_on)
-    });
-    progress.finish();
+    let (_sender, intake) = Intake::new(OrderBuilder::new(&request.scene, &resolved.setup));
+    let until = resolved.plan.ticks;
+    let outcome = runner::run(&mut simulation, until, request.pace, &intake, &mut [&mut recorder]);
+    recorder.progress.finish();
     let report = outcome?;
     let wall_secs = (now_nanos() - began) as f64 * 1e-9;
     recorder.finish(&mut simulation, request, &stem, wall_secs, report)
@@ -141,6 +138,25 @@ struct Recorder<'a> {
     norm_now: f64,
     ticks_since_look: u32,
     diverged_at: Option<u64>,
+    progress: Progress,
+}
+
+impl Edge for Recorder<'_> {
+    /// Stage times, finiteness, and whatever is due.
+    fn after_tick(&mut self, simulation: &mut Simulation) -> Result<Flow, RunError> {
+        for (histogram, nanos) in self.stages.iter_mut().zip(simulation.stage_times().nanos) {
+            histogram.add(nanos);
+        }
+        if simulation.ledger().n_nonfinite_ticks > 0 {
+            self.diverged_at = Some(simulation.tick_count());
+        }
+        self.observe(simulation)?;
+        if self.shows_progress() {
+            let figures = self.figures(simulation);
+            self.progress.show(figures);
+        }
+        Ok(if self.diverged_at.is_none() { Flow::Continue } else { Flow::Stop })
+    }
 }
 
 impl<'a> Recorder<'a> {
@@ -175,19 +191,8 @@ impl<'a> Recorder<'a> {
             norm_now: f64::NAN,
             ticks_since_look: 0,
             diverged_at: None,
+            progress: Progress::new(&request.scene.stem(), plan.ticks, request.quiet),
         })
-    }
-
-    /// After every tick: stage times, finiteness, and whatever is due.
-    fn after_tick(&mut self, simulation: &mut Simulation) -> Result<bool, RunError> {
-        for (histogram, nanos) in self.stages.iter_mut().zip(simulation.stage_times().nanos) {
-            histogram.add(nanos);
-        }
-        if simulation.ledger().n_nonfinite_ticks > 0 {
-            self.diverged_at = Some(simulation.tick_count());
-        }
-        self.observe(simulation)?;
-        Ok(self.diverged_at.is_none())
     }
 
     /// Rows, snapshots and marginals that are due now.

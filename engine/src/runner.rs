@@ -3,6 +3,9 @@
 //! Invariant: pacing never changes a state. In real time a tick that comes too late moves the deadline (time
 //! dilates); the runner never catches up in a burst.
 
+use crate::edge::{Edge, Ending, Flow};
+use crate::intake::{Batch, Intake};
+use crate::run::RunError;
 use nikola_systems::Simulation;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -38,27 +41,49 @@ pub fn now_nanos() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
-/// Runs until `is_done` says so after a tick.
+/// Runs until `until` ticks are done, an edge stops the run or a halt is asked for; then the edges' ends, in order.
 ///
 /// # Errors
-/// Whatever `after_tick` returns ends the run.
-pub fn run<E>(
+/// The first failure of an edge ends the run at once.
+pub fn run(
     simulation: &mut Simulation,
-    ticks: u64,
+    until: u64,
     pace: Pace,
-    mut after_tick: impl FnMut(&mut Simulation) -> Result<bool, E>,
-) -> Result<PaceReport, E> {
+    intake: &Intake,
+    edges: &mut [&mut dyn Edge],
+) -> Result<PaceReport, RunError> {
     let mut report = PaceReport::default();
+    let mut batch = Batch::default();
+    let mut ending = Ending::Done;
     let mut deadline = Instant::now() + TICK_PERIOD;
-    for _ in 0..ticks {
+    while simulation.tick_count() < until {
+        intake.gather(simulation, &mut batch);
+        for edge in edges.iter_mut() {
+            edge.before_tick(simulation, &mut batch)?;
+        }
+        // Orders of a batch with a halt in it are taken in first: they are on the record already.
+        batch.acknowledge();
         simulation.tick();
-        let goes_on = after_tick(simulation)?;
-        if !goes_on {
+        let mut flow = Flow::Continue;
+        for edge in edges.iter_mut() {
+            if edge.after_tick(simulation)? == Flow::Stop {
+                flow = Flow::Stop;
+            }
+        }
+        if flow == Flow::Stop {
+            ending = Ending::Stopped;
+            break;
+        }
+        if batch.wants_halt {
+            ending = Ending::Halted;
             break;
         }
         if pace == Pace::Realtime {
             deadline = wait_until(deadline, &mut report);
         }
+    }
+    for edge in edges.iter_mut() {
+        edge.at_end(simulation, ending)?;
     }
     Ok(report)
 }

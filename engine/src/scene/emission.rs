@@ -35,7 +35,7 @@ pub fn golden_ratio(n: u8) -> Option<(f64, f64)> {
 
 impl FieldBuilder<'_> {
     /// A surveyed field: finite at every node.
-    fn pattern(&self, form: &FieldForm, path: &str) -> Result<Arc<dyn ComplexFill>, SceneError> {
+    pub(super) fn pattern(&self, form: &FieldForm, path: &str) -> Result<Arc<dyn ComplexFill>, SceneError> {
         let fill = self.build(form, path)?;
         survey::complex(&self.grid, fill.as_ref()).map_err(|bad| self.blame(form, path, &bad))?;
         Ok(fill)

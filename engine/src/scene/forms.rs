@@ -272,6 +272,20 @@ pub enum EnvelopeForm {
     Expr(String),
 }
 
+/// A source that strikes once, when it arrives.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename = "strike")]
+pub struct StrikeForm {
+    /// Factor.
+    #[serde(default = "default_one")]
+    pub amplitude: Quantity,
+    /// Phase of the factor in radians.
+    #[serde(default = "default_zero")]
+    pub phase: Quantity,
+    /// Pattern.
+    pub profile: FieldForm,
+}
+
 /// A source that strikes once.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename = "injection")]

@@ -29,6 +29,7 @@ pub mod from_npy;
 pub mod potential;
 pub mod random;
 pub mod separable;
+pub mod strike;
 
 pub mod evaluate;
 pub mod expression;
@@ -46,6 +47,7 @@ pub use observable::Observable;
 pub use plan::{Marginal, RunPlan, SeriesFormat, Snapshots};
 pub use read::{Scene, load, load_str};
 pub use resolve::{Resolved, resolve};
+pub use strike::strike;
 pub use warning::{Severity, Warning};
 
 #[cfg(test)]

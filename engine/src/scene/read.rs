@@ -96,11 +96,15 @@ pub fn load_str(name: &str, text: &str, overrides: &[String]) -> Result<Scene, S
     overrides::apply(&mut source, overrides)?;
     check_version(&source)?;
     check_lists(&source, source.outline())?;
-    let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
-    match options.from_str::<Document>(&source.text) {
+    match options().from_str::<Document>(&source.text) {
         Ok(document) => Ok(Scene { document, source, base_dir: PathBuf::new() }),
         Err(error) => Err(syntax(&source, &error)),
     }
+}
+
+/// How every RON text of a scene is read.
+pub(super) fn options() -> ron::Options {
+    ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
 }
 
 fn check_version(source: &Source) -> Result<(), SceneError> {
@@ -151,7 +155,7 @@ fn list(names: &[&str]) -> String {
 }
 
 /// Turns an error of the RON reader into one of ours.
-fn syntax(source: &Source, error: &ron::error::SpannedError) -> SceneError {
+pub(super) fn syntax(source: &Source, error: &ron::error::SpannedError) -> SceneError {
     use ron::Error as Ron;
     let mut start = source.byte_at(error.span.start.line, error.span.start.col);
     if matches!(error.code, Ron::InvalidValueForType { .. }) {

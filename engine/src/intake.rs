@@ -1,0 +1,277 @@
+//! The intake: how orders from other threads reach the tick.
+//!
+//! Invariant: an [`Order`] is data; with the scene it gives the same command again, so a journal of orders replays.
+//! The queue is bounded and a full one refuses (the sender is told); orders are read and checked on the sender's
+//! thread, so a bad one never costs a tick anything. The runner takes everything that waits at each tick border.
+
+use crate::scene::{Scene, SceneError, strike};
+use nikola_systems::Simulation;
+use nikola_systems::components::ports::{Command, IngressError};
+use nikola_systems::components::setup::Setup;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+
+/// Most messages that wait between two ticks.
+pub const INTAKE_CAPACITY: usize = 1024;
+
+/// A command from outside, as data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Order {
+    /// A strike as RON text: `(amplitude: 0.1, phase: 0, profile: Gaussian(width: {x: 1}))`.
+    Inject(String),
+    /// A new β.
+    SetBeta(f64),
+    /// The next tick runs without the nonlinear flow.
+    Degrade,
+    /// A sample at the end of the next tick.
+    Sample,
+}
+
+/// What happened to an order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Receipt {
+    /// It enters the tick that begins when `tick` ticks are done. Where a journal is kept, this is sent once the
+    /// order is on the disk.
+    Accepted {
+        /// Ticks done before it.
+        tick: u64,
+    },
+    /// It was not taken in.
+    Refused(String),
+}
+
+/// Why an order was not queued.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The order's text is wrong.
+    #[error(transparent)]
+    Scene(#[from] SceneError),
+    /// Too many wait already.
+    #[error("{INTAKE_CAPACITY} messages wait for the next tick already; send again later")]
+    Full,
+    /// The run has ended.
+    #[error("the run has ended; orders are no longer taken in")]
+    Closed,
+}
+
+/// Builds the command of an order.
+#[derive(Debug, Clone)]
+pub struct OrderBuilder {
+    scene: Arc<Scene>,
+    setup: Arc<Setup>,
+}
+
+impl OrderBuilder {
+    /// For the orders to one scene.
+    pub fn new(scene: &Scene, setup: &Setup) -> Self {
+        Self { scene: Arc::new(scene.clone()), setup: Arc::new(setup.clone()) }
+    }
+
+    /// The command of `order`.
+    ///
+    /// # Errors
+    /// [`SceneError`] pointing into the order's text.
+    pub fn build(&self, order: &Order) -> Result<Command, SceneError> {
+        Ok(match order {
+            Order::Inject(text) => strike(&self.scene, &self.setup, text)?,
+            Order::SetBeta(beta) => Command::SetBeta(*beta),
+            Order::Degrade => Command::Degrade,
+            Order::Sample => Command::Sample,
+        })
+    }
+}
+
+/// What goes through the queue.
+enum Message {
+    Order(Order, Command, Option<SyncSender<Receipt>>),
+    Nap,
+    Halt,
+}
+
+/// The sending end; any number of threads may hold one.
+#[derive(Clone)]
+pub struct IntakeSender {
+    builder: OrderBuilder,
+    queue: SyncSender<Message>,
+}
+
+impl IntakeSender {
+    /// Queues an order. `receipt`, a channel with room for one message, hears what became of it.
+    ///
+    /// # Errors
+    /// [`IntakeError`]; nothing is queued then.
+    pub fn send(&self, order: Order, receipt: Option<SyncSender<Receipt>>) -> Result<(), IntakeError> {
+        let command = self.builder.build(&order)?;
+        self.put(Message::Order(order, command, receipt))
+    }
+
+    /// Asks for a nap at the next tick border; without a state directory nothing happens.
+    ///
+    /// # Errors
+    /// [`IntakeError`].
+    pub fn nap(&self) -> Result<(), IntakeError> {
+        self.put(Message::Nap)
+    }
+
+    /// Asks for an orderly end at the next tick border.
+    ///
+    /// # Errors
+    /// [`IntakeError`].
+    pub fn halt(&self) -> Result<(), IntakeError> {
+        self.put(Message::Halt)
+    }
+
+    fn put(&self, message: Message) -> Result<(), IntakeError> {
+        self.queue.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => IntakeError::Full,
+            TrySendError::Disconnected(_) => IntakeError::Closed,
+        })
+    }
+}
+
+/// The receiving end, owned by the runner.
+pub struct Intake {
+    queue: Receiver<Message>,
+}
+
+impl Intake {
+    /// Both ends of a new queue.
+    pub fn new(builder: OrderBuilder) -> (IntakeSender, Self) {
+        let (sender, queue) = sync_channel(INTAKE_CAPACITY);
+        (IntakeSender { builder, queue: sender }, Self { queue })
+    }
+
+    /// Moves everything that waits into the world's ingress and `batch`.
+    pub fn gather(&self, simulation: &mut Simulation, batch: &mut Batch) {
+        batch.clear(simulation.tick_count());
+        loop {
+            match self.queue.try_recv() {
+                Ok(Message::Order(order, command, receipt)) => {
+                    match simulation.push(command) {
+                        Ok(()) => batch.orders.push(order),
+                        Err(error) => {
+                            refuse(receipt, &error);
+                            continue;
+                        }
+                    }
+                    batch.receipts.extend(receipt);
+                }
+                Ok(Message::Nap) => batch.wants_nap = true,
+                Ok(Message::Halt) => batch.wants_halt = true,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+    }
+}
+
+fn refuse(receipt: Option<SyncSender<Receipt>>, error: &IngressError) {
+    if let Some(receipt) = receipt {
+        // Nobody waits for it any more: nothing to tell.
+        let _ = receipt.try_send(Receipt::Refused(error.to_string()));
+    }
+}
+
+/// Everything that enters one tick from outside; final before the tick begins.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Ticks done before the tick it enters.
+    pub tick: u64,
+    /// Orders in the order they came; their commands are in the world's ingress already.
+    pub orders: Vec<Order>,
+    /// Who waits for these orders to be accepted.
+    pub receipts: Vec<SyncSender<Receipt>>,
+    /// A nap was asked for.
+    pub wants_nap: bool,
+    /// An orderly end was asked for.
+    pub wants_halt: bool,
+}
+
+impl Batch {
+    fn clear(&mut self, tick: u64) {
+        self.tick = tick;
+        self.orders.clear();
+        self.receipts.clear();
+        self.wants_nap = false;
+        self.wants_halt = false;
+    }
+
+    /// Tells everybody who waits that the batch is accepted.
+    pub fn acknowledge(&mut self) {
+        for receipt in self.receipts.drain(..) {
+            // Nobody waits for it any more: nothing to tell.
+            let _ = receipt.try_send(Receipt::Accepted { tick: self.tick });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::digest::state_digest;
+    use crate::scene::{load_str, resolve};
+    use nikola_systems::world::BuildOptions;
+
+    const SCENE: &str = "(version: 1, constants: {k: 0.5}, torus: (extents: {x: 16, y: 9}), ticks: 10,
+        initial: Uniform(amplitude: 1))";
+    const STRIKE: &str = "(amplitude: k, phase: 1, profile: Gaussian(width: {x: 2, y: 1}))";
+
+    fn world() -> (Simulation, IntakeSender, Intake) {
+        let scene = load_str("small.ron", SCENE, &[]).expect("a scene");
+        let setup = resolve(&scene, &scene.base_dir).expect("resolves").setup;
+        let simulation = Simulation::new(&setup, &BuildOptions::default()).expect("builds");
+        let (sender, intake) = Intake::new(OrderBuilder::new(&scene, &setup));
+        (simulation, sender, intake)
+    }
+
+    #[test]
+    fn orders_are_data_and_replay_to_the_same_bits() {
+        let (mut first, sender, intake) = world();
+        sender.send(Order::Inject(STRIKE.into()), None).expect("queued");
+        sender.send(Order::SetBeta(0.1 + 0.2), None).expect("queued");
+        let mut batch = Batch::default();
+        intake.gather(&mut first, &mut batch);
+        let text = ron::to_string(&batch.orders).expect("orders are data");
+        let read: Vec<Order> = ron::from_str(&text).expect("as written");
+        assert_eq!(read, batch.orders);
+        let (mut second, sender, intake) = world();
+        read.into_iter().for_each(|order| sender.send(order, None).expect("queued"));
+        intake.gather(&mut second, &mut batch);
+        for _ in 0..5 {
+            first.tick();
+            second.tick();
+        }
+        assert_eq!(state_digest(&first), state_digest(&second));
+        assert_ne!(state_digest(&first), state_digest(&world().0));
+    }
+
+    #[test]
+    fn a_bad_strike_is_refused_on_the_senders_side_with_its_place() {
+        let (_, sender, _intake) = world();
+        let bad = |text: &str| match sender.send(Order::Inject(text.into()), None) {
+            Err(IntakeError::Scene(error)) => error.to_string(),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert!(bad("(profile: Gaussian(width: {x: 0}))").contains("width"));
+        assert!(bad("(profil: Uniform())").contains("profil"));
+        assert!(bad("(profile: Expr(re: \"1/0\", im: \"0\"))").contains("injection"));
+    }
+
+    #[test]
+    fn receipts_say_what_became_of_an_order_and_a_full_queue_refuses() {
+        let (mut simulation, sender, intake) = world();
+        let (receipt, answers) = sync_channel(1);
+        sender.send(Order::SetBeta(f64::NAN), Some(receipt.clone())).expect("queued");
+        let mut batch = Batch::default();
+        intake.gather(&mut simulation, &mut batch);
+        assert!(matches!(answers.try_recv(), Ok(Receipt::Refused(why)) if why.contains("finite")));
+        sender.send(Order::SetBeta(1.0), Some(receipt)).expect("queued");
+        intake.gather(&mut simulation, &mut batch);
+        batch.acknowledge();
+        assert_eq!(answers.try_recv(), Ok(Receipt::Accepted { tick: 0 }));
+        let full = (0..=INTAKE_CAPACITY).map(|_| sender.nap()).find(Result::is_err);
+        assert!(matches!(full, Some(Err(IntakeError::Full))));
+        drop(intake);
+        assert!(matches!(sender.halt(), Err(IntakeError::Closed)));
+    }
+}
