@@ -214,7 +214,7 @@ mod tests {
 
     const SCENE: &str = "(version: 1, constants: {k: 0.5}, torus: (extents: {x: 16, y: 9}), ticks: 10,
         initial: Uniform(amplitude: 1))";
-    const STRIKE: &str = "(amplitude: k, phase: 1, profile: Gaussian(width: {x: 2, y: 1}))";
+    const STRIKE: &str = "(amplitude: \"k\", phase: 1, profile: Gaussian(width: {x: 2, y: 1}))";
 
     fn world() -> (Simulation, IntakeSender, Intake) {
         let scene = load_str("small.ron", SCENE, &[]).expect("a scene");
