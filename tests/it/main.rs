@@ -1,6 +1,7 @@
 //! The one integration test binary of the workspace.
 
 mod determinism;
+mod golden;
 mod precision;
 mod python;
 mod sources;
