@@ -7,9 +7,9 @@ mod check;
 mod plot;
 mod run;
 
-use crate::exit;
 use crate::runner::Pace;
 use crate::scene::{self, Scene, SceneError};
+use crate::{exit, memory};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nikola_systems::kernels::simd::Level;
 use std::path::PathBuf;
@@ -96,6 +96,7 @@ impl From<SceneError> for Failure {
 
 /// Runs the command line of this process and returns its exit code.
 pub fn main() -> u8 {
+    memory::report_file_size_limits_as_errors();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

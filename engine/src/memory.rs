@@ -1,6 +1,7 @@
-//! Advice to the operating system about large columns. Invariant: advice only; failure changes speed, never a result.
+//! What the process asks of the operating system: huge pages for large columns, and errors instead of signals.
+//! Invariant: failure changes speed or how an error is told, never a result.
 
-#![allow(unsafe_code)] // One call of the C library.
+#![allow(unsafe_code)] // Calls of the C library.
 
 /// Asks for huge pages, so that sweeps over hundreds of pages do not wait for address translation.
 pub fn advise_huge_pages(start: *mut u8, bytes: usize) {
@@ -11,4 +12,13 @@ pub fn advise_huge_pages(start: *mut u8, bytes: usize) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (start, bytes);
+}
+
+/// A write beyond the file size limit (`ulimit -f`) fails like a full disk, instead of ending the process unheard.
+pub fn report_file_size_limits_as_errors() {
+    // SAFETY: sets the disposition of one signal to "ignore" before any other thread runs.
+    #[cfg(unix)]
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
 }

@@ -1,5 +1,6 @@
 //! The one integration test binary of the workspace.
 
+mod command_line;
 mod determinism;
 mod golden;
 mod precision;

@@ -1,15 +1,7 @@
 //! Results read from Python: numpy and pandas alone are enough, and the files of a run agree with each other.
 //! Invariant: the whole way of a user is taken: the binary writes a run folder, a script of a few lines reads it.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
-
-/// The binary, which cargo builds two folders above the test.
-fn binary() -> Option<PathBuf> {
-    let test = std::env::current_exe().ok()?;
-    let path = test.parent()?.parent()?.join(format!("nikola{}", std::env::consts::EXE_SUFFIX));
-    path.is_file().then_some(path)
-}
 
 fn check(name: &str, scene: &str, ticks: &str, precision: &str) {
     let Some(python) = std::env::var_os("NIKOLA_PYTHON") else {
@@ -18,10 +10,7 @@ fn check(name: &str, scene: &str, ticks: &str, precision: &str) {
         );
         return;
     };
-    let Some(binary) = binary() else {
-        println!("skipped: the binary is not built (`cargo build --bin nikola`, or `cargo xtask test`)");
-        return;
-    };
+    let Some(binary) = super::command_line::binary() else { return };
     let root = super::tidy::root();
     let folder = std::env::temp_dir().join(format!("nikola-python-{name}-{}", std::process::id()));
     let mut run = Command::new(binary);

@@ -15,7 +15,7 @@ pub(super) struct BenchArguments {
     #[arg(long, default_value = "3x3x3x3x3x3x3x3x3")]
     pub(super) shape: String,
     /// Worker threads.
-    #[arg(long, default_value_t = 1, value_name = "T")]
+    #[arg(long, default_value_t = 1, value_name = "T", allow_negative_numbers = true)]
     pub(super) threads: usize,
     /// Scalar type.
     #[arg(long, value_enum, default_value = "f32")]
@@ -24,7 +24,7 @@ pub(super) struct BenchArguments {
     #[arg(long, value_enum)]
     pub(super) simd: Option<LevelName>,
     /// Seconds to measure for.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, allow_negative_numbers = true)]
     pub(super) secs: f64,
     /// Print one JSON object.
     #[arg(long)]

@@ -12,7 +12,7 @@ pub(super) struct RunArguments {
     #[command(flatten)]
     pub(super) scene: SceneArguments,
     /// Run this many ticks instead of the scene's.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(super) ticks: Option<u64>,
     /// Run folder, new or empty; runs/SCENE-N when absent.
     #[arg(long, value_name = "DIR")]
@@ -21,7 +21,7 @@ pub(super) struct RunArguments {
     #[arg(long, conflicts_with = "out")]
     pub(super) no_files: bool,
     /// Worker threads; all cores when absent. Never changes a result.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub(super) threads: Option<usize>,
     /// Scalar type of the state, instead of the scene's.
     #[arg(long, value_enum)]
