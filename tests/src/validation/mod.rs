@@ -1,6 +1,7 @@
 //! Validation cases: exact solutions, published values, identities.
 //! Invariant: each case returns what it found and what is exact; `docs/VALIDATION.md` and the tests read the same.
 
+pub mod endurance;
 pub mod exact;
 pub mod ground_state;
 pub mod spectrum;

@@ -20,7 +20,7 @@ struct Task {
     run: fn(&[String]) -> anyhow::Result<()>,
 }
 
-const TASKS: [Task; 3] = [
+const TASKS: [Task; 4] = [
     Task {
         name: "test",
         arguments: "",
@@ -38,6 +38,12 @@ const TASKS: [Task; 3] = [
         arguments: "",
         about: "runs every validation case and writes docs/VALIDATION.md",
         run: validate::run,
+    },
+    Task {
+        name: "endurance",
+        arguments: "[--large]",
+        about: "a million ticks of drift, ten thousand of equal digests for 1, 2 and 4 threads; writes docs/ENDURANCE.md",
+        run: validate::endure,
     },
 ];
 

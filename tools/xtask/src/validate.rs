@@ -1,23 +1,30 @@
-//! `cargo xtask validate`: every validation case again, and the table in docs/VALIDATION.md.
+//! `cargo xtask validate` and `cargo xtask endurance`: measured tables in docs/VALIDATION.md and docs/ENDURANCE.md.
+//! Invariant: a table is written by the program that measured it, in a release build.
 
 use crate::command;
 use anyhow::bail;
 
-/// Runs the cases in a release build.
-pub fn run(_: &[String]) -> anyhow::Result<()> {
-    let arguments = [
-        "run",
-        "--release",
-        "--quiet",
-        "--package",
-        "nikola-tests",
-        "--bin",
-        "validate",
-        "--",
-        "docs/VALIDATION.md",
-    ];
-    if !command("cargo", &arguments).status()?.success() {
-        bail!("some cases are out of tolerance, see above");
+/// Every validation case again.
+pub fn run(arguments: &[String]) -> anyhow::Result<()> {
+    if let Some(unknown) = arguments.first() {
+        bail!("`validate` takes no arguments, found {unknown:?}");
+    }
+    report("validate", &["docs/VALIDATION.md"])
+}
+
+/// The long runs again.
+pub fn endure(arguments: &[String]) -> anyhow::Result<()> {
+    if let Some(unknown) = arguments.iter().find(|argument| *argument != "--large") {
+        bail!("`endurance` takes only --large, found {unknown:?}");
+    }
+    let flags: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    report("endurance", &[&["docs/ENDURANCE.md"], &flags[..]].concat())
+}
+
+fn report(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let cargo = ["run", "--release", "--quiet", "--package", "nikola-tests", "--bin", program, "--"];
+    if !command("cargo", &[&cargo[..], arguments].concat()).status()?.success() {
+        bail!("something is out of its bounds, see above");
     }
     Ok(())
 }

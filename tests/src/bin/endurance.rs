@@ -1,0 +1,80 @@
+//! Long runs: drift over a million ticks, and one digest for 1, 2 and 4 threads after ten thousand.
+//! Invariant: exits with 1 when a drift is beyond its bound or two digests differ.
+
+use nikola_engine::systems::components::setup::Precision;
+use nikola_tests::validation::endurance::{digest, drift};
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+/// Shapes whose digests are compared; the last takes an hour on two cores and runs with `--large`.
+const SHAPES: [&[usize]; 6] = [
+    &[3; 9],
+    &[27, 27, 27],
+    &[512, 512],
+    &[27, 27, 27, 3, 3, 3],
+    &[128, 128, 128],
+    &[27, 27, 27, 3, 3, 3, 3, 3, 3],
+];
+
+/// Ticks after which digests are compared.
+const DIGEST_TICKS: u64 = 10_000;
+
+fn main() -> ExitCode {
+    let mut target = None;
+    let mut is_large = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--large" => is_large = true,
+            path => target = Some(path.to_string()),
+        }
+    }
+    let mut page = String::from(
+        "# Endurance\n\nWritten by `cargo xtask endurance`, which runs everything again. Closed scenes with potential \
+         and nonlinearity, dt = 1e-3, Strang.\n\n## Drift\n\n| case | found | allowed |\n|---|---|---|\n",
+    );
+    let mut n_failed = 0;
+    let runs: [(&[usize], Precision, u64, f64, f64); 4] = [
+        (&[3; 9], Precision::F32, 1_000_000, 1e-6, 1e-5),
+        (&[27, 27, 27], Precision::F32, 200_000, 1e-6, 1e-5),
+        (&[3; 9], Precision::F64, 10_000, 1e-12, 1e-9),
+        (&[27, 27, 27], Precision::F64, 10_000, 1e-12, 1e-9),
+    ];
+    for (extents, precision, ticks, norm_allowed, energy_allowed) in runs {
+        eprintln!("drift: {extents:?} {precision:?}, {ticks} ticks …");
+        for case in drift(extents, precision, ticks, norm_allowed, energy_allowed) {
+            let verdict = if case.passes() { "" } else { " **FAILED**" };
+            n_failed += usize::from(!case.passes());
+            println!("{}: {:.2e} of {:.0e}{verdict}", case.name, case.error, case.tolerance);
+            let _ =
+                writeln!(page, "| {} | {:.2e}{verdict} | {:.0e} |", case.name, case.error, case.tolerance);
+        }
+    }
+    let _ = write!(
+        page,
+        "\n## One digest for every thread count, after {DIGEST_TICKS} ticks\n\n| shape | precision | digest (first 16) | \
+         1, 2 and 4 threads |\n|---|---|---|---|\n"
+    );
+    let n_shapes = if is_large { SHAPES.len() } else { SHAPES.len() - 1 };
+    for extents in &SHAPES[..n_shapes] {
+        eprintln!("digests: {extents:?} …");
+        let digests = [1, 2, 4].map(|threads| digest(extents, Precision::F32, DIGEST_TICKS, threads));
+        let is_one = digests.iter().all(|digest| *digest == digests[0]);
+        n_failed += usize::from(!is_one);
+        let verdict = if is_one { "equal" } else { "**DIFFER**" };
+        let shape = extents.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
+        println!("{shape}: {} {verdict}", &digests[0][..16]);
+        let _ = writeln!(page, "| {shape} | f32 | {} | {verdict} |", &digests[0][..16]);
+    }
+    if let Some(path) = target {
+        if let Err(error) = std::fs::write(&path, page) {
+            eprintln!("cannot write {path}: {error}; check the folder and its permissions");
+            return ExitCode::FAILURE;
+        }
+        eprintln!("wrote {path}");
+    }
+    if n_failed > 0 {
+        eprintln!("{n_failed} run(s) out of bounds");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
