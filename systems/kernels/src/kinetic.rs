@@ -19,10 +19,10 @@ mod dft;
 mod direct;
 mod fft;
 pub mod fibre;
-mod lines;
+pub(crate) mod lines;
 mod ring;
 pub mod sparse;
-mod sweep;
+pub(crate) mod sweep;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -79,8 +79,8 @@ enum Scheme<T: SimdReal> {
     Direct(DirectPlan<T>),
 }
 
-struct Axis<T: SimdReal> {
-    extent: usize,
+pub(crate) struct Axis<T: SimdReal> {
+    pub(crate) extent: usize,
     stride: usize,
     scheme: Scheme<T>,
 }
@@ -102,6 +102,16 @@ impl<T: Real> Axis<T> {
         }
     }
 
+    /// For each position after a forward pass, its mode (0..n) and the weight that an inverse pass leaves out.
+    pub(crate) fn modes(&self) -> Vec<(usize, f64)> {
+        let uniform = 1.0 / self.extent as f64;
+        match &self.scheme {
+            Scheme::Ring { .. } => vec![(0, 1.0 / 3.0), (1, 2.0 / 3.0), (1, 0.5)],
+            Scheme::Fft(plan) => (0..self.extent).map(|position| (plan.mode(position), uniform)).collect(),
+            Scheme::Direct(_) => (0..self.extent).map(|mode| (mode, uniform)).collect(),
+        }
+    }
+
     fn describe(&self) -> String {
         match &self.scheme {
             Scheme::Ring { .. } => "ring3".into(),
@@ -113,20 +123,20 @@ impl<T: Real> Axis<T> {
 
 /// A planned kinetic flow.
 pub struct Kinetic<T: SimdReal> {
-    level: Level,
-    shape: Shape,
+    pub(crate) level: Level,
+    pub(crate) shape: Shape,
     time: Time,
     /// Axes of extent > 1, slowest first: G2 is `..split.0`, G1 `split.0..split.1`, G0 `split.1..`.
-    axes: Vec<Axis<T>>,
-    split: (usize, usize),
+    pub(crate) axes: Vec<Axis<T>>,
+    pub(crate) split: (usize, usize),
     /// For each storage axis, its scheme in words.
     described: Vec<String>,
     /// What the rings leave to the closing local flow.
     prefactor: Prefactor,
     /// Lanes of a batch of the outer sweep.
-    batch_lanes: usize,
+    pub(crate) batch_lanes: usize,
     /// Scalars of scratch per thread.
-    scratch: usize,
+    pub(crate) scratch: usize,
 }
 
 /// Trailing axes are gathered up to this many rows of a transposed block, so that it stays in the first-level cache.
@@ -182,10 +192,16 @@ impl<T: Real> Kinetic<T> {
         let rows = self.outer_rows();
         let vectors = (BATCH_BYTES / (rows * 2 * 64)).clamp(1, BATCH_VECTORS);
         self.batch_lanes = lanes * vectors;
-        let outer = rows * sweep::row_step(rows, self.batch_lanes, lanes);
+        let outer = self.outer_batch_scalars();
         let inner = self.block_rows() * sweep::row_step(self.block_rows(), lanes, lanes);
         let buffer = self.axes.iter().map(Axis::buffer).max().unwrap_or(0);
         self.scratch = outer.max(inner) + buffer;
+    }
+
+    /// Scalars of one gathered batch of the outer sweep.
+    pub(crate) fn outer_batch_scalars(&self) -> usize {
+        let rows = self.outer_rows();
+        rows * sweep::row_step(rows, self.batch_lanes, 64 / T::BYTES)
     }
 
     /// Rows of a transposed block: the product of the extents of G0.
@@ -194,7 +210,7 @@ impl<T: Real> Kinetic<T> {
     }
 
     /// Rows of an outer batch: the product of the extents of G2.
-    fn outer_rows(&self) -> usize {
+    pub(crate) fn outer_rows(&self) -> usize {
         self.axes[..self.split.0].iter().map(|a| a.extent).product()
     }
 
@@ -249,14 +265,8 @@ impl<T: Real> Kinetic<T> {
         let operands: Vec<_> =
             (0..planes.len()).map(|p| Operands::of(flow, p, self.shape.page_nodes)).collect();
         let run = self.shape.n_nodes() / self.outer_rows();
-        // Chunks of several batches, so that each batch can fetch ahead for the next.
-        let columns =
-            self.batch_lanes * CHUNK_BATCHES.min(run.div_ceil(self.batch_lanes * MIN_CHUNKS)).max(1);
-        // One page is too little work to wake threads for.
-        let threads = if self.shape.n_pages() == 1 { Threads::Serial } else { threads };
-        for_each_chunk(threads, run.div_ceil(columns), |chunk| {
+        self.for_each_columns(threads, run, |columns| {
             let (planes, operands, closing) = (&planes[..], &operands[..], &plan);
-            let columns = chunk * columns..run.min((chunk + 1) * columns);
             sweep::with_scratch(self.scratch, |scratch| {
                 let batch =
                     OuterBatch { kinetic: self, planes, operands, closing, run, columns, scratch, probe };
@@ -265,7 +275,24 @@ impl<T: Real> Kinetic<T> {
         });
     }
 
-    fn planes(&self, pages: &mut [PageMut<'_, T>]) -> Vec<Planes<T>> {
+    /// Cuts the `run` columns of the outer sweep into chunks of whole batches.
+    pub(crate) fn for_each_columns(
+        &self,
+        threads: Threads<'_>,
+        run: usize,
+        work: impl Fn(core::ops::Range<usize>) + Sync,
+    ) {
+        // Chunks of several batches, so that each batch can fetch ahead for the next.
+        let columns =
+            self.batch_lanes * CHUNK_BATCHES.min(run.div_ceil(self.batch_lanes * MIN_CHUNKS)).max(1);
+        // One page is too little work to wake threads for.
+        let threads = if self.shape.n_pages() == 1 { Threads::Serial } else { threads };
+        for_each_chunk(threads, run.div_ceil(columns), |chunk| {
+            work(chunk * columns..run.min((chunk + 1) * columns));
+        });
+    }
+
+    pub(crate) fn planes(&self, pages: &mut [PageMut<'_, T>]) -> Vec<Planes<T>> {
         assert_eq!(pages.len(), self.shape.n_pages(), "as many pages as the shape has");
         assert!(
             pages.iter().all(|page| page.re.len() == self.shape.page_nodes),

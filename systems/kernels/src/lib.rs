@@ -3,7 +3,8 @@
 //! come out for 1, 2 or N threads and for every SIMD level, because work is cut by the data's shape, never by
 //! the pool's.
 //!
-//! Reading order: [`field`] (what a wave looks like in memory) → [`half_potential`] → [`kinetic`] → [`reduce`].
+//! Reading order: [`field`] (what a wave looks like in memory) → [`half_potential`] → [`kinetic`] → [`wave_form`] →
+//! [`reduce`].
 
 pub mod field;
 pub mod half_potential;
@@ -14,5 +15,6 @@ pub mod simd;
 pub mod source;
 mod threads;
 pub mod transcendental;
+pub mod wave_form;
 
 pub use field::{PageMut, PageRef, Real, Shape, Threads, Values};

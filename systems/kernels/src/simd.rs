@@ -20,6 +20,7 @@ use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::sparse::{GramUnit, SparseUnit};
 use crate::kinetic::{DirectPlan, OuterBatch, PageSweep};
 use crate::reduce::{self, Piece, SpectralMoments, Sum, SumPiece, Totals};
+use crate::wave_form::{PairBatch, PairPage};
 
 /// Instruction set a kernel is asked to use. Results are bitwise equal at every level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,6 +175,10 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn gram_unit(level: Level, unit: GramUnit<'_, Self>);
     #[doc(hidden)]
+    fn pair_page(level: Level, page: PairPage<'_, Self>);
+    #[doc(hidden)]
+    fn pair_batch(level: Level, batch: PairBatch<'_, Self>);
+    #[doc(hidden)]
     fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, Self>) -> Totals;
     #[doc(hidden)]
     fn moments(
@@ -239,6 +244,12 @@ macro_rules! simd_real {
             }
             fn gram_unit(level: Level, unit: GramUnit<'_, $t>) {
                 dispatch(level, unit);
+            }
+            fn pair_page(level: Level, page: PairPage<'_, $t>) {
+                dispatch(level, page);
+            }
+            fn pair_batch(level: Level, batch: PairBatch<'_, $t>) {
+                dispatch(level, batch);
             }
             fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, $t>) -> Totals {
                 dispatch(level, SumPiece { sum, piece })

@@ -38,7 +38,7 @@ impl<V: Lanes> Complex<V> {
     }
     /// self + c·o, real c.
     #[inline(always)]
-    fn add_scaled(self, c: V, o: Self) -> Self {
+    pub fn add_scaled(self, c: V, o: Self) -> Self {
         Complex { re: o.re.mul_add(c, self.re), im: o.im.mul_add(c, self.im) }
     }
     #[inline(always)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustfft::{Fft, FftPlannerScalar, num_complex::Complex};
 
-use super::lines::Lines;
+use super::lines::{FLOW, FORWARD, INVERSE, Lines};
 use crate::field::Real;
 use crate::half_potential::Planes;
 
@@ -40,11 +40,11 @@ impl<T: Real> DirectPlan<T> {
         2 * (self.n + self.forward.get_inplace_scratch_len().max(self.inverse.get_inplace_scratch_len()))
     }
 
-    /// Transforms every line.
+    /// Transforms every line there and back (`PASS` = `FLOW`), or one way.
     ///
     /// # Safety
     /// The geometry stays inside the planes, the buffer has `self.buffer()` scalars, the caller owns both.
-    pub(crate) unsafe fn run(&self, planes: Planes<T>, lines: Lines, buffer: *mut T) {
+    pub(crate) unsafe fn run<const PASS: u8>(&self, planes: Planes<T>, lines: Lines, buffer: *mut T) {
         // SAFETY: a complex number is two scalars (repr(C)), `Num` is `T`; lengths as the caller says.
         let (line, scratch) = unsafe {
             let all = core::slice::from_raw_parts_mut(buffer.cast::<Line<T>>(), self.buffer() / 2);
@@ -61,11 +61,17 @@ impl<T: Real> DirectPlan<T> {
                             *z = Complex::new((*planes.re.add(at)).to_num(), (*planes.im.add(at)).to_num())
                         };
                     }
-                    self.forward.process_with_scratch(line, scratch);
-                    for (z, phase) in line.iter_mut().zip(&self.phases) {
-                        *z = *z * phase;
+                    if PASS != INVERSE {
+                        self.forward.process_with_scratch(line, scratch);
                     }
-                    self.inverse.process_with_scratch(line, scratch);
+                    if PASS == FLOW {
+                        for (z, phase) in line.iter_mut().zip(&self.phases) {
+                            *z = *z * phase;
+                        }
+                    }
+                    if PASS != FORWARD {
+                        self.inverse.process_with_scratch(line, scratch);
+                    }
                     for (k, z) in line.iter().enumerate() {
                         let at = base + k * lines.step;
                         // SAFETY: inside the planes, says the caller.

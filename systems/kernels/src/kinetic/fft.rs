@@ -2,7 +2,8 @@
 //!
 //! Invariant: the result is F⁻¹ diag(phase) F along each line. Forward stages decimate in frequency and inverse
 //! stages in time, so the spectrum is only ever seen in digit-reversed order, in which the phase table is stored:
-//! no reordering pass. The last forward stage, the phase and the first inverse stage are one register pass.
+//! no reordering pass. The last forward stage, the phase and the first inverse stage are one register pass. Either
+//! half runs alone, too, where modes of several axes or fields meet in between.
 //! Source: Cooley & Tukey 1965, Gentleman & Sande 1966; table entries are rounded once from f64.
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
@@ -10,7 +11,7 @@
 use core::f64::consts::TAU;
 
 use super::dft::{Complex, RADICES, dft, idft};
-use super::lines::{Lines, Rows};
+use super::lines::{FLOW, FORWARD as TO_MODES, Lines, Rows};
 use crate::field::Real;
 use crate::half_potential::Planes;
 use crate::simd::{Kernel, Lanes};
@@ -37,6 +38,18 @@ pub(crate) fn factor(n: usize) -> Option<Vec<usize>> {
     // The fused middle pass comes last: give it the largest radix.
     radices.sort_unstable();
     (rest == 1).then_some(radices)
+}
+
+/// The mode at `position` of the digit-reversed order: the position's digits, most significant first, are the
+/// mode's digits, least significant first.
+fn mode_at(radices: &[usize], n: usize, position: usize) -> usize {
+    let (mut block, mut mode, mut weight) = (n, 0, 1);
+    for &radix in radices {
+        block /= radix;
+        mode += weight * (position / block % radix);
+        weight *= radix;
+    }
+    mode
 }
 
 struct Stage {
@@ -78,18 +91,17 @@ impl<T: Real> FftPlan<T> {
         }
         let phases = (0..n)
             .map(|position| {
-                // Digits of the position, most significant first, are the mode's digits, least significant first.
-                let (mut block, mut mode, mut weight) = (n, 0, 1);
-                for &radix in &radices {
-                    block /= radix;
-                    mode += weight * (position / block % radix);
-                    weight *= radix;
-                }
-                let (re, im) = phase(mode);
+                let (re, im) = phase(mode_at(&radices, n, position));
                 [T::from_f64(re / n as f64), T::from_f64(im / n as f64)]
             })
             .collect();
         Some(FftPlan { n, stages, twiddles, phases })
+    }
+
+    /// The mode at `position` after a forward pass.
+    pub fn mode(&self, position: usize) -> usize {
+        let radices: Vec<usize> = self.stages.iter().map(|stage| stage.radix).collect();
+        mode_at(&radices, self.n, position)
     }
 
     /// "3·9", as a person reads it.
@@ -109,14 +121,15 @@ impl<T: Real> FftPlan<T> {
     }
 }
 
-/// One axis: every line transformed, turned and transformed back.
+/// One axis: every line transformed, turned and transformed back (`PASS` = `FLOW`), or only the way there
+/// (`FORWARD`, without phases) or back (`INVERSE`, without 1/n).
 ///
 /// - equation: y = F⁻¹ diag(phase) F x
 /// - source: see the module
 /// - scheme and order: exact up to rounding
 /// - stability bound: none (unitary for |phase| = 1)
 /// - bytes and flops per node: 4 scalars outside the buffer, about 10·log₂ n flops
-pub(crate) struct FftPass<'a, T> {
+pub(crate) struct FftPass<'a, T, const PASS: u8> {
     pub planes: Planes<T>,
     pub lines: Lines,
     pub plan: &'a FftPlan<T>,
@@ -124,7 +137,7 @@ pub(crate) struct FftPass<'a, T> {
     pub buffer: *mut T,
 }
 
-impl<T: Real> Kernel<T> for FftPass<'_, T> {
+impl<T: Real, const PASS: u8> Kernel<T> for FftPass<'_, T, PASS> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
@@ -139,7 +152,7 @@ impl<T: Real> Kernel<T> for FftPass<'_, T> {
                     let mut lane = 0;
                     while lane < lanes {
                         let n = V::N.min(lanes - lane);
-                        line::<V>(self.plan, rows.shifted(base + lane), buffer, n);
+                        line::<V, PASS>(self.plan, rows.shifted(base + lane), buffer, n);
                         lane += n;
                     }
                 }
@@ -151,24 +164,39 @@ impl<T: Real> Kernel<T> for FftPass<'_, T> {
 /// # Safety
 /// `rows` has plan.n rows of `n` lanes, `buffer` plan.n rows of N lanes.
 #[inline(always)]
-unsafe fn line<V: Lanes>(plan: &FftPlan<V::T>, rows: Rows<V::T>, buffer: Rows<V::T>, n: usize) {
+unsafe fn line<V: Lanes, const PASS: u8>(
+    plan: &FftPlan<V::T>,
+    rows: Rows<V::T>,
+    buffer: Rows<V::T>,
+    n: usize,
+) {
     let last = plan.stages.len() - 1;
     // SAFETY: says the caller; every stage of a plan covers exactly n rows.
     unsafe {
-        // Where the first stage reads and the last one writes: partial vectors go through the buffer.
+        // Where the first stage of the pass reads and its last one writes: partial vectors go through the buffer.
         let ends = if n == V::N { rows } else { buffer };
         if n < V::N {
             for k in 0..plan.n {
                 buffer.store::<V, true>(k, n, rows.load::<V, false>(k, n));
             }
         }
-        for s in 0..last {
-            stage::<V, FORWARD>(plan, s, if s == 0 { ends } else { buffer }, buffer);
-        }
-        let middle = if last == 0 { ends } else { buffer };
-        stage::<V, MIDDLE>(plan, last, middle, middle);
-        for s in (0..last).rev() {
-            stage::<V, INVERSE>(plan, s, buffer, if s == 0 { ends } else { buffer });
+        let at = |is_end: bool| if is_end { ends } else { buffer };
+        if PASS == FLOW {
+            for s in 0..last {
+                stage::<V, FORWARD>(plan, s, at(s == 0), buffer);
+            }
+            stage::<V, MIDDLE>(plan, last, at(last == 0), at(last == 0));
+            for s in (0..last).rev() {
+                stage::<V, INVERSE>(plan, s, buffer, at(s == 0));
+            }
+        } else if PASS == TO_MODES {
+            for s in 0..=last {
+                stage::<V, FORWARD>(plan, s, at(s == 0), at(s == last));
+            }
+        } else {
+            for s in (0..=last).rev() {
+                stage::<V, INVERSE>(plan, s, at(s == last), at(s == 0));
+            }
         }
         if n < V::N {
             for k in 0..plan.n {

@@ -9,6 +9,13 @@ use crate::field::Real;
 use crate::half_potential::Planes;
 use crate::simd::Lanes;
 
+/// What a pass over an axis does: transform, turn the phases and transform back; or only one way.
+pub(crate) const FLOW: u8 = 0;
+/// Nodes to modes.
+pub(crate) const FORWARD: u8 = 1;
+/// Modes to nodes, without the weight of the modes (see [`super::Axis::modes`]).
+pub(crate) const INVERSE: u8 = 2;
+
 /// All lines of one axis, in scalars from the origin of the planes:
 /// point `k` of line `(o, i, lane)` is at `o·outer_stride + i·inner_stride + k·step + lane`.
 #[derive(Clone, Copy, Debug)]

@@ -1,30 +1,34 @@
 //! Extent 3: the kinetic flow as a ring coupling. Invariant: each axis is the circulant 1 + b·S, S the sum over the
 //! ring, with the factor of the outer modes left to the local flow. Increments keep single precision unbiased.
 //! Source: F⁻¹ diag(1, q, q) F = q(1 + b·S), b = (1/q − 1)/3, q = e^{−iθ}, θ = ½τD(2π/L)².
+//!
+//! Where modes of several axes meet, the ring is taken apart in the real basis (1, 1, 1), (1, −½, −½), (0, 1, −1):
+//! its constants are exact in binary, so a transform there and back has no systematic rounding; the weights 1/3,
+//! 2/3 and 1/2 are the caller's.
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 use super::dft::Complex;
-use super::lines::{Lines, Rows};
+use super::lines::{FLOW, FORWARD, Lines, Rows};
 use crate::field::Real;
 use crate::half_potential::Planes;
 use crate::simd::{Kernel, Lanes};
 
 /// One extent-3 axis, or two neighbouring ones done together (`b[0]` the minor, `b[1]` the major axis).
 ///
-/// - equation: y_j = x_j + b·(x_0 + x_1 + x_2) on each ring
+/// - equation: y_j = x_j + b·(x_0 + x_1 + x_2) on each ring; `FORWARD` and `INVERSE` as in the module
 /// - source: closed form of the 3-point Fourier propagator
 /// - scheme and order: exact
 /// - stability bound: none (unitary up to the factor q)
 /// - bytes and flops per node and axis: 4 scalars per pass of two axes, 9 flops
-pub(crate) struct RingPass<T, const AXES: usize> {
+pub(crate) struct RingPass<T, const AXES: usize, const PASS: u8> {
     pub planes: Planes<T>,
     /// Geometry of the minor axis; the major axis has three times its step.
     pub lines: Lines,
     pub b: [(T, T); AXES],
 }
 
-impl<T: Real, const AXES: usize> Kernel<T> for RingPass<T, AXES> {
+impl<T: Real, const AXES: usize, const PASS: u8> Kernel<T> for RingPass<T, AXES, PASS> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
@@ -38,11 +42,11 @@ impl<T: Real, const AXES: usize> Kernel<T> for RingPass<T, AXES> {
                 // SAFETY: the geometry stays inside the planes, and this chunk owns them.
                 unsafe {
                     while lane + V::N <= lanes {
-                        couple::<V, AXES, true>(rows.shifted(base + lane), V::N, &b);
+                        couple::<V, AXES, PASS, true>(rows.shifted(base + lane), V::N, &b);
                         lane += V::N;
                     }
                     if lane < lanes {
-                        couple::<V, AXES, false>(rows.shifted(base + lane), lanes - lane, &b);
+                        couple::<V, AXES, PASS, false>(rows.shifted(base + lane), lanes - lane, &b);
                     }
                 }
             }
@@ -53,7 +57,7 @@ impl<T: Real, const AXES: usize> Kernel<T> for RingPass<T, AXES> {
 /// # Safety
 /// 3^AXES rows with `n` lanes each are readable and writable.
 #[inline(always)]
-unsafe fn couple<V: Lanes, const AXES: usize, const FULL: bool>(
+unsafe fn couple<V: Lanes, const AXES: usize, const PASS: u8, const FULL: bool>(
     rows: Rows<V::T>,
     n: usize,
     b: &[(V, V); AXES],
@@ -61,7 +65,7 @@ unsafe fn couple<V: Lanes, const AXES: usize, const FULL: bool>(
     // SAFETY: says the caller.
     unsafe {
         if AXES == 1 {
-            let x = ring(core::array::from_fn(|k| rows.load::<V, FULL>(k, n)), b[0]);
+            let x = ring::<V, PASS>(core::array::from_fn(|k| rows.load::<V, FULL>(k, n)), b[0]);
             for k in 0..3 {
                 rows.store::<V, FULL>(k, n, x[k]);
             }
@@ -70,7 +74,7 @@ unsafe fn couple<V: Lanes, const AXES: usize, const FULL: bool>(
             for k in 0..9 {
                 x[k] = rows.load::<V, FULL>(k, n);
             }
-            nine(&mut x, b[0], b[AXES - 1]);
+            nine::<V, PASS>(&mut x, b[0], b[AXES - 1]);
             for k in 0..9 {
                 rows.store::<V, FULL>(k, n, x[k]);
             }
@@ -80,18 +84,32 @@ unsafe fn couple<V: Lanes, const AXES: usize, const FULL: bool>(
 
 /// Both axes of a 3 × 3 block, minor index fastest.
 #[inline(always)]
-pub(crate) fn nine<V: Lanes>(x: &mut [Complex<V>; 9], minor: (V, V), major: (V, V)) {
+pub(crate) fn nine<V: Lanes, const PASS: u8>(x: &mut [Complex<V>; 9], minor: (V, V), major: (V, V)) {
     for k in 0..3 {
-        [x[3 * k], x[3 * k + 1], x[3 * k + 2]] = ring([x[3 * k], x[3 * k + 1], x[3 * k + 2]], minor);
+        [x[3 * k], x[3 * k + 1], x[3 * k + 2]] =
+            ring::<V, PASS>([x[3 * k], x[3 * k + 1], x[3 * k + 2]], minor);
     }
     for k in 0..3 {
-        [x[k], x[k + 3], x[k + 6]] = ring([x[k], x[k + 3], x[k + 6]], major);
+        [x[k], x[k + 3], x[k + 6]] = ring::<V, PASS>([x[k], x[k + 3], x[k + 6]], major);
     }
 }
 
 /// One ring of three.
 #[inline(always)]
-pub(crate) fn ring<V: Lanes>(x: [Complex<V>; 3], (re, im): (V, V)) -> [Complex<V>; 3] {
-    let t = x[0].add(x[1]).add(x[2]).mul(re, im);
-    [x[0].add(t), x[1].add(t), x[2].add(t)]
+pub(crate) fn ring<V: Lanes, const PASS: u8>(x: [Complex<V>; 3], (re, im): (V, V)) -> [Complex<V>; 3] {
+    let minus_half = V::splat(V::T::from_f64(-0.5));
+    match PASS {
+        FLOW => {
+            let t = x[0].add(x[1]).add(x[2]).mul(re, im);
+            [x[0].add(t), x[1].add(t), x[2].add(t)]
+        }
+        FORWARD => {
+            let sum = x[1].add(x[2]);
+            [x[0].add(sum), x[0].add_scaled(minus_half, sum), x[1].sub(x[2])]
+        }
+        _ => {
+            let middle = x[0].add_scaled(minus_half, x[1]);
+            [x[0].add(x[1]), middle.add(x[2]), middle.sub(x[2])]
+        }
+    }
 }

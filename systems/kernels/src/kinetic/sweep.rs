@@ -7,7 +7,7 @@ use core::ops::Range;
 use std::cell::RefCell;
 
 use super::fft::FftPass;
-use super::lines::Lines;
+use super::lines::{FLOW, Lines};
 use super::ring::RingPass;
 use super::{Axis, Kinetic, Probe, Scheme};
 use crate::field::Real;
@@ -55,14 +55,11 @@ impl<T: Real> Kernel<T> for PageSweep<'_, T> {
         let PageSweep { kinetic, planes, opening, scratch, probe } = self;
         let block = kinetic.block_rows();
         let n_blocks = planes.len / block;
-        let step = row_step(block, V::N, V::N);
         let start = probe.now();
         let (mut local, mut sampled) = (0, 0);
         // SAFETY: the scratch holds `block` rows and the buffer of the hungriest axis, see `size_scratch`; a batch
         // is inside the page.
         unsafe {
-            let rows = Planes { re: scratch, im: scratch.add(V::N), len: block * step };
-            let buffer = scratch.add(block * step);
             for first in (0..n_blocks).step_by(V::N) {
                 let n = V::N.min(n_blocks - first);
                 let nodes = planes.offset(first * block);
@@ -76,24 +73,67 @@ impl<T: Real> Kernel<T> for PageSweep<'_, T> {
                 if timed {
                     local += probe.now() - before;
                 }
-                if block > 1 {
-                    V::call(Transpose::<T, true> { page: nodes, rows, block, step, n });
-                    let axes = &kinetic.axes[kinetic.split.1..];
-                    run_axes::<V>(axes, rows, block, step, V::N, buffer);
-                    V::call(Transpose::<T, false> { page: nodes, rows, block, step, n });
-                }
+                block_axes::<V, FLOW>(kinetic, nodes, n, scratch);
                 if timed {
                     sampled += probe.now() - before;
                 }
             }
             let inner = probe.now() - start;
             let axes = &kinetic.axes[kinetic.split.0..kinetic.split.1];
-            page_axes::<V>(axes, planes, scratch);
+            page_axes::<V, FLOW>(axes, planes, scratch);
             if sampled > 0 {
                 let local = (inner as f64 * local as f64 / sampled as f64) as u64;
                 probe.record(local, probe.now() - start - local);
             }
         }
+    }
+}
+
+/// The trailing axes of `n ≤ N` blocks of contiguous nodes, through a transposed copy.
+///
+/// # Safety
+/// The blocks are inside the page, the scratch is as [`Kinetic::size_scratch`] sizes it, the caller owns both.
+#[inline(always)]
+unsafe fn block_axes<V: Lanes, const PASS: u8>(
+    kinetic: &Kinetic<V::T>,
+    nodes: Planes<V::T>,
+    n: usize,
+    scratch: *mut V::T,
+) {
+    let block = kinetic.block_rows();
+    if block == 1 {
+        return;
+    }
+    let step = row_step(block, V::N, V::N);
+    // SAFETY: says the caller.
+    unsafe {
+        let rows = Planes { re: scratch, im: scratch.add(V::N), len: block * step };
+        V::call(Transpose::<V::T, true> { page: nodes, rows, block, step, n });
+        let axes = &kinetic.axes[kinetic.split.1..];
+        run_axes::<V, PASS>(axes, rows, block, step, V::N, scratch.add(block * step));
+        V::call(Transpose::<V::T, false> { page: nodes, rows, block, step, n });
+    }
+}
+
+/// All axes inside a page, one way.
+///
+/// # Safety
+/// The caller owns the page and scratch as [`Kinetic::size_scratch`] sizes it.
+#[inline(always)]
+pub(crate) unsafe fn page_transform<V: Lanes, const PASS: u8>(
+    kinetic: &Kinetic<V::T>,
+    planes: Planes<V::T>,
+    scratch: *mut V::T,
+) {
+    let block = kinetic.block_rows();
+    let n_blocks = planes.len / block;
+    // SAFETY: says the caller.
+    unsafe {
+        for first in (0..n_blocks).step_by(V::N) {
+            let n = V::N.min(n_blocks - first);
+            block_axes::<V, PASS>(kinetic, planes.offset(first * block), n, scratch);
+        }
+        page_axes::<V, PASS>(&kinetic.axes[kinetic.split.0..kinetic.split.1], planes, scratch);
     }
 }
 
@@ -118,7 +158,7 @@ impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
         let rows = kinetic.outer_rows();
         let width = kinetic.batch_lanes;
         let step = row_step(rows, width, V::N);
-        let table = RowTable { planes, operands, run, page_nodes: kinetic.shape.page_nodes };
+        let table = RowTable { planes, run, page_nodes: kinetic.shape.page_nodes };
         for first in columns.clone().step_by(width) {
             let start = probe.now();
             let lanes = width.min(columns.end - first);
@@ -128,21 +168,20 @@ impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
             unsafe {
                 let batch = Planes { re: scratch, im: scratch.add(width), len: rows * step };
                 if rows > 1 {
-                    V::call(Gather { table, rows, first, lanes, batch, step });
+                    V::call(Exchange::<T, true> { table, rows, first, lanes, batch, step });
                     let axes = &kinetic.axes[..kinetic.split.0];
                     let lanes = lanes.next_multiple_of(V::N);
-                    run_axes::<V>(axes, batch, rows, step, lanes, scratch.add(rows * step));
+                    run_axes::<V, FLOW>(axes, batch, rows, step, lanes, scratch.add(rows * step));
                 }
                 let middle = probe.now();
                 for row in 0..rows {
-                    let (dst, operands) = table.at(row, first);
+                    let (dst, own) = (table.at(row, first), table.operands(operands, row, first));
                     if ahead > 0 {
-                        let (next, next_operands) = table.at(row, first + lanes);
-                        next_operands.prefetch::<V>(ahead);
-                        next.prefetch::<V>(ahead);
+                        table.operands(operands, row, first + lanes).prefetch::<V>(ahead);
+                        table.at(row, first + lanes).prefetch::<V>(ahead);
                     }
                     let src = if rows > 1 { batch.offset(row * step) } else { dst };
-                    V::call(LocalRun { plan: closing, src, dst, operands, len: lanes });
+                    V::call(LocalRun { plan: closing, src, dst, operands: own, len: lanes });
                 }
                 probe.record(probe.now() - middle, middle - start);
             }
@@ -152,48 +191,67 @@ impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
 
 /// Where the rows of the outer sweep are.
 #[derive(Clone, Copy)]
-struct RowTable<'a, T> {
-    planes: &'a [Planes<T>],
-    operands: &'a [Operands<T>],
-    run: usize,
-    page_nodes: usize,
+pub(crate) struct RowTable<'a, T> {
+    pub planes: &'a [Planes<T>],
+    /// Nodes from one row to the next.
+    pub run: usize,
+    pub page_nodes: usize,
 }
 
 impl<T: Real> RowTable<'_, T> {
+    /// Page of row `row`, column `first`, and the node there.
+    #[inline(always)]
+    fn node(&self, row: usize, first: usize) -> (usize, usize) {
+        let node = row * self.run + first;
+        (node / self.page_nodes, node % self.page_nodes)
+    }
+
     /// Row `row` from column `first` on.
     #[inline(always)]
-    fn at(&self, row: usize, first: usize) -> (Planes<T>, Operands<T>) {
-        let node = row * self.run + first;
-        let (page, at) = (node / self.page_nodes, node % self.page_nodes);
+    pub fn at(&self, row: usize, first: usize) -> Planes<T> {
+        let (page, at) = self.node(row, first);
         // SAFETY: `at` is inside the page.
-        unsafe { (self.planes[page].offset(at), self.operands[page].offset(at)) }
+        unsafe { self.planes[page].offset(at) }
+    }
+
+    /// The operands of that row, given those of all pages.
+    #[inline(always)]
+    fn operands(&self, operands: &[Operands<T>], row: usize, first: usize) -> Operands<T> {
+        let (page, at) = self.node(row, first);
+        // SAFETY: `at` is inside the page.
+        unsafe { operands[page].offset(at) }
     }
 }
 
-/// Copies the columns of a batch into the scratch. Built only with sizes that agree with the plan.
-struct Gather<'a, T> {
-    table: RowTable<'a, T>,
-    rows: usize,
-    first: usize,
-    lanes: usize,
-    batch: Planes<T>,
-    step: usize,
+/// Copies the columns of a batch into the scratch, or back. Built only with sizes that agree with the plan.
+pub(crate) struct Exchange<'a, T, const INTO_BATCH: bool> {
+    pub table: RowTable<'a, T>,
+    pub rows: usize,
+    pub first: usize,
+    pub lanes: usize,
+    pub batch: Planes<T>,
+    pub step: usize,
 }
 
-impl<T: Real> Kernel<T> for Gather<'_, T> {
+impl<T: Real, const INTO_BATCH: bool> Kernel<T> for Exchange<'_, T, INTO_BATCH> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let Gather { table, rows, first, lanes, batch, step } = self;
+        let Exchange { table, rows, first, lanes, batch, step } = self;
         for row in 0..rows {
-            let (src, _) = table.at(row, first);
+            let page = table.at(row, first);
             for lane in (0..lanes).step_by(V::N) {
                 let n = V::N.min(lanes - lane);
-                // SAFETY: `lanes` columns of the row exist on both sides.
+                // SAFETY: `lanes` columns of the row exist on both sides; the scratch has whole vectors.
                 unsafe {
-                    let dst = batch.offset(row * step);
-                    V::load_n(src.re.add(lane), n).store(dst.re.add(lane));
-                    V::load_n(src.im.add(lane), n).store(dst.im.add(lane));
+                    let batch = batch.offset(row * step);
+                    for (page, batch) in [(page.re, batch.re), (page.im, batch.im)] {
+                        if INTO_BATCH {
+                            V::load_n(page.add(lane), n).store(batch.add(lane));
+                        } else {
+                            V::load(batch.add(lane)).store_n(page.add(lane), n);
+                        }
+                    }
                 }
             }
         }
@@ -236,7 +294,7 @@ impl<T: Real, const INTO_ROWS: bool> Kernel<T> for Transpose<T, INTO_ROWS> {
 /// # Safety
 /// The rows exist and are owned by the caller, as is a buffer for the hungriest axis.
 #[inline(always)]
-unsafe fn run_axes<V: Lanes>(
+pub(crate) unsafe fn run_axes<V: Lanes, const PASS: u8>(
     axes: &[Axis<V::T>],
     planes: Planes<V::T>,
     rows: usize,
@@ -259,7 +317,7 @@ unsafe fn run_axes<V: Lanes>(
             lanes,
         };
         // SAFETY: the lines cover exactly the rows.
-        unsafe { run_group::<V>(group, planes, lines, buffer) };
+        unsafe { run_group::<V, PASS>(group, planes, lines, buffer) };
         stride *= extent;
         end -= take;
     }
@@ -270,7 +328,11 @@ unsafe fn run_axes<V: Lanes>(
 /// # Safety
 /// The caller owns the page and a buffer for the hungriest axis.
 #[inline(always)]
-unsafe fn page_axes<V: Lanes>(axes: &[Axis<V::T>], planes: Planes<V::T>, buffer: *mut V::T) {
+pub(crate) unsafe fn page_axes<V: Lanes, const PASS: u8>(
+    axes: &[Axis<V::T>],
+    planes: Planes<V::T>,
+    buffer: *mut V::T,
+) {
     let mut end = axes.len();
     while end > 0 {
         let take = ring_pair(&axes[..end]);
@@ -286,7 +348,7 @@ unsafe fn page_axes<V: Lanes>(axes: &[Axis<V::T>], planes: Planes<V::T>, buffer:
             lanes: stride,
         };
         // SAFETY: the lines cover exactly the page.
-        unsafe { run_group::<V>(group, planes, lines, buffer) };
+        unsafe { run_group::<V, PASS>(group, planes, lines, buffer) };
         end -= take;
     }
 }
@@ -302,7 +364,7 @@ fn ring_pair<T: Real>(axes: &[Axis<T>]) -> usize {
 /// # Safety
 /// As [`run_axes`].
 #[inline(always)]
-pub(super) unsafe fn run_group<V: Lanes>(
+pub(super) unsafe fn run_group<V: Lanes, const PASS: u8>(
     group: &[Axis<V::T>],
     planes: Planes<V::T>,
     lines: Lines,
@@ -310,12 +372,16 @@ pub(super) unsafe fn run_group<V: Lanes>(
 ) {
     match group {
         [Axis { scheme: Scheme::Ring { b: major }, .. }, Axis { scheme: Scheme::Ring { b: minor }, .. }] => {
-            V::call(RingPass { planes, lines, b: [*minor, *major] });
+            V::call(RingPass::<_, 2, PASS> { planes, lines, b: [*minor, *major] });
         }
-        [Axis { scheme: Scheme::Ring { b }, .. }] => V::call(RingPass { planes, lines, b: [*b] }),
-        [Axis { scheme: Scheme::Fft(plan), .. }] => V::call(FftPass { planes, lines, plan, buffer }),
+        [Axis { scheme: Scheme::Ring { b }, .. }] => {
+            V::call(RingPass::<_, 1, PASS> { planes, lines, b: [*b] })
+        }
+        [Axis { scheme: Scheme::Fft(plan), .. }] => {
+            V::call(FftPass::<_, PASS> { planes, lines, plan, buffer })
+        }
         // SAFETY: says the caller.
-        [Axis { scheme: Scheme::Direct(plan), .. }] => unsafe { plan.run(planes, lines, buffer) },
+        [Axis { scheme: Scheme::Direct(plan), .. }] => unsafe { plan.run::<PASS>(planes, lines, buffer) },
         _ => unreachable!("groups are one axis or two rings"),
     }
 }

@@ -7,7 +7,7 @@
 use core::ops::Range;
 
 use super::super::fibre::FibrePass;
-use super::super::lines::Lines;
+use super::super::lines::{FLOW, Lines};
 use super::super::sweep::{Transpose, row_step, run_group};
 use super::triple::TriplePass;
 use super::{BUNDLE_LANES, Column, LinePlan, Probe, SparseKinetic, Unit};
@@ -139,7 +139,7 @@ impl<T: Real> SparseUnit<'_, T> {
                     }
                     (LinePlan::Triple(plan), _) => V::call(TriplePass { planes, lines, plans: [plan] }),
                     (LinePlan::Dense(axis), _) => {
-                        run_group::<V>(std::slice::from_ref(axis), planes, lines, buffer);
+                        run_group::<V, FLOW>(std::slice::from_ref(axis), planes, lines, buffer);
                     }
                     (LinePlan::Fibre(fibre), _) => {
                         let mut line = Vec::with_capacity(fibre.nodes());
@@ -184,7 +184,12 @@ impl<T: Real> Bundle<'_, T> {
                     copy_rows::<V>(rows, planes, step, lanes, true);
                     let lines =
                         Lines { outer: 1, outer_stride: 0, inner: 1, inner_stride: 0, step, lanes: width };
-                    run_group::<V>(std::slice::from_ref(axis), planes, lines, free.add(rows.len() * step));
+                    run_group::<V, FLOW>(
+                        std::slice::from_ref(axis),
+                        planes,
+                        lines,
+                        free.add(rows.len() * step),
+                    );
                     copy_rows::<V>(rows, planes, step, lanes, false);
                 }
                 LinePlan::Triple(_) => unreachable!("a page alone in its column is part of a run"),
