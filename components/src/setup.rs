@@ -69,12 +69,35 @@ pub enum TimeMode {
     Imaginary,
 }
 
-/// Parameters of i ∂tΨ = −½ Σ_d D_d ∂_d²Ψ + VΨ + β|Ψ|²Ψ − iΓΨ + iE.
+/// Which equation a world solves.
+#[derive(Clone, Default)]
+pub enum Equation {
+    /// i ∂tΨ = −½ Σ_d D_d ∂_d²Ψ + VΨ + β|Ψ|²Ψ − iΓΨ + iE.
+    #[default]
+    Schrodinger,
+    /// Ψ̈ + ΓΨ̇ − Σ_d D_d ∂_d²Ψ = β|Ψ|²Ψ + E: second order in time, so the velocity is part of the state.
+    Wave {
+        /// Ψ̇ at tick 0.
+        velocity: Arc<dyn ComplexFill>,
+    },
+}
+
+impl Equation {
+    /// Name as scenes spell it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Schrodinger => "Schrodinger",
+            Self::Wave { .. } => "Wave",
+        }
+    }
+}
+
+/// Parameters of the equation.
 #[derive(Debug, Clone, Copy, PartialEq, Resource)]
 pub struct WaveParameters {
     /// Model time per tick.
     pub dt: f64,
-    /// β: positive defocuses, negative focuses.
+    /// β: in the Schrödinger form, positive defocuses and negative focuses; in the wave form, the other way round.
     pub beta: f64,
     /// D^{dd} = c² g^{dd} along r…z, with c = c0/(1 + ŝ).
     pub diffusion: [f64; 9],
@@ -93,13 +116,15 @@ pub struct Setup {
     pub precision: Precision,
     /// Seed of every random stream.
     pub seed: u64,
-    /// The equation's parameters.
+    /// The equation.
+    pub equation: Equation,
+    /// Its parameters.
     pub wave: WaveParameters,
     /// Static potential V(x).
     pub potential: Profile,
     /// V(x, t) − V(x), where the potential depends on time.
     pub drive: Option<Arc<dyn TimePotential>>,
-    /// Γ(x) = α(1 − r̂) ≥ 0.
+    /// Γ(x) = α(1 − r̂) ≥ 0: the rate at which Ψ decays, or in the wave form Ψ̇.
     pub damping: Profile,
     /// Ψ at tick 0.
     pub initial: Arc<dyn ComplexFill>,
@@ -121,6 +146,7 @@ impl Setup {
             torus,
             precision: Precision::F64,
             seed: 1,
+            equation: Equation::Schrodinger,
             wave: WaveParameters {
                 dt,
                 beta: 0.0,
@@ -146,6 +172,7 @@ impl fmt::Debug for Setup {
             .field("torus", &self.torus)
             .field("precision", &self.precision)
             .field("seed", &self.seed)
+            .field("equation", &self.equation.name())
             .field("wave", &self.wave)
             .field("potential", &self.potential)
             .field("driven", &self.drive.is_some())

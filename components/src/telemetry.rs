@@ -16,15 +16,15 @@ pub struct Sample {
     pub norm_drift: f64,
     /// Kinetic + potential + interaction energy.
     pub energy: f64,
-    /// ½ Σ_d D_d ∫|∂_dΨ|².
+    /// ½ Σ_d D_d ∫|∂_dΨ|²; in the wave form ½ ∫|Ψ̇|².
     pub energy_kinetic: f64,
-    /// ∫V|Ψ|².
+    /// ∫V|Ψ|²; in the wave form ½ Σ_d D_d ∫|∂_dΨ|².
     pub energy_potential: f64,
-    /// (β/2) ∫|Ψ|⁴.
+    /// (β/2) ∫|Ψ|⁴; in the wave form −(β/4) ∫|Ψ|⁴.
     pub energy_interaction: f64,
     /// (energy − energy at tick 0) / max(|energy at tick 0|, tiny).
     pub energy_drift: f64,
-    /// Chemical potential (E_kin + E_pot + 2·E_int) / norm.
+    /// Chemical potential (E_kin + E_pot + 2·E_int) / norm; zero in the wave form, which has none.
     pub mu: f64,
     /// Σ_d of ∫ Im(Ψ* ∂_dΨ) along r…z.
     pub momentum: [f64; 9],
@@ -46,6 +46,8 @@ pub enum Stage {
     Kinetic,
     /// The closing half of the nonlinear flow, where it is separate.
     Nonlinear,
+    /// The whole step of the wave form, in place of the three above.
+    WaveForm,
     /// Norm, maximum and finiteness; the norm-leak controller.
     Oracle,
     /// Samples leave.
@@ -54,11 +56,18 @@ pub enum Stage {
 
 impl Stage {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 
     /// All stages in execution order.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Ingress, Self::HalfPotential, Self::Kinetic, Self::Nonlinear, Self::Oracle, Self::Egress];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Ingress,
+        Self::HalfPotential,
+        Self::Kinetic,
+        Self::Nonlinear,
+        Self::WaveForm,
+        Self::Oracle,
+        Self::Egress,
+    ];
 
     /// Name in reports; equals the stage's file name.
     pub fn name(self) -> &'static str {
@@ -67,6 +76,7 @@ impl Stage {
             Self::HalfPotential => "half_potential",
             Self::Kinetic => "kinetic",
             Self::Nonlinear => "nonlinear",
+            Self::WaveForm => "wave_form",
             Self::Oracle => "oracle",
             Self::Egress => "egress",
         }

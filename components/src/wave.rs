@@ -27,6 +27,15 @@ pub struct Psi<T: Scalar> {
     pub im: Column<T>,
 }
 
+/// Ψ̇ on a page, where the equation is second order in time: two planes.
+#[derive(Debug, Component)]
+pub struct Velocity<T: Scalar> {
+    /// Real part.
+    pub re: Column<T>,
+    /// Imaginary part.
+    pub im: Column<T>,
+}
+
 /// V(x) of the current half step on a page; present where the potential varies in space or time.
 #[derive(Debug, Component)]
 pub struct Potential<T: Scalar>(pub Column<T>);

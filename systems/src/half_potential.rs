@@ -176,7 +176,18 @@ pub fn kick<'a, T: Real + Scalar>(
     if sources.emitters.is_empty() {
         return;
     }
-    let mut pages = pages_mut(psi);
+    kick_pages(&mut pages_mut(psi), sources, wave, tick, offset, weight);
+}
+
+/// As [`kick`], on any field: the wave form kicks the velocity.
+pub fn kick_pages<T: Real + Scalar>(
+    pages: &mut [PageMut<'_, T>],
+    sources: &Sources<T>,
+    wave: &WaveParameters,
+    tick: Tick,
+    offset: f64,
+    weight: f64,
+) {
     for emitter in &sources.emitters {
         let strength = emitter.envelope.at(tick.time(wave.dt) + offset * wave.dt) * wave.dt * weight;
         if strength == 0.0 {

@@ -2,9 +2,9 @@
 //! Invariant: a tick is a pure function of (world, ingress batch). No I/O, no wall clock, no thread of its own: the
 //! pool and the clock are lent by the caller, and neither changes a result.
 //!
-//! Reading order: [`tick`] → the stages [`ingress`], [`half_potential`], [`kinetic`], [`nonlinear`], [`oracle`],
-//! [`egress`] → [`integrator`] (how a tick is composed) → [`world`] (how it is built) → [`simulation`] (the handle) → [`state`]
-//! (what survives).
+//! Reading order: [`tick`] → the stages [`ingress`], [`half_potential`], [`kinetic`], [`nonlinear`] or [`wave_form`],
+//! [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) → [`world`] (how it is built) → [`simulation`]
+//! (the handle) → [`state`] (what survives).
 
 pub mod tick;
 
@@ -13,6 +13,7 @@ pub mod ingress;
 pub mod half_potential;
 pub mod kinetic;
 pub mod nonlinear;
+pub mod wave_form;
 
 pub mod oracle;
 

@@ -5,6 +5,7 @@ use crate::observables::{ObservedColumns, measure};
 use crate::oracle::NormLedger;
 use crate::state::{ColumnKind, Mark, PageColumn, StateError, StateTable};
 use crate::tick;
+use crate::wave_form::WaveFlow;
 use crate::world::{BuildError, BuildOptions, Compute, Environment, Propagators, build};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
@@ -14,7 +15,7 @@ use nikola_components::ports::{Command, Egress, Ingress, IngressError};
 use nikola_components::setup::{Precision, Setup, WaveParameters};
 use nikola_components::telemetry::{Sample, StageTimes};
 use nikola_components::torus::Torus;
-use nikola_components::wave::{Page, Potential, Psi};
+use nikola_components::wave::{Page, Potential, Psi, Velocity};
 use nikola_kernels::Real;
 
 type ReadPage = fn(&World, Entity, &mut [f64], &mut [f64]);
@@ -28,6 +29,7 @@ pub struct Simulation {
     torus: Torus,
     page_entities: Vec<Entity>,
     read_page: ReadPage,
+    read_velocity: fn(&World, Entity, &mut [f64], &mut [f64]) -> bool,
     read_potential: fn(&World, Entity, &mut [f64]) -> bool,
     sample: fn(&mut World) -> Sample,
     describe_kinetic: fn(&World) -> Vec<String>,
@@ -53,7 +55,7 @@ impl Simulation {
 
     fn typed<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<Self, BuildError> {
         let mut world = build::<T>(setup, options)?;
-        let mut schedule = tick::schedule::<T>();
+        let mut schedule = tick::schedule::<T>(&setup.equation);
         schedule.initialize(&mut world).map_err(|error| BuildError::Unsupported {
             what: format!("the tick schedule is inconsistent: {error:?}"),
             remedy: "this is a defect; please report it".into(),
@@ -70,14 +72,16 @@ impl Simulation {
             read_page: read_page::<T>,
             read_potential: read_potential::<T>,
             sample: sample::<T>,
-            describe_kinetic: |world| {
-                world
+            describe_kinetic: |world| match world.get_resource::<WaveFlow<T>>() {
+                Some(flow) => flow.plan.describe(),
+                None => world
                     .resource::<Propagators<T>>()
                     .plans
                     .first()
                     .map(|plan| plan.describe())
-                    .unwrap_or_default()
+                    .unwrap_or_default(),
             },
+            read_velocity: read_velocity::<T>,
         };
         let first = simulation.sample();
         simulation.world.resource_mut::<NormLedger>().set_reference(first.norm, first.energy);
@@ -185,6 +189,11 @@ impl Simulation {
         (self.read_page)(&self.world, self.page_entities[page], re, im);
     }
 
+    /// Copies Ψ̇ of a page likewise; false where the equation is first order in time and there is none.
+    pub fn read_velocity(&self, page: usize, re: &mut [f64], im: &mut [f64]) -> bool {
+        (self.read_velocity)(&self.world, self.page_entities[page], re, im)
+    }
+
     /// Copies the potential of a page as the last half step used it.
     pub fn read_potential(&self, page: usize, values: &mut [f64]) {
         if !(self.read_potential)(&self.world, self.page_entities[page], values) {
@@ -198,6 +207,13 @@ fn read_page<T: Real + Scalar>(world: &World, entity: Entity, re: &mut [f64], im
         widen(&psi.re, re);
         widen(&psi.im, im);
     }
+}
+
+fn read_velocity<T: Real + Scalar>(world: &World, entity: Entity, re: &mut [f64], im: &mut [f64]) -> bool {
+    let Some(velocity) = world.get::<Velocity<T>>(entity) else { return false };
+    widen(&velocity.re, re);
+    widen(&velocity.im, im);
+    true
 }
 
 fn read_potential<T: Real + Scalar>(world: &World, entity: Entity, values: &mut [f64]) -> bool {

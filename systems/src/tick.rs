@@ -9,15 +9,20 @@
 //!           the β flow                  half                          NaN      leave
 //! ```
 //!
+//! The second-order wave equation has a middle of its own, `ingress ─ wave_form ─ oracle ─ egress`.
+//!
 //! The two half steps and the kinetic step share memory sweeps: `half_potential::open` arms the opening local flow
 //! and the kinetic stage applies it page by page just before the axes inside the page; `nonlinear` arms the closing
 //! β half and `half_potential::close` applies it with V and Γ right after the axes that cross pages. A full Strang
 //! tick reads and writes Ψ twice.
 
-use crate::{egress, half_potential, ingress, kinetic, nonlinear, oracle};
+use crate::{egress, half_potential, ingress, kinetic, nonlinear, oracle, wave_form};
 use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::ScheduleConfigs;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel, SingleThreadedExecutor};
+use bevy_ecs::system::ScheduleSystem;
 use nikola_components::column::Scalar;
+use nikola_components::setup::Equation;
 use nikola_kernels::Real;
 
 /// Label of the schedule that advances the world by one tick.
@@ -25,7 +30,7 @@ use nikola_kernels::Real;
 pub struct TickSchedule;
 
 /// The schedule of one tick for a state of scalar type `T`.
-pub fn schedule<T: Real + Scalar>() -> Schedule {
+pub fn schedule<T: Real + Scalar>(equation: &Equation) -> Schedule {
     let mut schedule = Schedule::new(TickSchedule);
     schedule.set_executor(SingleThreadedExecutor::new());
     schedule.set_build_settings(ScheduleBuildSettings {
@@ -35,16 +40,18 @@ pub fn schedule<T: Real + Scalar>() -> Schedule {
         ..ScheduleBuildSettings::default()
     });
     schedule.add_systems(
-        (
-            ingress::take_in::<T>,
-            half_potential::open::<T>,
-            kinetic::propagate::<T>,
-            nonlinear::close,
-            half_potential::close::<T>,
-            oracle::watch::<T>,
-            egress::report::<T>,
-        )
-            .chain(),
+        (ingress::take_in::<T>, step::<T>(equation), oracle::watch::<T>, egress::report::<T>).chain(),
     );
     schedule
+}
+
+/// The stages that advance the wave by dt.
+fn step<T: Real + Scalar>(equation: &Equation) -> ScheduleConfigs<ScheduleSystem> {
+    match equation {
+        Equation::Schrodinger => {
+            (half_potential::open::<T>, kinetic::propagate::<T>, nonlinear::close, half_potential::close::<T>)
+                .chain()
+        }
+        Equation::Wave { .. } => (wave_form::keep_energy::<T>, wave_form::advance::<T>).chain(),
+    }
 }

@@ -4,6 +4,7 @@
 //! exists. Filling goes page by page in f64 and rounds once.
 
 use crate::integrator::Composition;
+use crate::wave_form::{EnergyKeeper, WaveFlow};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
 use nikola_components::column::{Column, MemoryAdvice, Scalar, zeroed};
@@ -12,10 +13,10 @@ use nikola_components::fill::{ComplexFill, Profile, RealFill, TimePotential};
 use nikola_components::geometry::morton::MortonKey;
 use nikola_components::geometry::peano;
 use nikola_components::ports::{Egress, Ingress};
-use nikola_components::setup::{Setup, TimeMode};
+use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
 use nikola_components::telemetry::StageTimes;
 use nikola_components::torus::Torus;
-use nikola_components::wave::{Damping, Page, Potential, Psi};
+use nikola_components::wave::{Damping, Page, Potential, Psi, Velocity};
 use nikola_kernels::half_potential::Time;
 use nikola_kernels::kinetic::{AxisTerm, Kinetic, Probe};
 use nikola_kernels::simd::Level;
@@ -131,7 +132,7 @@ pub struct Environment {
     pub drive: Option<Arc<dyn TimePotential>>,
     /// Model time the potential columns were built for.
     pub potential_time: f64,
-    /// Whether the norm is conserved: no damping, no sources, real time.
+    /// Whether the norm is conserved: the Schrödinger form without damping and sources in real time.
     pub is_closed: bool,
 }
 
@@ -181,7 +182,18 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     let compute = compute(options, torus.n_pages())?;
     let mut world = World::new();
 
-    let psi = fill_psi::<T>(setup, options, &compute)?;
+    let mut psi = fill_planes::<T>("the initial state", setup.initial.as_ref(), torus, options)?;
+    let mut velocity = match &setup.equation {
+        Equation::Schrodinger => Vec::new(),
+        Equation::Wave { velocity } => {
+            fill_planes::<T>("the initial velocity", velocity.as_ref(), torus, options)?
+        }
+    };
+    if let Some(norm) = setup.norm {
+        let factor = factor_to_norm(&psi, norm, torus, &compute)?;
+        scale(&mut psi, factor);
+        scale(&mut velocity, factor);
+    }
     let has_potential_column = matches!(setup.potential, Profile::PerNode(_)) || setup.drive.is_some();
     let mut potential = match &setup.potential {
         _ if !has_potential_column => Vec::new(),
@@ -192,10 +204,14 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
         profile => fill_real::<T>("the damping", profile, torus, options)?,
     };
     refuse_negative(&damping, torus)?;
+    velocity.reverse();
     potential.reverse();
     damping.reverse();
-    for (index, psi) in psi.into_iter().enumerate() {
-        let mut entity = world.spawn((page(torus, index), psi));
+    for (index, [re, im]) in psi.into_iter().enumerate() {
+        let mut entity = world.spawn((page(torus, index), Psi { re, im }));
+        if let Some([re, im]) = velocity.pop() {
+            entity.insert(Velocity { re, im });
+        }
         if let Some(column) = potential.pop() {
             entity.insert(Potential(column));
         }
@@ -205,6 +221,10 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     }
 
     world.insert_resource(propagators::<T>(setup, composition, compute.level, options));
+    if let Equation::Wave { .. } = setup.equation {
+        world.insert_resource(WaveFlow::<T>::new(setup, compute.level));
+        world.insert_resource(EnergyKeeper::new(setup));
+    }
     world.insert_resource(environment(setup, has_potential_column));
     world.insert_resource(Sources::<T> {
         emitters: setup.emitters.iter().map(|emitter| running(emitter, torus, setup.wave.dt)).collect(),
@@ -228,6 +248,20 @@ fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
     let is_damped = !matches!(setup.damping, Profile::Uniform(value) if value == 0.0);
     let name = setup.wave.integrator.name();
     let unsupported = |what: String, remedy: &str| BuildError::Unsupported { what, remedy: remedy.into() };
+    if let Equation::Wave { .. } = setup.equation {
+        if setup.wave.time == TimeMode::Imaginary {
+            let what = "the wave form in imaginary time has no ground state to descend to".to_string();
+            return Err(unsupported(what, "run in real time"));
+        }
+        if setup.wave.integrator != Integrator::Strang {
+            let what = format!("the wave form with {name} is not a scheme of fourth order");
+            return Err(unsupported(what, "use integrator: Strang"));
+        }
+        if !matches!(setup.potential, Profile::Uniform(value) if value == 0.0) || setup.drive.is_some() {
+            let what = "the wave form has no potential".to_string();
+            return Err(unsupported(what, "remove the potential"));
+        }
+    }
     if setup.wave.time == TimeMode::Imaginary {
         if composition.has_negative_steps() {
             let what = format!("imaginary time with {name}, which steps backwards, is unstable");
@@ -270,12 +304,13 @@ fn page(torus: &Torus, index: usize) -> Page {
     Page { index: index as u32, key, peano: peano::page_index(torus.extents(), &torus.page_shape(), &origin) }
 }
 
-fn fill_psi<T: Real + Scalar>(
-    setup: &Setup,
+/// The real and the imaginary plane of every page.
+fn fill_planes<T: Real + Scalar>(
+    what: &'static str,
+    profile: &dyn ComplexFill,
+    torus: &Torus,
     options: &BuildOptions,
-    compute: &Compute,
-) -> Result<Vec<Psi<T>>, BuildError> {
-    let torus = &setup.torus;
+) -> Result<Vec<[Column<T>; 2]>, BuildError> {
     let nodes = torus.page_nodes();
     // Both planes of a page lie next to each other: the sweeps touch them together.
     let mut planes = zeroed::<T>(2 * torus.n_pages(), nodes, options.memory_advice)?.into_iter();
@@ -284,34 +319,34 @@ fn fill_psi<T: Real + Scalar>(
     while let (Some(mut plane_re), Some(mut plane_im)) = (planes.next(), planes.next()) {
         re.fill(0.0);
         im.fill(0.0);
-        setup.initial.fill(pages.len(), &mut re, &mut im);
-        round_into("the initial state", &re, &mut plane_re, torus, pages.len())?;
-        round_into("the initial state", &im, &mut plane_im, torus, pages.len())?;
-        pages.push(Psi { re: plane_re, im: plane_im });
-    }
-    if let Some(norm) = setup.norm {
-        scale_to_norm(&mut pages, norm, torus, compute)?;
+        profile.fill(pages.len(), &mut re, &mut im);
+        round_into(what, &re, &mut plane_re, torus, pages.len())?;
+        round_into(what, &im, &mut plane_im, torus, pages.len())?;
+        pages.push([plane_re, plane_im]);
     }
     Ok(pages)
 }
 
-fn scale_to_norm<T: Real + Scalar>(
-    pages: &mut [Psi<T>],
+/// What takes ∫|Ψ|² to `norm`.
+fn factor_to_norm<T: Real + Scalar>(
+    pages: &[[Column<T>; 2]],
     norm: f64,
     torus: &Torus,
     compute: &Compute,
-) -> Result<(), BuildError> {
+) -> Result<f64, BuildError> {
     let views: Vec<_> =
-        pages.iter().map(|psi| nikola_kernels::PageRef { re: &psi.re[..], im: &psi.im[..] }).collect();
+        pages.iter().map(|[re, im]| nikola_kernels::PageRef { re: &re[..], im: &im[..] }).collect();
     let found = torus.cell_volume() * reduce::norm2(compute.level, compute.threads(), &views);
     if found <= 0.0 {
         return Err(BuildError::ZeroInitial { norm });
     }
-    let factor = (norm / found).sqrt();
-    for value in pages.iter_mut().flat_map(|psi| psi.re.iter_mut().chain(psi.im.iter_mut())) {
+    Ok((norm / found).sqrt())
+}
+
+fn scale<T: Real + Scalar>(pages: &mut [[Column<T>; 2]], factor: f64) {
+    for value in pages.iter_mut().flatten().flat_map(|column| column.iter_mut()) {
         *value = T::from_f64(value.to_f64() * factor);
     }
-    Ok(())
 }
 
 fn fill_real<T: Real + Scalar>(
@@ -363,12 +398,8 @@ fn refuse_negative<T: Real + Scalar>(damping: &[Column<T>], torus: &Torus) -> Re
     Ok(())
 }
 
-fn propagators<T: Real>(
-    setup: &Setup,
-    composition: Composition,
-    level: Level,
-    options: &BuildOptions,
-) -> Propagators<T> {
+/// The storage shape and the kinetic term of each of its axes.
+pub fn axis_terms(setup: &Setup) -> (Shape, Vec<AxisTerm>) {
     let torus = &setup.torus;
     let shape = Shape { extents: torus.storage_extents(), page_nodes: torus.page_nodes() };
     let mut terms: Vec<AxisTerm> = torus
@@ -383,6 +414,16 @@ fn propagators<T: Real>(
     if terms.is_empty() {
         terms.push(AxisTerm { extent: 1, wavenumber_unit: 0.0, diffusion: 0.0 });
     }
+    (shape, terms)
+}
+
+fn propagators<T: Real>(
+    setup: &Setup,
+    composition: Composition,
+    level: Level,
+    options: &BuildOptions,
+) -> Propagators<T> {
+    let (shape, terms) = axis_terms(setup);
     let time = match setup.wave.time {
         TimeMode::Real => Time::Real,
         TimeMode::Imaginary => Time::Imaginary { mu: 0.0 },
@@ -418,7 +459,8 @@ fn environment(setup: &Setup, has_potential_column: bool) -> Environment {
         potential_time: f64::NAN,
         is_closed: uniform_damping == Some(0.0)
             && setup.emitters.is_empty()
-            && setup.wave.time == TimeMode::Real,
+            && setup.wave.time == TimeMode::Real
+            && matches!(setup.equation, Equation::Schrodinger),
     }
 }
 

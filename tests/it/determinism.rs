@@ -1,7 +1,9 @@
 //! The same scene gives the same bits with 1, 2 and 4 threads and at every SIMD level.
 
+use nikola_engine::systems::components::emitter::{Emitter, Envelope};
+use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
-use nikola_engine::systems::components::setup::{Precision, Setup};
+use nikola_engine::systems::components::setup::{Equation, Precision, Setup};
 use nikola_engine::systems::kernels::simd::Level;
 use nikola_engine::systems::world::BuildOptions;
 use nikola_tests::lab::{Field, advance, build_with, initial, polar, profile, setup, torus};
@@ -21,6 +23,26 @@ fn scene(extents: &[usize], precision: Precision) -> Setup {
         polar(1.0 + 0.1 * p[0].cos(), p.iter().enumerate().map(|(d, x)| x * d as f64).sum())
     });
     scene
+}
+
+/// The wave form with β, a damping that varies, and a source.
+fn second_order(extents: &[usize], precision: Precision) -> Setup {
+    let first_order = scene(extents, precision);
+    let torus = first_order.torus.clone();
+    let source = Emitter {
+        name: "source".into(),
+        frequency_hz: 5.0,
+        phase_turns: 0.2,
+        amplitude: 2.0,
+        profile: initial(&torus, |p| ((-p[0] * p[0]).exp(), 0.1)),
+        envelope: Envelope::Constant,
+    };
+    Setup {
+        equation: Equation::Wave { velocity: initial(&torus, |p| (p[0].sin(), 0.3)) },
+        potential: Profile::Uniform(0.0),
+        emitters: vec![source],
+        ..first_order
+    }
 }
 
 fn run(scene: &Setup, threads: usize, level: Option<Level>, ticks: u64) -> Field {
@@ -68,6 +90,20 @@ fn simd_levels_do_not_change_a_bit() {
             let reference = run(&scene, 1, Some(Level::Scalar), 3);
             for &level in &levels {
                 assert!(run(&scene, 2, Some(level), 3) == reference, "{extents:?} {precision:?} {level:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_wave_form_has_the_same_bits_everywhere() {
+    for precision in [Precision::F32, Precision::F64] {
+        for extents in SHAPES {
+            let scene = second_order(extents, precision);
+            let reference = run(&scene, 1, Some(Level::Scalar), 3);
+            for (threads, level) in [(1, None), (2, None), (4, None), (2, Some(Level::Avx2))] {
+                let found = run(&scene, threads, level, 3);
+                assert!(found == reference, "{extents:?} {precision:?} {threads} threads {level:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The validation cases as tests; the slow ground states are left to `cargo xtask validate`.
 
-use nikola_tests::validation::{Case, exact, ground_state, spectrum};
+use nikola_tests::validation::{Case, exact, ground_state, spectrum, wave_form};
 
 fn assert_all(cases: Vec<Case>) {
     assert!(!cases.is_empty());
@@ -16,6 +16,11 @@ fn exact_solutions_and_identities() {
 #[test]
 fn linear_response() {
     assert_all(spectrum::cases());
+}
+
+#[test]
+fn the_wave_form() {
+    assert_all(wave_form::cases());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::resolve::Resolved;
 use super::warning::{Figures, Warning, k_max, kinetic_phase, nonlinear_phase};
 use nikola_components::fill::Profile;
 use nikola_components::geometry::axis::Axis;
-use nikola_components::setup::{Integrator, Setup};
+use nikola_components::setup::{Equation, Integrator, Setup};
 use nikola_systems::kernels::Shape;
 use nikola_systems::kernels::half_potential::Time;
 use nikola_systems::kernels::kinetic::{AxisTerm, Kinetic};
@@ -168,10 +168,18 @@ fn per_node(profile: &Profile) -> f64 {
     }
 }
 
-/// Scalars on every node: both parts of Ψ, V, Γ.
+/// Scalars on every node: both parts of Ψ and, in the wave form, of Ψ̇; V, Γ.
 fn scalars_per_node(setup: &Setup) -> f64 {
     let potential = if setup.drive.is_some() { 1.0 } else { per_node(&setup.potential) };
-    2.0 + potential + per_node(&setup.damping)
+    fields(setup) + potential + per_node(&setup.damping)
+}
+
+/// Scalars of the state on every node.
+fn fields(setup: &Setup) -> f64 {
+    match setup.equation {
+        Equation::Schrodinger => 2.0,
+        Equation::Wave { .. } => 4.0,
+    }
 }
 
 /// Bytes that the columns and the emitters' node lists of a setup take, at most: an emitter keeps an index and a
@@ -256,14 +264,17 @@ fn axis_report(setup: &Setup, axis: Axis, scheme: String) -> AxisReport {
 }
 
 /// Bytes each stage must move per tick: two sweeps over Ψ (in and out) per kinetic flow, on which the local flows
-/// ride, adding the reads of V and Γ. Emitters, which touch only the nodes of their profiles, are not included.
+/// ride, adding the reads of V and Γ; in the wave form three sweeps over Ψ and Ψ̇. Emitters, which touch only the nodes of their profiles, are not included.
 fn floors(setup: &Setup, nodes: f64, scalar: f64, bandwidth: f64) -> Vec<StageFloor> {
     let (local, kinetic) = flows(setup.wave.integrator);
-    let coefficients = scalars_per_node(setup) - 2.0;
+    let coefficients = scalars_per_node(setup) - fields(setup);
     let floor = |stage, scalars: f64| {
         let bytes = scalars * scalar * nodes;
         StageFloor { stage, bytes, micros: bytes / bandwidth * 1e6 }
     };
+    if let Equation::Wave { .. } = setup.equation {
+        return vec![floor("wave_form", 3.0 * 2.0 * fields(setup) + 2.0 * coefficients)];
+    }
     vec![floor("half_potential", local * coefficients), floor("kinetic", 8.0 * kinetic)]
 }
 

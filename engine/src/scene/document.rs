@@ -57,6 +57,9 @@ pub struct Document {
     pub state: Quantity,
     /// Ψ at tick 0.
     pub initial: FieldForm,
+    /// Ψ̇ at tick 0, of the wave form; zero where absent.
+    #[serde(default)]
+    pub velocity: Option<FieldForm>,
     /// ∫|Ψ|² to scale the initial state to.
     #[serde(default)]
     pub normalise: Option<Quantity>,
@@ -133,6 +136,44 @@ pub enum EquationForm {
         #[serde(default)]
         metric: PerAxis<Quantity>,
     },
+    /// Ψ̈ + α(1 − r̂)Ψ̇ − Σ_d c² g^{dd} ∂_d²Ψ = β|Ψ|²Ψ + E.
+    Wave {
+        /// Wave speed before the state's slowing.
+        #[serde(default = "default_one")]
+        c0: Quantity,
+        /// Cubic coefficient: negative defocuses, positive has no bound on the energy from below.
+        #[serde(default = "default_zero")]
+        beta: Quantity,
+        /// Damping scale.
+        #[serde(default = "default_zero")]
+        alpha: Quantity,
+        /// Diagonal of the inverse metric; 1 where not named.
+        #[serde(default)]
+        metric: PerAxis<Quantity>,
+    },
+}
+
+/// What every equation has.
+pub struct EquationParameters<'a> {
+    /// Wave speed before the state's slowing.
+    pub c0: &'a Quantity,
+    /// Cubic coefficient.
+    pub beta: &'a Quantity,
+    /// Damping scale.
+    pub alpha: &'a Quantity,
+    /// Diagonal of the inverse metric.
+    pub metric: &'a PerAxis<Quantity>,
+}
+
+impl EquationForm {
+    /// The parameters, whichever equation has them.
+    pub fn parameters(&self) -> EquationParameters<'_> {
+        match self {
+            Self::Schrodinger { c0, beta, alpha, metric } | Self::Wave { c0, beta, alpha, metric } => {
+                EquationParameters { c0, beta, alpha, metric }
+            }
+        }
+    }
 }
 
 impl Default for EquationForm {

@@ -3,7 +3,9 @@
 
 use super::check::memory_bytes;
 use super::context::{Context, Names};
-use super::document::{Document, EquationForm, IntegratorForm, PageForm, PrecisionForm, TimeForm};
+use super::document::{
+    Document, EquationForm, EquationParameters, IntegratorForm, PageForm, PrecisionForm, TimeForm,
+};
 use super::error::SceneError;
 use super::evaluate::{Grid, RealExpression};
 use super::field::FieldBuilder;
@@ -16,7 +18,7 @@ use super::survey;
 use super::warning::{Figures, Warning, warnings};
 use nikola_components::fill::{ComplexFill, Profile, RealFill};
 use nikola_components::geometry::axis::Axis;
-use nikola_components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
+use nikola_components::setup::{Equation, Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_components::torus::{EXTENT_MAX, PageRule, Torus, TorusError};
 use std::path::Path;
 use std::sync::Arc;
@@ -51,7 +53,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     };
     refuse_beyond_memory(&context, torus.n_nodes() as f64 * 2.0 * precision.bytes() as f64)?;
     let grid = Grid::new(torus.clone());
-    let EquationForm::Schrodinger { beta, alpha, .. } = &document.equation;
+    let EquationParameters { beta, alpha, .. } = document.equation.parameters();
     let beta = context.number(beta, "equation.beta")?;
     let diffusion = diffusion(&context, document)?;
     let wave = WaveParameters {
@@ -80,6 +82,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     let initial = fields.build(&document.initial, "initial")?;
     let summary = survey::complex(&grid, initial.as_ref())
         .map_err(|bad| fields.blame(&document.initial, "initial", &bad))?;
+    let equation = equation(&fields, document)?;
     let norm = norm(&context, document)?;
     let raw_norm = summary.sum * torus.cell_volume();
     if norm.is_some() && raw_norm <= 0.0 {
@@ -103,6 +106,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         torus,
         precision,
         seed: document.seed,
+        equation,
         wave,
         potential: potential.profile,
         drive: potential.drive,
@@ -119,8 +123,33 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     Ok(Resolved { setup, plan, warnings, figures })
 }
 
+/// The equation, with the velocity that a second-order one starts from.
+fn equation(fields: &FieldBuilder<'_>, document: &Document) -> Result<Equation, SceneError> {
+    match (&document.equation, &document.velocity) {
+        (EquationForm::Schrodinger { .. }, None) => Ok(Equation::Schrodinger),
+        (EquationForm::Schrodinger { .. }, Some(_)) => Err(fields.context.value(
+            "velocity",
+            "an initial velocity with equation Schrodinger, which is first order in time",
+            "a velocity only with equation: Wave(…)",
+            "remove `velocity`, or write equation: Wave(…)",
+        )),
+        (EquationForm::Wave { .. }, None) => {
+            Ok(Equation::Wave { velocity: Arc::new(|_: usize, _: &mut [f64], _: &mut [f64]| {}) })
+        }
+        (EquationForm::Wave { .. }, Some(form)) => {
+            let velocity = fields.build(form, "velocity")?;
+            survey::complex(&fields.grid, velocity.as_ref())
+                .map_err(|bad| fields.blame(form, "velocity", &bad))?;
+            Ok(Equation::Wave { velocity: velocity as Arc<dyn ComplexFill> })
+        }
+    }
+}
+
 /// Combinations that the fields allow one by one but that describe no computation.
 fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
+    if let Equation::Wave { .. } = setup.equation {
+        return refuse_in_wave_form(context, setup);
+    }
     if setup.wave.time == TimeMode::Real {
         return Ok(());
     }
@@ -143,6 +172,31 @@ fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<(), Sc
             format!("{found} in imaginary time"),
             "a closed scene with integrator Strang: imaginary time descends to a ground state",
             format!("{remedy}, or set time: Real"),
+        )),
+    }
+}
+
+/// The wave form has one scheme, and no potential.
+fn refuse_in_wave_form(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
+    let has_potential =
+        setup.drive.is_some() || !matches!(setup.potential, Profile::Uniform(value) if value == 0.0);
+    let refusals = [
+        (setup.wave.time == TimeMode::Imaginary, "time", "Imaginary", "set time: Real"),
+        (
+            setup.wave.integrator != Integrator::Strang,
+            "integrator",
+            setup.wave.integrator.name(),
+            "use Strang",
+        ),
+        (has_potential, "potential", "a potential", "remove the potential"),
+    ];
+    match refusals.into_iter().find(|(is_refused, ..)| *is_refused) {
+        None => Ok(()),
+        Some((_, path, found, remedy)) => Err(context.value(
+            path,
+            format!("{found} with equation Wave"),
+            "real time, integrator Strang and no potential: the wave form has a second-order step of its own",
+            format!("{remedy}, or write equation: Schrodinger(…)"),
         )),
     }
 }
@@ -250,7 +304,7 @@ fn time_step(context: &Context<'_>, document: &Document) -> Result<f64, SceneErr
 
 /// D^{dd} = c² g^{dd}, c = c0/(1 + ŝ).
 fn diffusion(context: &Context<'_>, document: &Document) -> Result<[f64; 9], SceneError> {
-    let EquationForm::Schrodinger { c0, metric, .. } = &document.equation;
+    let EquationParameters { c0, metric, .. } = document.equation.parameters();
     let c0 = context.positive(c0, "equation.c0")?;
     let state = context.node(&document.state, "state", Names::Space)?;
     let Some(state) = state.number() else {

@@ -3,7 +3,7 @@
 
 use core::f64::consts::{PI, TAU};
 use nikola_components::geometry::axis::Axis;
-use nikola_components::setup::{Integrator, Setup, TimeMode};
+use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
 use nikola_components::torus::Torus;
 use std::fmt;
 
@@ -76,7 +76,31 @@ pub fn warnings(setup: &Setup, figures: &Figures) -> Vec<Warning> {
     let mut say = |severity, code, message: String| found.push(Warning { severity, code, message });
     let phase = kinetic_phase(setup) + nonlinear_phase(setup, figures);
     let is_real = setup.wave.time == TimeMode::Real;
-    if is_real && setup.wave.beta != 0.0 && phase >= PI {
+    let is_wave = matches!(setup.equation, Equation::Wave { .. });
+    if is_wave && setup.wave.beta > 0.0 {
+        say(
+            Severity::Warning,
+            "unbounded-energy",
+            format!(
+                "beta = {} > 0 in the wave form: the energy −(β/4)|Ψ|⁴ has no bound from below, and |Ψ| above about \
+                 k/√β runs away in finite time; use beta <= 0, or keep amplitudes small",
+                setup.wave.beta
+            ),
+        );
+    }
+    let turn = (2.0 * kinetic_phase(setup) * setup.wave.dt).sqrt();
+    if is_wave && setup.wave.beta != 0.0 && turn >= PI {
+        let dt = setup.wave.dt * PI / turn;
+        say(
+            Severity::Warning,
+            "split-step-resonance",
+            format!(
+                "dt·√(ΣD k_max²) = {turn:.3} is not below π: the kicks of β can resonate with the fastest modes; \
+                 use dt < {dt:.3e}, or fewer nodes per length"
+            ),
+        );
+    }
+    if is_real && !is_wave && setup.wave.beta != 0.0 && phase >= PI {
         let dt = setup.wave.dt * PI / phase;
         say(
             Severity::Warning,

@@ -141,12 +141,6 @@ impl<T: Real> WaveForm<T> {
         self.transform.describe()
     }
 
-    /// Whether transforms there and back lose or gain a little of the field, always in the same direction: true
-    /// where constants of a transform are rounded. Tori of extents 1, 2 and 3 are exact in this sense.
-    pub fn has_leak(&self) -> bool {
-        self.transform.axes.iter().any(|axis| axis.extent > 3)
-    }
-
     /// Bytes of tables, and of scratch on one thread.
     pub fn bytes(&self) -> usize {
         self.transform.bytes() + self.transform.outer_batch_scalars() * T::BYTES + self.modes.bytes()

@@ -5,6 +5,7 @@ pub mod endurance;
 pub mod exact;
 pub mod ground_state;
 pub mod spectrum;
+pub mod wave_form;
 
 /// One line of the validation table.
 #[derive(Debug, Clone)]
@@ -58,6 +59,7 @@ impl Case {
 pub fn all() -> Vec<Case> {
     let mut cases = exact::cases();
     cases.extend(spectrum::cases());
+    cases.extend(wave_form::cases());
     cases.extend(ground_state::cases());
     cases
 }

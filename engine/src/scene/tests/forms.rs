@@ -283,6 +283,9 @@ fn warnings_rest_on_figures() {
     assert_eq!(codes("integrator: Yoshida4, equation: Schrodinger(alpha: 1)"), ["negative-substeps"]);
     assert_eq!(codes("equation: Schrodinger(alpha: 4e3)"), ["strong-damping"]);
     assert_eq!(codes("potential: Expr(\"1e3*z\")"), ["potential-phase"]);
+    assert!(codes("equation: Wave(beta: -1)").is_empty());
+    assert_eq!(codes("equation: Wave(beta: 1)"), ["unbounded-energy"]);
+    assert_eq!(codes("equation: Wave(beta: -1), dt: 1"), ["split-step-resonance"]);
     let fast = "emitters: [Custom(frequency_hz: 500, amplitude: 1, profile: Uniform())]";
     assert_eq!(codes(fast), ["fast-emitter"]);
     let lattice = resolve("extents: {y: 3, z: 27}", "initial: Uniform()").warnings;
