@@ -16,6 +16,7 @@ pub use blob::{StateReader, StateWriter};
 
 use crate::half_potential::{LocalColumns, drive_potential};
 use crate::oracle::NormLedger;
+use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};
 use bevy_ecs::change_detection::Tick as ChangeTick;
 use bevy_ecs::component::Mutable;
@@ -24,7 +25,7 @@ use bevy_ecs::system::SystemState;
 use nikola_components::clock::Tick;
 use nikola_components::column::{Column, Scalar};
 use nikola_components::setup::WaveParameters;
-use nikola_components::wave::{Page, Psi};
+use nikola_components::wave::{Page, Psi, Velocity};
 use nikola_kernels::Real;
 
 /// Why a saved state does not fit a world.
@@ -152,6 +153,22 @@ impl ScalarEntry {
             load: |world, from| world.resource_mut::<R>().load(from),
         }
     }
+
+    /// The same for a resource that only some setups have; elsewhere the section is empty.
+    pub fn where_present<R: Survives>(name: &'static str) -> Self {
+        Self {
+            name,
+            save: |world, out| {
+                if let Some(resource) = world.get_resource::<R>() {
+                    resource.save(out);
+                }
+            },
+            load: |world, from| match world.get_resource_mut::<R>() {
+                Some(mut resource) => resource.load(from),
+                None => Ok(()),
+            },
+        }
+    }
 }
 
 /// Makes the world's set of pages equal to a saved one.
@@ -173,12 +190,15 @@ impl StateTable {
             columns: vec![
                 ColumnEntry::of::<Psi<T>, T>(1, "psi_re", |psi| &psi.re, |psi| &mut psi.re),
                 ColumnEntry::of::<Psi<T>, T>(2, "psi_im", |psi| &psi.im, |psi| &mut psi.im),
+                ColumnEntry::of::<Velocity<T>, T>(3, "velocity_re", |own| &own.re, |own| &mut own.re),
+                ColumnEntry::of::<Velocity<T>, T>(4, "velocity_im", |own| &own.im, |own| &mut own.im),
             ],
             scalars: vec![
                 ScalarEntry::of::<Tick>("tick"),
                 ScalarEntry::of::<WaveParameters>("wave"),
                 ScalarEntry::of::<NormLedger>("norm_ledger"),
                 ScalarEntry::of::<Environment>("environment"),
+                ScalarEntry::where_present::<EnergyKeeper>("energy_keeper"),
             ],
             derive: vec![forget_past_injections::<T>, refresh_driven_potential::<T>],
             adopt_pages: require_same_pages,

@@ -14,6 +14,7 @@ use crate::half_potential::kick_pages;
 use crate::ingress::TickPlan;
 use crate::observables::{ObservedColumns, measure};
 use crate::oracle::NormLedger;
+use crate::state::{StateError, StateReader, StateWriter, Survives};
 use crate::world::{Compute, Environment, Propagators, Sources, axis_terms, pages_mut};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
@@ -98,6 +99,24 @@ impl EnergyKeeper {
     fn rebase(&mut self, tick: u64, energy: f64) {
         self.reference = Some(energy);
         self.last = Some(Measured { tick, error: 0.0 });
+    }
+}
+
+/// Everything but whether it is needed, which the setup says.
+impl Survives for EnergyKeeper {
+    fn save(&self, out: &mut StateWriter) {
+        out.put_f64_or_none(self.reference);
+        out.put_f64(self.gain);
+        out.put_u64(self.last.map_or(u64::MAX, |last| last.tick));
+        out.put_f64(self.last.map_or(0.0, |last| last.error));
+    }
+
+    fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.reference = from.take_f64_or_none()?;
+        self.gain = from.take_f64()?;
+        let last = Measured { tick: from.take_u64()?, error: from.take_f64()? };
+        self.last = (last.tick != u64::MAX).then_some(last);
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use nikola_engine::systems::components::emitter::{Emitter, Envelope, Injection};
 use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::ports::Command;
-use nikola_engine::systems::components::setup::{Integrator, Precision, Setup, TimeMode};
+use nikola_engine::systems::components::setup::{Equation, Integrator, Precision, Setup, TimeMode};
 use nikola_engine::systems::components::wave::Page;
 use nikola_engine::systems::state::StateError;
 use nikola_engine::systems::world::BuildOptions;
@@ -84,6 +84,17 @@ fn closed_scene(precision: Precision) -> Setup {
     scene
 }
 
+/// Second order in time, closed, in one precision with an energy that is kept: the velocity carries over.
+fn wave_scene(precision: Precision) -> Setup {
+    let torus = torus(&[(Axis::X, 27, 27.0), (Axis::Y, 54, 54.0), (Axis::Z, 27, 27.0)]);
+    let mut scene = setup(torus.clone(), 1e-2);
+    scene.precision = precision;
+    scene.wave.beta = -0.7;
+    scene.initial = initial(&torus, |p| polar(1.0 + 0.1 * p[6].cos(), p[7] * 0.2));
+    scene.equation = Equation::Wave { velocity: initial(&torus, |p| (p[8].sin(), 0.3)) };
+    scene
+}
+
 /// Imaginary time: μ and the renormalisation carry over.
 fn descending_scene(precision: Precision) -> Setup {
     let torus = torus(&[(Axis::Z, 128, 20.0)]);
@@ -110,8 +121,8 @@ fn advance(world: &mut Simulation, until: u64) {
 }
 
 type SceneOf = fn(Precision) -> Setup;
-const SCENES: [(&str, SceneOf); 3] =
-    [("open", open_scene), ("closed", closed_scene), ("descending", descending_scene)];
+const SCENES: [(&str, SceneOf); 4] =
+    [("open", open_scene), ("closed", closed_scene), ("wave", wave_scene), ("descending", descending_scene)];
 
 #[test]
 fn save_load_continue_equals_the_uninterrupted_run() {
