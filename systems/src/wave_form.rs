@@ -150,9 +150,13 @@ pub fn keep_energy<T: Real + Scalar>(
     times.add(Stage::WaveForm, ended - began);
 }
 
+/// The columns a step works on.
+pub type WaveColumns<'w, 's, T> =
+    Query<'w, 's, (&'static mut Psi<T>, &'static mut Velocity<T>, Option<&'static Damping<T>>)>;
+
 /// The step.
 pub fn advance<T: Real + Scalar>(
-    mut columns: Query<'_, '_, (&mut Psi<T>, &mut Velocity<T>, Option<&Damping<T>>)>,
+    mut columns: WaveColumns<'_, '_, T>,
     mut times: ResMut<'_, StageTimes>,
     mut tick: ResMut<'_, Tick>,
     flow: Res<'_, WaveFlow<T>>,
