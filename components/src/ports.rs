@@ -32,6 +32,17 @@ pub enum Command {
     Degrade,
     /// Take a sample of the standard observables at the end of this tick.
     Sample,
+    /// From this tick on, emitter `emitter` (in the order of the setup) acts `value` times as strongly.
+    Drive {
+        /// Which emitter.
+        emitter: usize,
+        /// Factor; 1 until the first such command.
+        value: f64,
+    },
+    /// What the readout should have given for this tick's scan: it learns from it. Ignored on ticks without a scan.
+    Teach(Arc<[f64]>),
+    /// New weights of the readout: per target, the bias and one weight per feature.
+    SetReadout(Arc<[f64]>),
 }
 
 impl std::fmt::Debug for Command {
@@ -41,6 +52,9 @@ impl std::fmt::Debug for Command {
             Self::SetBeta(beta) => write!(f, "SetBeta({beta})"),
             Self::Degrade => f.write_str("Degrade"),
             Self::Sample => f.write_str("Sample"),
+            Self::Drive { emitter, value } => write!(f, "Drive({emitter}, {value})"),
+            Self::Teach(targets) => write!(f, "Teach({targets:?})"),
+            Self::SetReadout(weights) => write!(f, "SetReadout({} weights)", weights.len()),
         }
     }
 }
@@ -59,19 +73,54 @@ pub enum IngressError {
         /// What was sent.
         found: f64,
     },
+    /// The world has no such emitter.
+    #[error("emitter {found} does not exist: the world has {n_emitters}, counted from 0")]
+    NoEmitter {
+        /// Which was asked for.
+        found: usize,
+        /// How many there are.
+        n_emitters: usize,
+    },
+    /// A list does not fit the readout.
+    #[error("{what}: {found} number(s); expected {expected} (a world without a readout takes none)")]
+    Length {
+        /// Which list.
+        what: &'static str,
+        /// Its length.
+        found: usize,
+        /// What fits.
+        expected: usize,
+    },
+}
+
+/// What a world has, as far as commands name it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IngressLimits {
+    /// Emitters.
+    pub n_emitters: usize,
+    /// Targets of the readout.
+    pub n_targets: usize,
+    /// Weights of the readout.
+    pub n_weights: usize,
 }
 
 /// Commands for the next tick, in the order they came.
 #[derive(Debug, Default, Resource)]
 pub struct Ingress {
     batch: Vec<Command>,
+    limits: IngressLimits,
 }
 
 impl Ingress {
+    /// An empty batch for a world that has what `limits` says.
+    pub fn new(limits: IngressLimits) -> Self {
+        Self { batch: Vec::new(), limits }
+    }
+
     /// Checks and queues a command.
     ///
     /// # Errors
-    /// [`IngressError`] when the batch is full or an argument is not finite; nothing is queued then.
+    /// [`IngressError`] when the batch is full, an argument is not finite or does not fit; nothing is queued then.
     pub fn push(&mut self, command: Command) -> Result<(), IngressError> {
         let finite = |what, found: f64| {
             if found.is_finite() { Ok(()) } else { Err(IngressError::NotFinite { what, found }) }
@@ -83,12 +132,35 @@ impl Ingress {
             }
             Command::SetBeta(beta) => finite("beta", *beta)?,
             Command::Degrade | Command::Sample => {}
+            Command::Drive { emitter, value } => {
+                let n_emitters = self.limits.n_emitters;
+                if *emitter >= n_emitters {
+                    return Err(IngressError::NoEmitter { found: *emitter, n_emitters });
+                }
+                finite("the emitter's factor", *value)?;
+            }
+            Command::Teach(targets) => {
+                self.fits("targets of the readout", targets, self.limits.n_targets)?;
+            }
+            Command::SetReadout(weights) => {
+                self.fits("weights of the readout", weights, self.limits.n_weights)?;
+            }
         }
         if self.batch.len() == INGRESS_CAPACITY {
             return Err(IngressError::Full);
         }
         self.batch.push(command);
         Ok(())
+    }
+
+    fn fits(&self, what: &'static str, values: &[f64], expected: usize) -> Result<(), IngressError> {
+        if expected == 0 || values.len() != expected {
+            return Err(IngressError::Length { what, found: values.len(), expected });
+        }
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(&found) => Err(IngressError::NotFinite { what, found }),
+            None => Ok(()),
+        }
     }
 
     /// Takes the whole batch, keeping the allocation.
@@ -148,6 +220,31 @@ mod tests {
         let mut batch = Vec::new();
         ingress.take(&mut batch);
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn commands_fit_what_the_world_has() {
+        let mut ingress = Ingress::new(IngressLimits { n_emitters: 2, n_targets: 1, n_weights: 3 });
+        let list = |values: &[f64]| Arc::<[f64]>::from(values);
+        let refused = [
+            Command::Drive { emitter: 2, value: 1.0 },
+            Command::Drive { emitter: 0, value: f64::NAN },
+            Command::Teach(list(&[1.0, 2.0])),
+            Command::Teach(list(&[f64::INFINITY])),
+            Command::SetReadout(list(&[1.0])),
+        ];
+        for command in refused {
+            assert!(ingress.push(command.clone()).is_err(), "{command:?}");
+        }
+        assert!(Ingress::default().push(Command::Teach(list(&[]))).is_err(), "a world without a readout");
+        let taken = [
+            Command::Drive { emitter: 1, value: -0.5 },
+            Command::Teach(list(&[1.0])),
+            Command::SetReadout(list(&[0.0; 3])),
+        ];
+        for command in taken {
+            assert_eq!(ingress.push(command.clone()), Ok(()), "{command:?}");
+        }
     }
 
     #[test]

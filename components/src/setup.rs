@@ -3,6 +3,7 @@
 
 use crate::emitter::{Emitter, Injection};
 use crate::fill::{ComplexFill, Profile, TimePotential};
+use crate::scan::ScanSetup;
 use crate::torus::Torus;
 use bevy_ecs::prelude::Resource;
 use std::fmt;
@@ -134,6 +135,8 @@ pub struct Setup {
     pub emitters: Vec<Emitter>,
     /// Sources that strike once.
     pub injections: Vec<Injection>,
+    /// The scan over the torus and its readout.
+    pub scan: Option<ScanSetup>,
     /// Ticks between samples of the standard observables; 0 for none but those asked for.
     pub sample_every: u64,
 }
@@ -161,6 +164,7 @@ impl Setup {
             norm: None,
             emitters: Vec::new(),
             injections: Vec::new(),
+            scan: None,
             sample_every: 0,
         }
     }
@@ -180,6 +184,7 @@ impl fmt::Debug for Setup {
             .field("norm", &self.norm)
             .field("emitters", &self.emitters)
             .field("injections", &self.injections)
+            .field("scan", &self.scan)
             .field("sample_every", &self.sample_every)
             .finish_non_exhaustive()
     }

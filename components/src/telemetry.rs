@@ -48,6 +48,8 @@ pub enum Stage {
     Nonlinear,
     /// The whole step of the wave form, in place of the three above.
     WaveForm,
+    /// The scan over the torus and its readout.
+    MambaScan,
     /// Norm, maximum and finiteness; the norm-leak controller.
     Oracle,
     /// Samples leave.
@@ -56,7 +58,7 @@ pub enum Stage {
 
 impl Stage {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// All stages in execution order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -65,6 +67,7 @@ impl Stage {
         Self::Kinetic,
         Self::Nonlinear,
         Self::WaveForm,
+        Self::MambaScan,
         Self::Oracle,
         Self::Egress,
     ];
@@ -77,6 +80,7 @@ impl Stage {
             Self::Kinetic => "kinetic",
             Self::Nonlinear => "nonlinear",
             Self::WaveForm => "wave_form",
+            Self::MambaScan => "mamba_scan",
             Self::Oracle => "oracle",
             Self::Egress => "egress",
         }

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod plot;
 mod run;
+mod task;
 
 use crate::runner::Pace;
 use crate::scene::{self, Scene, SceneError};
@@ -39,11 +40,11 @@ const THREADS_MAX: usize = 1024;
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Task>,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand, Debug)]
-enum Task {
+enum Command {
     /// Run a scene: progress while it runs, a summary and a run folder at the end.
     Run(run::RunArguments),
     /// Explain what a scene is and costs (nodes, memory, stability margins, floors) without running it.
@@ -52,6 +53,8 @@ enum Task {
     Plot(plot::PlotArguments),
     /// Measure a tick on this machine, stage by stage, beside the memory floor.
     Bench(bench::BenchArguments),
+    /// Use the torus as a reservoir: NARMA-10, Mackey-Glass, Lorenz-63, memory, beside an echo-state network.
+    Task(task::TaskArguments),
 }
 
 #[derive(Args, Debug)]
@@ -116,11 +119,12 @@ pub fn main() -> u8 {
         pace: Pace::Free,
         json: false,
     };
-    let outcome = match cli.command.unwrap_or(Task::Run(nothing)) {
-        Task::Run(arguments) => run::execute(&arguments),
-        Task::Check(arguments) => check::execute(&arguments),
-        Task::Plot(arguments) => plot::execute(&arguments),
-        Task::Bench(arguments) => bench::execute(&arguments),
+    let outcome = match cli.command.unwrap_or(Command::Run(nothing)) {
+        Command::Run(arguments) => run::execute(&arguments),
+        Command::Check(arguments) => check::execute(&arguments),
+        Command::Plot(arguments) => plot::execute(&arguments),
+        Command::Bench(arguments) => bench::execute(&arguments),
+        Command::Task(arguments) => task::execute(&arguments),
     };
     match outcome {
         Ok(()) => exit::OK,

@@ -3,7 +3,8 @@
 //!
 //! Reading order: [`app`] (commands) → [`run`] (one run, start to summary) → [`runner`] (pacing) → [`intake`] and [`edge`]
 //! (what enters and surrounds a tick) → [`scene`] (RON to
-//! a world) → [`observe`] (what is written, drawn and printed) → [`bench`](mod@bench).
+//! a world) → [`observe`] (what is written, drawn and printed) → [`bench`](mod@bench) → [`task`]
+//! (the torus as a reservoir).
 
 pub mod app;
 pub mod bench;
@@ -17,5 +18,6 @@ pub mod plots;
 pub mod run;
 pub mod runner;
 pub mod scene;
+pub mod task;
 
 pub use nikola_systems as systems;

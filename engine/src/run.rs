@@ -239,6 +239,7 @@ impl<'a> Recorder<'a> {
         for (axis, centre, width) in centres_and_widths(simulation) {
             row.extend([s.momentum[axis.index()], centre, width]);
         }
+        row.extend(scan_columns(simulation).into_iter().map(|(_, value)| value));
         row.extend(self.stages.iter().map(|histogram| histogram.quantile_micros(0.5)));
         row.extend(self.observables(simulation).into_iter().map(|(_, value)| value));
         row
@@ -345,6 +346,20 @@ impl<'a> Recorder<'a> {
     }
 }
 
+/// What the last scan gave, by column: |h| and y of each traversal, then the readout's values.
+fn scan_columns(simulation: &Simulation) -> Vec<(String, f64)> {
+    let Some(output) = simulation.scan() else { return Vec::new() };
+    let mut columns = Vec::new();
+    for scanned in &output.traversals {
+        let name = scanned.traversal.name();
+        columns.push((format!("scan_{name}_norm"), scanned.norm()));
+        columns.push((format!("scan_{name}_re"), scanned.output.0));
+        columns.push((format!("scan_{name}_im"), scanned.output.1));
+    }
+    columns.extend(output.values.iter().enumerate().map(|(i, value)| (format!("readout_{i}"), *value)));
+    columns
+}
+
 /// Names of the series' columns, in order.
 fn columns(simulation: &Simulation, plan: &RunPlan) -> Vec<String> {
     let fixed = [
@@ -365,6 +380,7 @@ fn columns(simulation: &Simulation, plan: &RunPlan) -> Vec<String> {
     for axis in Axis::ALL.into_iter().filter(|axis| extents[axis.index()] > 1) {
         columns.extend([format!("momentum_{axis}"), format!("centre_{axis}"), format!("width_{axis}")]);
     }
+    columns.extend(scan_columns(simulation).into_iter().map(|(name, _)| name));
     columns.extend(Stage::ALL.map(|stage| format!("{}_p50_micros", stage.name())));
     columns.extend(plan.observables.iter().map(|observable| observable.name.clone()));
     columns

@@ -189,7 +189,8 @@ pub fn kick_pages<T: Real + Scalar>(
     weight: f64,
 ) {
     for emitter in &sources.emitters {
-        let strength = emitter.envelope.at(tick.time(wave.dt) + offset * wave.dt) * wave.dt * weight;
+        let envelope = emitter.drive * emitter.envelope.at(tick.time(wave.dt) + offset * wave.dt);
+        let strength = envelope * wave.dt * weight;
         if strength == 0.0 {
             continue;
         }

@@ -14,6 +14,7 @@ use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::Psi;
 use nikola_kernels::{PageMut, Real, source};
+use std::sync::Arc;
 
 /// What this tick will do, decided here and read by the later stages.
 #[derive(Debug, Default, Resource)]
@@ -24,6 +25,10 @@ pub struct TickPlan {
     pub wants_sample: bool,
     /// The state was changed from outside, so conserved quantities start anew.
     pub is_rebased: bool,
+    /// What the readout should have given.
+    pub taught: Option<Arc<[f64]>>,
+    /// New weights of the readout.
+    pub readout: Option<Arc<[f64]>>,
     batch: Vec<Command>,
 }
 
@@ -55,6 +60,9 @@ pub fn take_in<T: Real + Scalar>(
             }
             Command::Degrade => plan.is_degraded = true,
             Command::Sample => plan.wants_sample = true,
+            Command::Drive { emitter, value } => sources.emitters[*emitter].drive = *value,
+            Command::Teach(targets) => plan.taught = Some(targets.clone()),
+            Command::SetReadout(weights) => plan.readout = Some(weights.clone()),
         }
     }
     plan.batch = batch;

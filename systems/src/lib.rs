@@ -3,8 +3,8 @@
 //! pool and the clock are lent by the caller, and neither changes a result.
 //!
 //! Reading order: [`tick`] → the stages [`ingress`], [`half_potential`], [`kinetic`], [`nonlinear`] or [`wave_form`],
-//! [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) → [`world`] (how it is built) → [`simulation`]
-//! (the handle) → [`state`] (what survives).
+//! [`mamba_scan`], [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) → [`world`] (how it is built) →
+//! [`simulation`] (the handle) → [`state`] (what survives).
 
 pub mod tick;
 
@@ -14,6 +14,8 @@ pub mod half_potential;
 pub mod kinetic;
 pub mod nonlinear;
 pub mod wave_form;
+
+pub mod mamba_scan;
 
 pub mod oracle;
 

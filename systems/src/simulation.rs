@@ -1,6 +1,7 @@
 //! The handle: one world and its schedule, whatever the precision.
 //! Invariant: the only way in is the bounded ingress; the only ways out are samples and read-only views.
 
+use crate::mamba_scan::RunningReadout;
 use crate::observables::{ObservedColumns, measure};
 use crate::oracle::NormLedger;
 use crate::state::{ColumnKind, Mark, PageColumn, StateError, StateTable};
@@ -12,6 +13,7 @@ use bevy_ecs::system::SystemState;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::ports::{Command, Egress, Ingress, IngressError};
+use nikola_components::scan::ScanOutput;
 use nikola_components::setup::{Precision, Setup, WaveParameters};
 use nikola_components::telemetry::{Sample, StageTimes};
 use nikola_components::torus::Torus;
@@ -55,7 +57,7 @@ impl Simulation {
 
     fn typed<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<Self, BuildError> {
         let mut world = build::<T>(setup, options)?;
-        let mut schedule = tick::schedule::<T>(&setup.equation);
+        let mut schedule = tick::schedule::<T>(setup);
         schedule.initialize(&mut world).map_err(|error| BuildError::Unsupported {
             what: format!("the tick schedule is inconsistent: {error:?}"),
             remedy: "this is a defect; please report it".into(),
@@ -144,6 +146,16 @@ impl Simulation {
     /// The norm ledger: compensated leak, finiteness.
     pub fn ledger(&self) -> &NormLedger {
         self.world.resource::<NormLedger>()
+    }
+
+    /// What the last scan gave, where the world has a scan.
+    pub fn scan(&self) -> Option<&ScanOutput> {
+        self.world.get_resource::<ScanOutput>()
+    }
+
+    /// Weights of the readout, where the world has one: per target, the bias and one per feature.
+    pub fn readout_weights(&self) -> Option<&[f64]> {
+        self.world.get_resource::<RunningReadout>().map(|readout| &readout.learner.weights[..])
     }
 
     /// The scheme that runs each axis, in storage order.

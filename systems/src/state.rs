@@ -15,6 +15,7 @@ mod blob;
 pub use blob::{StateReader, StateWriter};
 
 use crate::half_potential::{LocalColumns, drive_potential};
+use crate::mamba_scan::RunningReadout;
 use crate::oracle::NormLedger;
 use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};
@@ -199,6 +200,8 @@ impl StateTable {
                 ScalarEntry::of::<NormLedger>("norm_ledger"),
                 ScalarEntry::of::<Environment>("environment"),
                 ScalarEntry::where_present::<EnergyKeeper>("energy_keeper"),
+                ScalarEntry::of::<Sources<T>>("sources"),
+                ScalarEntry::where_present::<RunningReadout>("readout"),
             ],
             derive: vec![forget_past_injections::<T>, refresh_driven_potential::<T>],
             adopt_pages: require_same_pages,
@@ -354,6 +357,50 @@ impl Survives for Environment {
 
     fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         self.potential_time = from.take_f64()?;
+        Ok(())
+    }
+}
+
+/// How strongly each emitter acts; the rest is the setup's.
+impl<T: Real> Survives for Sources<T> {
+    fn save(&self, out: &mut StateWriter) {
+        out.put_u64(self.emitters.len() as u64);
+        self.emitters.iter().for_each(|emitter| out.put_f64(emitter.drive));
+    }
+
+    fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        let (found, expected) = (from.take_u64()?, self.emitters.len());
+        if found != expected as u64 {
+            let (found, expected) = (found.to_string(), expected.to_string());
+            return Err(StateError::Mismatch { what: "a number of emitters of", found, expected });
+        }
+        for emitter in &mut self.emitters {
+            emitter.drive = from.take_f64()?;
+        }
+        Ok(())
+    }
+}
+
+/// The weights and the inverse that learning one example at a time goes on from.
+impl Survives for RunningReadout {
+    fn save(&self, out: &mut StateWriter) {
+        for values in [&self.learner.weights, &self.learner.inverse] {
+            out.put_u64(values.len() as u64);
+            values.iter().for_each(|&value| out.put_f64(value));
+        }
+    }
+
+    fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        for values in [&mut self.learner.weights, &mut self.learner.inverse] {
+            let (found, expected) = (from.take_u64()?, values.len());
+            if found != expected as u64 {
+                let (found, expected) = (found.to_string(), expected.to_string());
+                return Err(StateError::Mismatch { what: "a readout of size", found, expected });
+            }
+            for value in values.iter_mut() {
+                *value = from.take_f64()?;
+            }
+        }
         Ok(())
     }
 }

@@ -4,33 +4,34 @@
 //! without an order are an error when the schedule is built. Parallelism lives inside kernels.
 //!
 //! ```text
-//! ingress ─ half_potential ─ kinetic ─ nonlinear ─ half_potential ─ oracle ─ egress
-//!           V,Γ,E and half    T         closing β    V,Γ,E mirrored   norm,    samples
-//!           the β flow                  half                          NaN      leave
+//! ingress ─ half_potential ─ kinetic ─ nonlinear ─ half_potential ─ mamba_scan ─ oracle ─ egress
+//!           V,Γ,E and half    T         closing β    V,Γ,E mirrored   reads Ψ      norm,    samples
+//!           the β flow                  half                          in order     NaN      leave
 //! ```
 //!
-//! The second-order wave equation has a middle of its own, `ingress ─ wave_form ─ oracle ─ egress`.
+//! The second-order wave equation has a middle of its own, `ingress ─ wave_form ─ oracle ─ egress`;
+//! `mamba_scan` exists only in worlds whose setup asks for a scan.
 //!
 //! The two half steps and the kinetic step share memory sweeps: `half_potential::open` arms the opening local flow
 //! and the kinetic stage applies it page by page just before the axes inside the page; `nonlinear` arms the closing
 //! β half and `half_potential::close` applies it with V and Γ right after the axes that cross pages. A full Strang
 //! tick reads and writes Ψ twice.
 
-use crate::{egress, half_potential, ingress, kinetic, nonlinear, oracle, wave_form};
+use crate::{egress, half_potential, ingress, kinetic, mamba_scan, nonlinear, oracle, wave_form};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::ScheduleConfigs;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel, SingleThreadedExecutor};
 use bevy_ecs::system::ScheduleSystem;
 use nikola_components::column::Scalar;
-use nikola_components::setup::Equation;
+use nikola_components::setup::{Equation, Setup};
 use nikola_kernels::Real;
 
 /// Label of the schedule that advances the world by one tick.
 #[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TickSchedule;
 
-/// The schedule of one tick for a state of scalar type `T`.
-pub fn schedule<T: Real + Scalar>(equation: &Equation) -> Schedule {
+/// The schedule of one tick for a state of scalar type `T`, with the stages that `setup` asks for.
+pub fn schedule<T: Real + Scalar>(setup: &Setup) -> Schedule {
     let mut schedule = Schedule::new(TickSchedule);
     schedule.set_executor(SingleThreadedExecutor::new());
     schedule.set_build_settings(ScheduleBuildSettings {
@@ -40,7 +41,7 @@ pub fn schedule<T: Real + Scalar>(equation: &Equation) -> Schedule {
         ..ScheduleBuildSettings::default()
     });
     schedule.add_systems(
-        (ingress::take_in::<T>, step::<T>(equation), oracle::watch::<T>, egress::report::<T>).chain(),
+        (ingress::take_in::<T>, step::<T>(&setup.equation), look::<T>(setup), egress::report::<T>).chain(),
     );
     schedule
 }
@@ -53,5 +54,13 @@ fn step<T: Real + Scalar>(equation: &Equation) -> ScheduleConfigs<ScheduleSystem
                 .chain()
         }
         Equation::Wave { .. } => (wave_form::keep_energy::<T>, wave_form::advance::<T>).chain(),
+    }
+}
+
+/// The stages that read the wave when it has advanced.
+fn look<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
+    match setup.scan {
+        Some(_) => (mamba_scan::advance::<T>, oracle::watch::<T>).chain(),
+        None => oracle::watch::<T>.into_configs(),
     }
 }

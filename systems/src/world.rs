@@ -12,7 +12,7 @@ use nikola_components::emitter::{Emitter, Envelope, Injection, PhaseAccumulator}
 use nikola_components::fill::{ComplexFill, Profile, RealFill, TimePotential};
 use nikola_components::geometry::morton::MortonKey;
 use nikola_components::geometry::peano;
-use nikola_components::ports::{Egress, Ingress};
+use nikola_components::ports::{Egress, Ingress, IngressLimits};
 use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
 use nikola_components::telemetry::StageTimes;
 use nikola_components::torus::Torus;
@@ -158,6 +158,8 @@ pub struct RunningEmitter<T> {
     pub frequency_hz: f64,
     /// Strength in time.
     pub envelope: Envelope,
+    /// Factor of the whole source that commands change.
+    pub drive: f64,
     /// Where it acts.
     pub pages: Vec<SourceNodes<T>>,
 }
@@ -230,11 +232,14 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
         emitters: setup.emitters.iter().map(|emitter| running(emitter, torus, setup.wave.dt)).collect(),
         injections: sorted(&setup.injections),
     });
+    if let Some(scan) = &setup.scan {
+        crate::mamba_scan::insert::<T>(&mut world, scan, torus, setup.seed)?;
+    }
     world.insert_resource(compute);
     world.insert_resource(setup.torus.clone());
     world.insert_resource(setup.wave);
     world.insert_resource(Tick::default());
-    world.insert_resource(Ingress::default());
+    world.insert_resource(Ingress::new(ingress_limits(setup)));
     world.insert_resource(Egress::default());
     world.insert_resource(StageTimes { now_nanos: options.now_nanos, ..StageTimes::default() });
     world.insert_resource(crate::ingress::TickPlan::default());
@@ -242,6 +247,16 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     world.insert_resource(crate::egress::Sampling::new(setup.sample_every));
     world.insert_resource(crate::oracle::NormLedger::new(setup));
     Ok(world)
+}
+
+fn ingress_limits(setup: &Setup) -> IngressLimits {
+    let readout = setup.scan.as_ref().and_then(|scan| Some((scan, scan.readout.as_ref()?)));
+    IngressLimits {
+        n_emitters: setup.emitters.len(),
+        n_targets: readout.map_or(0, |(_, readout)| readout.n_targets),
+        n_weights: readout
+            .map_or(0, |(scan, readout)| readout.n_targets * (1 + readout.n_features(scan.traversals.len()))),
+    }
 }
 
 fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
@@ -470,6 +485,7 @@ fn running<T: Real>(emitter: &Emitter, torus: &Torus, dt: f64) -> RunningEmitter
         phase: PhaseAccumulator::new(emitter.frequency_hz, dt, emitter.phase_turns),
         frequency_hz: emitter.frequency_hz,
         envelope: emitter.envelope.clone(),
+        drive: 1.0,
         pages: source_nodes(emitter.profile.as_ref(), (emitter.amplitude, 0.0), torus),
     }
 }

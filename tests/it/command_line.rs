@@ -48,7 +48,7 @@ fn nikola(binary: &Path, folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Arguments (`SCENE` stands for a scene of the house) · exit code · parts of the message.
-const ROWS: [(&[&str], u8, &[&str]); 25] = [
+const ROWS: [(&[&str], u8, &[&str]); 33] = [
     (&["frob"], exit::USAGE, &["frob", "Usage"]),
     (&["run", "--frob"], exit::USAGE, &["--frob", "Usage"]),
     (&["run", "a", "b"], exit::USAGE, &["'b'", "Usage"]),
@@ -80,6 +80,18 @@ const ROWS: [(&[&str], u8, &[&str]); 25] = [
     (&["run", "SCENE", "--out", "full/file/run"], exit::OUTPUT, &["full/file/run", "expected:", "remedy:"]),
     (&["plot", "nosuch"], exit::INPUT, &["nosuch", "found:", "expected:", "remedy:"]),
     (&["plot", "bad.npy"], exit::INPUT, &["bad.npy", "eight bytes", "np.save"]),
+    (&["task"], exit::USAGE, &["<TASK>", "Usage"]),
+    (
+        &["task", "narma11"],
+        exit::USAGE,
+        &["'narma11'", "narma10, mackey-glass, lorenz63, memory-capacity, all"],
+    ),
+    (&["task", "narma10", "--seed", "-1"], exit::USAGE, &["'-1'", "--seed"]),
+    (&["task", "narma10", "--threads", "0"], exit::USAGE, &["--threads 0", "1 to 1024"]),
+    (&["task", "narma10", "--scene", "SCENE"], exit::SCENE, &["no scan with a readout", "reservoir_"]),
+    (&["task", "lorenz63", "--quick", "--set", "emitters=[]"], exit::SCENE, &["0 emitter(s)", "expected: 3"]),
+    (&["task", "narma10", "--set", "scan.every=0"], exit::SCENE, &["scan.every", "1 to 1000000"]),
+    (&["task", "narma10", "--scene", "none.ron"], exit::INPUT, &["none.ron", "check the path"]),
     (&["bench", "--shape", "3xq"], exit::USAGE, &["3xq", "27x27x27"]),
     (&["bench", "--secs", "-1"], exit::USAGE, &["--secs -1", "above 0"]),
 ];

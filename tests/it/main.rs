@@ -3,6 +3,7 @@
 mod command_line;
 mod determinism;
 mod golden;
+mod mamba_scan;
 mod precision;
 mod python;
 mod sources;

@@ -6,7 +6,9 @@ use nikola_engine::systems::components::column::Column;
 use nikola_engine::systems::components::emitter::{Emitter, Envelope, Injection};
 use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
+use nikola_engine::systems::components::geometry::traversal::Traversal;
 use nikola_engine::systems::components::ports::Command;
+use nikola_engine::systems::components::scan::{Feature, ReadoutSetup, ScanSetup};
 use nikola_engine::systems::components::setup::{Equation, Integrator, Precision, Setup, TimeMode};
 use nikola_engine::systems::components::wave::Page;
 use nikola_engine::systems::state::StateError;
@@ -95,6 +97,29 @@ fn wave_scene(precision: Precision) -> Setup {
     scene
 }
 
+/// Open, and with a readout that is taught: weights, what learning remembers and the emitter's drive carry over.
+fn taught_scene(precision: Precision) -> Setup {
+    let mut scene = open_scene(precision);
+    let readout = ReadoutSetup {
+        n_nodes: 6,
+        features: vec![Feature::Density, Feature::Scan],
+        n_targets: 1,
+        forgetting: 0.99,
+        ridge: 1e-3,
+    };
+    scene.scan = Some(ScanSetup {
+        step: 0.01,
+        density_weight: 10.0,
+        input_weight: 1.0,
+        openness: Profile::Uniform(0.5),
+        metric: [1.0; 9],
+        traversals: vec![Traversal::XyzFastest],
+        every: 2,
+        readout: Some(readout),
+    });
+    scene
+}
+
 /// Imaginary time: μ and the renormalisation carry over.
 fn descending_scene(precision: Precision) -> Setup {
     let torus = torus(&[(Axis::Z, 128, 20.0)]);
@@ -116,13 +141,25 @@ fn advance(world: &mut Simulation, until: u64) {
         if world.tick_count() == 20 {
             world.push(Command::SetBeta(0.9)).expect("finite");
         }
+        if world.readout_weights().is_some() {
+            let target = [(0.3 * world.tick_count() as f64).sin()];
+            world.push(Command::Teach(Arc::from(target))).expect("one target");
+            if world.tick_count() == 30 {
+                world.push(Command::Drive { emitter: 0, value: 0.5 }).expect("one emitter");
+            }
+        }
         world.tick();
     }
 }
 
 type SceneOf = fn(Precision) -> Setup;
-const SCENES: [(&str, SceneOf); 4] =
-    [("open", open_scene), ("closed", closed_scene), ("wave", wave_scene), ("descending", descending_scene)];
+const SCENES: [(&str, SceneOf); 5] = [
+    ("open", open_scene),
+    ("closed", closed_scene),
+    ("wave", wave_scene),
+    ("descending", descending_scene),
+    ("taught", taught_scene),
+];
 
 #[test]
 fn save_load_continue_equals_the_uninterrupted_run() {

@@ -5,5 +5,6 @@ pub mod axis;
 
 pub mod morton;
 pub mod peano;
+pub mod traversal;
 
 pub mod nonary;

@@ -7,6 +7,7 @@ use super::forms::{
     AxisForm, EmitterForm, FieldForm, InjectionForm, PotentialForm, default_one, default_zero,
 };
 use super::quantity::{Constants, PerAxis, Quantity};
+use super::scan::ScanForm;
 use serde::Deserialize;
 
 /// The newest version this build reads.
@@ -69,6 +70,9 @@ pub struct Document {
     /// Sources that strike once.
     #[serde(default)]
     pub injections: Vec<InjectionForm>,
+    /// The scan over the torus and its readout.
+    #[serde(default)]
+    pub scan: Option<ScanForm>,
     /// Reductions over the torus: `"<x>"`, `"peak = max(abs)"`, `"integral(rho^2)"`.
     #[serde(default)]
     pub observables: Vec<String>,

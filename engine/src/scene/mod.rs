@@ -4,7 +4,7 @@
 //! remedy. A scene that resolves can be built and run.
 //!
 //! Reading order: [`document`] (the fields) → [`read`] (text, overrides, syntax) → [`resolve`](mod@resolve) (values)
-//! → [`field`], [`potential`], [`emission`], [`observable`] (forms) → [`expression`] → [`check`](mod@check).
+//! → [`field`], [`potential`], [`emission`], [`mod@scan`], [`observable`] (forms) → [`expression`] → [`check`](mod@check).
 //!
 //! Conventions: the torus has axes r s t u v w x y z; positions run from −L/2 to L/2 − h. In expressions `t` is
 //! model time, and the position along axis t is `t_axis`. Distances in named forms are to the nearest image.
@@ -28,6 +28,7 @@ pub mod field;
 pub mod from_npy;
 pub mod potential;
 pub mod random;
+pub mod scan;
 pub mod separable;
 pub mod strike;
 

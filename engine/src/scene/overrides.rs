@@ -145,7 +145,7 @@ fn group(outline: &Outline) -> Option<(usize, Vec<String>)> {
 }
 
 /// Fields of a scene, for suggestions; a test keeps them equal to those of the document.
-pub(super) const FIELDS: [&str; 21] = [
+pub(super) const FIELDS: [&str; 22] = [
     "version",
     "title",
     "description",
@@ -164,6 +164,7 @@ pub(super) const FIELDS: [&str; 21] = [
     "normalise",
     "emitters",
     "injections",
+    "scan",
     "observables",
     "outputs",
     "seed",
@@ -172,7 +173,7 @@ pub(super) const FIELDS: [&str; 21] = [
 /// How a group that the text leaves out is opened and closed.
 fn brackets(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
-        "torus" | "outputs" => ("(", ")"),
+        "torus" | "outputs" | "scan" | "readout" => ("(", ")"),
         "equation" => ("Schrodinger(", ")"),
         "extents" | "lengths" | "metric" | "constants" | "omega" | "centre" | "width" | "momentum"
         | "mode" | "periods" | "mode_max" | "at" => ("{", "}"),

@@ -14,10 +14,12 @@ use super::plan::{RunPlan, plan};
 use super::potential::PotentialBuilder;
 use super::quantity::{PerAxis, Quantity};
 use super::read::Scene;
+use super::scan::{self, Surroundings};
 use super::survey;
 use super::warning::{Figures, Warning, warnings};
 use nikola_components::fill::{ComplexFill, Profile, RealFill};
 use nikola_components::geometry::axis::Axis;
+use nikola_components::scan::ScanSetup;
 use nikola_components::setup::{Equation, Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_components::torus::{EXTENT_MAX, PageRule, Torus, TorusError};
 use std::path::Path;
@@ -70,7 +72,10 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     let end = dt * document.ticks as f64;
     let potential = PotentialBuilder { context: &context, grid: grid.clone(), base_dir, end }
         .build(&document.potential)?;
-    let (damping, damping_greatest) = damping(&context, document, alpha, &grid)?;
+    let alpha = context.bounded(alpha, "equation.alpha", 0.0, f64::INFINITY, "a number from 0 on")?;
+    let (resonance, resonance_least) = resonance(&context, document, &grid)?;
+    let damping = damping(alpha, &resonance);
+    let damping_greatest = alpha * (1.0 - resonance_least);
     let fields = FieldBuilder {
         context: &context,
         grid: grid.clone(),
@@ -102,6 +107,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     };
     let emitters = fields.emitters(&document.emitters, end)?;
     let injections = fields.injections(&document.injections, document.ticks)?;
+    let scan = scan(&context, document, resonance, &grid)?;
     let setup = Setup {
         torus,
         precision,
@@ -115,6 +121,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         norm,
         emitters,
         injections,
+        scan,
         sample_every: plan.series_every,
     };
     refuse_without_meaning(&context, &setup)?;
@@ -334,14 +341,12 @@ fn diffusion(context: &Context<'_>, document: &Document) -> Result<[f64; 9], Sce
     Ok(diffusion)
 }
 
-/// Γ = α(1 − r̂) and its greatest value.
-fn damping(
+/// r̂ and its least value.
+fn resonance(
     context: &Context<'_>,
     document: &Document,
-    alpha: &Quantity,
     grid: &Arc<Grid>,
 ) -> Result<(Profile, f64), SceneError> {
-    let alpha = context.bounded(alpha, "equation.alpha", 0.0, f64::INFINITY, "a number from 0 on")?;
     let resonance = context.node(&document.resonance, "resonance", Names::Space)?;
     let out_of_range = |found: String| {
         context.value(
@@ -355,22 +360,42 @@ fn damping(
         if !(0.0..=1.0).contains(&resonance) {
             return Err(out_of_range(format!("{resonance}")));
         }
-        let gamma = alpha * (1.0 - resonance);
-        return Ok((Profile::Uniform(gamma), gamma));
+        return Ok((Profile::Uniform(resonance), resonance));
     }
     let fill = RealExpression::new(grid.clone(), &resonance);
     let summary = survey::real(grid, &fill).map_err(|bad| context.not_finite("resonance", &bad))?;
     if summary.least < 0.0 || summary.greatest > 1.0 {
         return Err(out_of_range(format!("values from {} to {}", summary.least, summary.greatest)));
     }
-    if alpha == 0.0 {
-        return Ok((Profile::Uniform(0.0), 0.0));
+    Ok((Profile::PerNode(Arc::new(fill)), summary.least))
+}
+
+/// Γ = α(1 − r̂).
+fn damping(alpha: f64, resonance: &Profile) -> Profile {
+    match resonance {
+        Profile::Uniform(resonance) => Profile::Uniform(alpha * (1.0 - resonance)),
+        Profile::PerNode(_) if alpha == 0.0 => Profile::Uniform(0.0),
+        Profile::PerNode(fill) => {
+            let fill = fill.clone();
+            Profile::PerNode(Arc::new(move |page: usize, out: &mut [f64]| {
+                RealFill::fill(fill.as_ref(), page, out);
+                out.iter_mut().for_each(|value| *value = alpha * (1.0 - *value));
+            }))
+        }
     }
-    let gamma = move |page: usize, out: &mut [f64]| {
-        fill.fill(page, out);
-        out.iter_mut().for_each(|value| *value = alpha * (1.0 - *value));
-    };
-    Ok((Profile::PerNode(Arc::new(gamma)), alpha * (1.0 - summary.least)))
+}
+
+/// The scan, where the scene has one.
+fn scan(
+    context: &Context<'_>,
+    document: &Document,
+    resonance: Profile,
+    grid: &Arc<Grid>,
+) -> Result<Option<ScanSetup>, SceneError> {
+    let Some(form) = &document.scan else { return Ok(None) };
+    let state = context.node(&document.state, "state", Names::Space)?.number().unwrap_or(0.0);
+    let inverse_metric = context.per_axis(document.equation.parameters().metric, "equation.metric", 1.0)?;
+    scan::scan(context, form, Surroundings { state, resonance, inverse_metric }, grid).map(Some)
 }
 
 /// The norm to scale to; descent in imaginary time always keeps one, 1 unless the scene says otherwise.

@@ -9,7 +9,9 @@
 pub mod field;
 pub mod half_potential;
 pub mod kinetic;
+pub mod mamba_scan;
 pub mod nonlinear;
+pub mod readout;
 pub mod reduce;
 pub mod simd;
 pub mod source;
