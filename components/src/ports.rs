@@ -163,6 +163,11 @@ impl Ingress {
         }
     }
 
+    /// Whether a waiting command changes Ψ.
+    pub fn strikes(&self) -> bool {
+        self.batch.iter().any(|command| matches!(command, Command::Inject { .. }))
+    }
+
     /// Takes the whole batch, keeping the allocation.
     pub fn take(&mut self, into: &mut Vec<Command>) {
         into.clear();

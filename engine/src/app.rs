@@ -4,10 +4,12 @@
 
 mod bench;
 mod check;
+mod gpu;
 mod plot;
 mod run;
 mod task;
 
+use crate::backend::BackendChoice;
 use crate::runner::Pace;
 use crate::scene::{self, Scene, SceneError};
 use crate::{exit, memory};
@@ -36,7 +38,8 @@ const THREADS_MAX: usize = 1024;
                   nikola run SCENE --set equation.beta=-2    change a field\n  \
                   nikola plot runs/bright_soliton-1          draw its pictures again\n\n\
                   Exit codes: 0 done, 1 defect of the program, 2 command line, 3 scene or override, 4 unreadable \
-                  input file,\n            5 result cannot be written, 6 the state left the finite numbers."
+                  input file,\n            5 result cannot be written, 6 the state left the finite numbers,\n            11 no GPU backend, or it \
+                  failed."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -55,6 +58,8 @@ enum Command {
     Bench(bench::BenchArguments),
     /// Use the torus as a reservoir: NARMA-10, Mackey-Glass, Lorenz-63, memory, beside an echo-state network.
     Task(task::TaskArguments),
+    /// List the GPUs and test them; with --bench, measure a tick on one.
+    Gpu(gpu::GpuArguments),
 }
 
 #[derive(Args, Debug)]
@@ -118,6 +123,8 @@ pub fn main() -> u8 {
         simd: None,
         pace: Pace::Free,
         json: false,
+        backend: BackendChoice::Cpu,
+        adapter: None,
     };
     let outcome = match cli.command.unwrap_or(Command::Run(nothing)) {
         Command::Run(arguments) => run::execute(&arguments),
@@ -125,6 +132,7 @@ pub fn main() -> u8 {
         Command::Plot(arguments) => plot::execute(&arguments),
         Command::Bench(arguments) => bench::execute(&arguments),
         Command::Task(arguments) => task::execute(&arguments),
+        Command::Gpu(arguments) => gpu::execute(&arguments),
     };
     match outcome {
         Ok(()) => exit::OK,

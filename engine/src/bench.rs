@@ -115,7 +115,10 @@ pub fn parse_shape(text: &str) -> Result<Vec<usize>, BenchError> {
 }
 
 /// A cubic Schrödinger step with a rough potential on every node: nothing a code could skip.
-fn setup(shape: &[usize], precision: Precision) -> Result<Setup, BenchError> {
+///
+/// # Errors
+/// [`BenchError::Torus`] when such a torus cannot exist.
+pub fn bench_setup(shape: &[usize], precision: Precision) -> Result<Setup, BenchError> {
     let mut extents = [1; 9];
     extents[..shape.len()].copy_from_slice(shape);
     let torus = Torus::new(extents, extents.map(|extent| extent as f64), PageRule::Auto)?;
@@ -146,7 +149,7 @@ fn setup(shape: &[usize], precision: Precision) -> Result<Setup, BenchError> {
 /// # Errors
 /// [`BenchError`] when the shape or the world is impossible.
 pub fn run(request: &BenchRequest) -> Result<BenchReport, BenchError> {
-    let setup = setup(&request.shape, request.precision)?;
+    let setup = bench_setup(&request.shape, request.precision)?;
     let nodes = setup.torus.n_nodes();
     let mut simulation = Simulation::new(&setup, &request.options)?;
     let before = simulation.sample().norm;

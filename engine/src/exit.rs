@@ -14,3 +14,5 @@ pub const INPUT: u8 = 4;
 pub const OUTPUT: u8 = 5;
 /// The state left the finite numbers.
 pub const DIVERGED: u8 = 6;
+/// The backend that was asked for is not there, cannot run the scene, or failed.
+pub const BACKEND: u8 = 11;

@@ -7,9 +7,12 @@
 //! (the torus as a reservoir).
 
 pub mod app;
+pub mod backend;
 pub mod bench;
 pub mod edge;
 pub mod exit;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod intake;
 pub mod memory;
 pub mod observe;

@@ -2,6 +2,7 @@
 //! Invariant: what is observed never changes what is computed; a run that diverges still leaves its files and says at
 //! which tick it happened.
 
+use crate::backend::{BackendChoice, BackendFailure, Keeper};
 use crate::edge::{Edge, Flow};
 use crate::intake::{Intake, OrderBuilder};
 use crate::observe::digest::state_digest;
@@ -42,6 +43,10 @@ pub struct RunRequest {
     pub pace: Pace,
     /// No progress display.
     pub quiet: bool,
+    /// Where ticks are computed.
+    pub backend: BackendChoice,
+    /// Name, or part of it, of the adapter to use.
+    pub adapter: Option<String>,
 }
 
 /// Why a run failed.
@@ -58,6 +63,9 @@ pub enum RunError {
         /// Why.
         reason: Box<BuildError>,
     },
+    /// The backend is not there, cannot run the scene, or failed.
+    #[error(transparent)]
+    Backend(#[from] BackendFailure),
     /// A result cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -84,6 +92,7 @@ impl RunError {
         match self {
             Self::Scene(error) => error.exit_code(),
             Self::Build { .. } => exit::SCENE,
+            Self::Backend(_) => exit::BACKEND,
             Self::Output(error) => error.exit_code(),
             Self::Diverged { .. } => exit::DIVERGED,
         }
@@ -110,17 +119,21 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     };
     let mut simulation = Simulation::new(&resolved.setup, &options)
         .map_err(|reason| RunError::Build { scene: stem.clone(), reason: Box::new(reason) })?;
+    let adapter = request.adapter.as_deref();
+    let mut keeper = Keeper::new(&mut simulation, &resolved.setup, request.backend, adapter, &stem)?;
     let folder = match (&request.out, request.no_files) {
         (_, true) => None,
         (Some(path), false) => Some(RunFolder::take(path)?),
         (None, false) => Some(RunFolder::claim(&PathBuf::from("runs"), &stem)?),
     };
+    keeper.record_in(folder.as_ref(), request.quiet)?;
     let mut recorder = Recorder::new(&simulation, &resolved, folder, request)?;
     let began = now_nanos();
     recorder.observe(&mut simulation)?;
     let (_sender, intake) = Intake::new(OrderBuilder::new(&request.scene, &resolved.setup));
     let until = resolved.plan.ticks;
-    let outcome = runner::run(&mut simulation, until, request.pace, &intake, &mut [&mut recorder]);
+    let outcome =
+        runner::run(&mut simulation, until, request.pace, &intake, &mut [&mut keeper, &mut recorder]);
     recorder.progress.finish();
     let report = outcome?;
     let wall_secs = (now_nanos() - began) as f64 * 1e-9;

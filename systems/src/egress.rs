@@ -26,7 +26,8 @@ impl Sampling {
         Self { every }
     }
 
-    fn is_due(self, tick: Tick) -> bool {
+    /// Whether a sample is due after `tick`.
+    pub fn is_due(self, tick: Tick) -> bool {
         self.every > 0 && tick.0.is_multiple_of(self.every)
     }
 }

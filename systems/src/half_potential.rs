@@ -188,20 +188,33 @@ pub fn kick_pages<T: Real + Scalar>(
     offset: f64,
     weight: f64,
 ) {
-    for emitter in &sources.emitters {
-        let envelope = emitter.drive * emitter.envelope.at(tick.time(wave.dt) + offset * wave.dt);
-        let strength = envelope * wave.dt * weight;
-        if strength == 0.0 {
-            continue;
-        }
-        let turns = emitter.phase.turns(tick.0) + emitter.frequency_hz * wave.dt * offset;
-        let (sin, cos) = nikola_kernels::transcendental::sincos(-core::f64::consts::TAU * turns);
-        for part in &emitter.pages {
+    for (index, phasor) in phasors(sources, wave, tick, offset, weight) {
+        for part in &sources.emitters[index].pages {
             let page = &mut pages[part.page];
             let page = PageMut { re: page.re, im: page.im };
-            source::kick(page, &part.nodes, &part.re, &part.im, strength * cos, strength * sin);
+            source::kick(page, &part.nodes, &part.re, &part.im, phasor.0, phasor.1);
         }
     }
+}
+
+/// Index and dt·weight·E (re, im) of each emitter that acts at `offset` ticks after `tick`.
+pub fn phasors<T: Real + Scalar>(
+    sources: &Sources<T>,
+    wave: &WaveParameters,
+    tick: Tick,
+    offset: f64,
+    weight: f64,
+) -> impl Iterator<Item = (usize, (f64, f64))> {
+    let (dt, time) = (wave.dt, tick.time(wave.dt) + offset * wave.dt);
+    sources.emitters.iter().enumerate().filter_map(move |(index, emitter)| {
+        let strength = emitter.drive * emitter.envelope.at(time) * dt * weight;
+        if strength == 0.0 {
+            return None;
+        }
+        let turns = emitter.phase.turns(tick.0) + emitter.frequency_hz * dt * offset;
+        let (sin, cos) = nikola_kernels::transcendental::sincos(-core::f64::consts::TAU * turns);
+        Some((index, (strength * cos, strength * sin)))
+    })
 }
 
 /// Rebuilds the potential columns for model time `t`, where the potential depends on time.

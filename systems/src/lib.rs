@@ -21,6 +21,7 @@ pub mod oracle;
 
 pub mod egress;
 
+pub mod device;
 pub mod integrator;
 pub mod observables;
 pub mod simulation;

@@ -114,6 +114,45 @@ impl NormLedger {
         }
     }
 
+    /// Counts a tick; the ticks until the next measurement when one is due now.
+    pub fn due(&mut self, tick: Tick, plan: &TickPlan) -> Option<u64> {
+        self.compensated += self.gain;
+        let interval = if self.since < SETTLING_TICKS { 1 } else { WATCH_EVERY };
+        self.since += 1;
+        let is_due = interval == 1 || tick.0.is_multiple_of(WATCH_EVERY) || plan.is_rebased;
+        (is_due || self.kept_norm.is_some()).then_some(interval)
+    }
+
+    /// Judges a measured norm: steers the gain, or in imaginary time updates μ from the norm's rate and returns the
+    /// relative change of Ψ that restores the kept norm.
+    pub fn judge(
+        &mut self,
+        tick: Tick,
+        norm: f64,
+        interval: u64,
+        environment: &Environment,
+        plan: &TickPlan,
+        wave: &WaveParameters,
+    ) -> Option<f64> {
+        self.norm = norm;
+        if !norm.is_finite() {
+            self.n_nonfinite_ticks += 1;
+        } else if let Some(kept) = self.kept_norm {
+            if norm > 0.0 {
+                self.mu -= 0.5 * nikola_kernels::transcendental::ln(norm / kept) / wave.dt;
+                self.norm = kept;
+                return Some((kept / norm).sqrt() - 1.0);
+            }
+        } else if environment.is_closed {
+            if plan.is_rebased {
+                self.rebase(norm);
+            } else {
+                self.steer(tick.0, norm, interval);
+            }
+        }
+        None
+    }
+
     /// Dead-beat control: the next interval cancels the measured leak and the error that is there.
     fn steer(&mut self, tick: u64, norm: f64, interval: u64) {
         let Some(reference) = self.reference.filter(|reference| *reference > 0.0) else { return };
@@ -173,44 +212,19 @@ pub fn watch<T: Real + Scalar>(
     tick: Res<'_, Tick>,
 ) {
     let began = times.now();
-    ledger.compensated += ledger.gain;
-    let interval = if ledger.since < SETTLING_TICKS { 1 } else { WATCH_EVERY };
-    ledger.since += 1;
-    let is_due = interval == 1 || tick.0.is_multiple_of(WATCH_EVERY) || plan.is_rebased;
-    if is_due || ledger.kept_norm.is_some() {
+    if let Some(interval) = ledger.due(*tick, &plan) {
         let views = pages_ref(psi.iter());
         let norm = torus.cell_volume() * reduce::norm2(compute.level, compute.threads(), &views);
-        ledger.norm = norm;
-        if !norm.is_finite() {
-            ledger.n_nonfinite_ticks += 1;
-        } else if let Some(kept) = ledger.kept_norm {
-            renormalise(&mut psi, &mut ledger, &compute, &wave, norm, kept);
-        } else if environment.is_closed {
-            if plan.is_rebased {
-                ledger.rebase(norm);
-            } else {
-                ledger.steer(tick.0, norm, interval);
-            }
+        if let Some(gain) = ledger.judge(*tick, norm, interval, &environment, &plan, &wave) {
+            scale(&mut psi, &compute, gain);
         }
     }
     let ended = times.now();
     times.add(Stage::Oracle, ended - began);
 }
 
-/// Imaginary time: scales Ψ to the kept norm and updates μ from the norm's rate.
-fn renormalise<T: Real + Scalar>(
-    psi: &mut Query<'_, '_, &mut Psi<T>>,
-    ledger: &mut NormLedger,
-    compute: &Compute,
-    wave: &WaveParameters,
-    norm: f64,
-    kept: f64,
-) {
-    if norm <= 0.0 {
-        return;
-    }
-    ledger.mu -= 0.5 * nikola_kernels::transcendental::ln(norm / kept) / wave.dt;
-    ledger.norm = kept;
+/// Multiplies Ψ by 1 + `gain` (imaginary time).
+fn scale<T: Real + Scalar>(psi: &mut Query<'_, '_, &mut Psi<T>>, compute: &Compute, gain: f64) {
     let mut pages = pages_mut(psi.iter_mut().map(Mut::into_inner));
     let zero = T::from_f64(0.0);
     let flow = LocalFlow {
@@ -219,7 +233,7 @@ fn renormalise<T: Real + Scalar>(
         damping: Values::Uniform(zero),
         beta: 0.0,
         time: Time::Imaginary { mu: 0.0 },
-        gain: (kept / norm).sqrt() - 1.0,
+        gain,
     };
     half_potential::apply(compute.level, compute.threads(), &mut pages, &flow);
 }

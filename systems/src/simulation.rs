@@ -1,13 +1,14 @@
 //! The handle: one world and its schedule, whatever the precision.
 //! Invariant: the only way in is the bounded ingress; the only ways out are samples and read-only views.
 
+use crate::device::{Device, device_world, scatter};
 use crate::mamba_scan::RunningReadout;
 use crate::observables::{ObservedColumns, measure};
 use crate::oracle::NormLedger;
 use crate::state::{ColumnKind, Mark, PageColumn, StateError, StateTable};
 use crate::tick;
 use crate::wave_form::WaveFlow;
-use crate::world::{BuildError, BuildOptions, Compute, Environment, Propagators, build};
+use crate::world::{BuildError, BuildOptions, Compute, Environment, Propagators, Sources, build, sorted};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use nikola_components::clock::Tick;
@@ -19,6 +20,7 @@ use nikola_components::telemetry::{Sample, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Page, Potential, Psi, Velocity};
 use nikola_kernels::Real;
+use nikola_kernels::backend::{Backend, DeviceWorld, Residency};
 
 type ReadPage = fn(&World, Entity, &mut [f64], &mut [f64]);
 
@@ -57,11 +59,7 @@ impl Simulation {
 
     fn typed<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<Self, BuildError> {
         let mut world = build::<T>(setup, options)?;
-        let mut schedule = tick::schedule::<T>(setup);
-        schedule.initialize(&mut world).map_err(|error| BuildError::Unsupported {
-            what: format!("the tick schedule is inconsistent: {error:?}"),
-            remedy: "this is a defect; please report it".into(),
-        })?;
+        let schedule = initialised(tick::schedule::<T>(setup), &mut world)?;
         let mut pages = world.query::<(Entity, &Psi<T>)>();
         let page_entities = pages.iter(&world).map(|(entity, _)| entity).collect();
         let mut simulation = Self {
@@ -88,6 +86,57 @@ impl Simulation {
         let first = simulation.sample();
         simulation.world.resource_mut::<NormLedger>().set_reference(first.norm, first.energy);
         Ok(simulation)
+    }
+
+    /// What a backend is built from; `None` in double precision, which no backend computes in.
+    pub fn device_world(&mut self) -> Option<DeviceWorld> {
+        (self.precision == Precision::F32).then(|| device_world(&mut self.world))
+    }
+
+    /// Hands Ψ to a backend built from [`Self::device_world`] of this very state; ticks run there from now on.
+    ///
+    /// # Errors
+    /// [`BuildError`] when the schedule is inconsistent (a defect).
+    pub fn move_to(&mut self, setup: &Setup, backend: Box<dyn Backend>) -> Result<(), BuildError> {
+        let psi = self.device_world().map(|world| world.psi).unwrap_or_default();
+        let tick = *self.world.resource::<Tick>();
+        self.world.insert_resource(Device::new(backend, psi, tick));
+        self.schedule = initialised(tick::device_schedule(setup), &mut self.world)?;
+        Ok(())
+    }
+
+    /// Gives the device up: ticks run on the host from its last copy of Ψ on. Returns the tick of that copy; injections
+    /// that struck since are due again if `setup` is the one this world was built from.
+    ///
+    /// # Errors
+    /// [`BuildError`] when the schedule is inconsistent (a defect).
+    pub fn return_to_host(&mut self, setup: &Setup) -> Result<u64, BuildError> {
+        let tick = self.tick_count();
+        let Some(device) = self.world.remove_resource::<Device>() else { return Ok(tick) };
+        let copied_at = device.copied_at();
+        let mut pages = self.world.query::<&mut Psi<f32>>();
+        device.last_copy(|pairs| scatter(pairs, pages.iter_mut(&mut self.world).map(Mut::into_inner)));
+        *self.world.resource_mut::<Tick>() = Tick(copied_at);
+        let mut sources = self.world.resource_mut::<Sources<f32>>();
+        sources.injections = sorted(&setup.injections);
+        sources.injections.retain(|injection| injection.tick >= copied_at);
+        self.schedule = initialised(tick::schedule::<f32>(setup), &mut self.world)?;
+        Ok(copied_at)
+    }
+
+    /// Where Ψ is.
+    pub fn residency(&self) -> Residency {
+        if self.device().is_some() { Residency::Device } else { Residency::Host }
+    }
+
+    /// The device, where Ψ is on one.
+    pub fn device(&self) -> Option<&Device> {
+        self.world.get_resource::<Device>()
+    }
+
+    /// As [`Self::device`], to measure it.
+    pub fn device_mut(&mut self) -> Option<Mut<'_, Device>> {
+        self.world.get_resource_mut::<Device>()
     }
 
     /// Advances by one tick.
@@ -135,7 +184,18 @@ impl Simulation {
 
     /// Measures the standard observables now.
     pub fn sample(&mut self) -> Sample {
+        self.fetch();
         (self.sample)(&mut self.world)
+    }
+
+    /// Brings Ψ from the device into the columns.
+    fn fetch(&mut self) {
+        let tick = *self.world.resource::<Tick>();
+        let mut pages = self.world.query::<&mut Psi<f32>>();
+        if let Some(device) = self.world.remove_resource::<Device>() {
+            device.look(tick, |pairs| scatter(pairs, pages.iter_mut(&mut self.world).map(Mut::into_inner)));
+            self.world.insert_resource(device);
+        }
     }
 
     /// Nanoseconds per stage of the last tick.
@@ -180,6 +240,7 @@ impl Simulation {
 
     /// Shows every column that survives, page by page; see [`StateTable::capture`].
     pub fn save_columns(&mut self, since: Option<Mark>, visit: &mut dyn FnMut(PageColumn<'_>)) -> Mark {
+        self.fetch();
         self.state.capture(&mut self.world, since, visit)
     }
 
@@ -193,11 +254,26 @@ impl Simulation {
         scalars: &[u8],
         fill: impl FnMut(&Page, ColumnKind, &mut [u8]) -> Result<(), E>,
     ) -> Result<(), StateError> {
-        self.state.load(&mut self.world, pages, scalars, fill)
+        self.state.load(&mut self.world, pages, scalars, fill)?;
+        if let Some(psi) =
+            self.device().is_some().then(|| self.device_world()).flatten().map(|world| world.psi)
+        {
+            let tick = *self.world.resource::<Tick>();
+            self.world.resource_mut::<Device>().replace(psi, tick);
+        }
+        Ok(())
     }
 
     /// Copies Ψ of a page (storage order, exact widening to f64).
     pub fn read_page(&self, page: usize, re: &mut [f64], im: &mut [f64]) {
+        if let Some(device) = self.device() {
+            let first = page * re.len();
+            return device.look(*self.world.resource::<Tick>(), |pairs| {
+                for ((pair, re), im) in pairs[first..].iter().zip(re).zip(im) {
+                    (*re, *im) = (f64::from(pair[0]), f64::from(pair[1]));
+                }
+            });
+        }
         (self.read_page)(&self.world, self.page_entities[page], re, im);
     }
 
@@ -212,6 +288,14 @@ impl Simulation {
             values.fill(self.world.resource::<Environment>().uniform_potential.unwrap_or(0.0));
         }
     }
+}
+
+fn initialised(mut schedule: Schedule, world: &mut World) -> Result<Schedule, BuildError> {
+    schedule.initialize(world).map_err(|error| BuildError::Unsupported {
+        what: format!("the tick schedule is inconsistent: {error:?}"),
+        remedy: "this is a defect; please report it".into(),
+    })?;
+    Ok(schedule)
 }
 
 fn read_page<T: Real + Scalar>(world: &World, entity: Entity, re: &mut [f64], im: &mut [f64]) {

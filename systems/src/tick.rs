@@ -17,7 +17,7 @@
 //! β half and `half_potential::close` applies it with V and Γ right after the axes that cross pages. A full Strang
 //! tick reads and writes Ψ twice.
 
-use crate::{egress, half_potential, ingress, kinetic, mamba_scan, nonlinear, oracle, wave_form};
+use crate::{device, egress, half_potential, ingress, kinetic, mamba_scan, nonlinear, oracle, wave_form};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::ScheduleConfigs;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel, SingleThreadedExecutor};
@@ -30,8 +30,8 @@ use nikola_kernels::Real;
 #[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TickSchedule;
 
-/// The schedule of one tick for a state of scalar type `T`, with the stages that `setup` asks for.
-pub fn schedule<T: Real + Scalar>(setup: &Setup) -> Schedule {
+/// A schedule that runs its systems one by one, and takes an ambiguous order for an error.
+fn empty() -> Schedule {
     let mut schedule = Schedule::new(TickSchedule);
     schedule.set_executor(SingleThreadedExecutor::new());
     schedule.set_build_settings(ScheduleBuildSettings {
@@ -40,6 +40,13 @@ pub fn schedule<T: Real + Scalar>(setup: &Setup) -> Schedule {
         auto_insert_apply_deferred: false,
         ..ScheduleBuildSettings::default()
     });
+    schedule
+}
+
+/// The schedule of one tick for a state of scalar type `T` in the columns of the pages, with the stages that `setup`
+/// asks for.
+pub fn schedule<T: Real + Scalar>(setup: &Setup) -> Schedule {
+    let mut schedule = empty();
     schedule.add_systems(
         (ingress::take_in::<T>, step::<T>(&setup.equation), look::<T>(setup), egress::report::<T>).chain(),
     );
@@ -63,4 +70,27 @@ fn look<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
         Some(_) => (mamba_scan::advance::<T>, oracle::watch::<T>).chain(),
         None => oracle::watch::<T>.into_configs(),
     }
+}
+
+/// The schedule of one tick whose Ψ is on a device: the same stages, told to the backend.
+pub fn device_schedule(setup: &Setup) -> Schedule {
+    let mut schedule = empty();
+    // The scan reads the columns, so they are fetched in every tick.
+    let look = match setup.scan {
+        Some(_) => (device::fetch_columns, mamba_scan::advance::<f32>, device::watch).chain(),
+        None => device::watch.into_configs(),
+    };
+    schedule.add_systems(
+        (
+            (device::fetch, ingress::take_in::<f32>, device::send).chain(),
+            device::open,
+            device::propagate,
+            nonlinear::close,
+            device::close,
+            look,
+            (device::bring_back, egress::report::<f32>).chain(),
+        )
+            .chain(),
+    );
+    schedule
 }

@@ -115,6 +115,10 @@ pub struct Propagators<T: Real> {
     pub which: Vec<usize>,
     /// Distinct propagators.
     pub plans: Vec<Kinetic<T>>,
+    /// Model time of each of them.
+    pub durations: Vec<f64>,
+    /// Kinetic term of each storage axis.
+    pub terms: Vec<AxisTerm>,
     /// Time spent inside fused sweeps.
     pub probe: Probe,
 }
@@ -452,12 +456,11 @@ fn propagators<T: Real>(
             distinct.push(weight);
         }
     }
-    let plans = distinct
-        .iter()
-        .map(|weight| Kinetic::new(level, &shape, &terms, weight * setup.wave.dt, time))
-        .collect();
+    let durations: Vec<f64> = distinct.iter().map(|weight| weight * setup.wave.dt).collect();
+    let plans =
+        durations.iter().map(|&duration| Kinetic::new(level, &shape, &terms, duration, time)).collect();
     let probe = Probe { now_nanos: options.now_nanos, ..Probe::default() };
-    Propagators { composition, shape, which, plans, probe }
+    Propagators { composition, shape, which, plans, durations, terms, probe }
 }
 
 fn environment(setup: &Setup, has_potential_column: bool) -> Environment {
@@ -527,7 +530,8 @@ pub fn source_nodes<T: Real>(
     pages
 }
 
-fn sorted(injections: &[Injection]) -> Vec<Injection> {
+/// One-shot injections, earliest first.
+pub fn sorted(injections: &[Injection]) -> Vec<Injection> {
     let mut injections = injections.to_vec();
     injections.sort_by_key(|injection| injection.tick);
     injections

@@ -2,6 +2,7 @@
 //! Invariant: flags choose what runs and where results go; none but --precision, --ticks and --set changes a result.
 
 use super::{Failure, LevelName, PrecisionName, SceneArguments, level, load, print_line, threads};
+use crate::backend::BackendChoice;
 use crate::run::{RunRequest, run};
 use crate::runner::Pace;
 use clap::Args;
@@ -35,6 +36,12 @@ pub(super) struct RunArguments {
     /// Print one JSON object instead of the table, and no progress.
     #[arg(long)]
     pub(super) json: bool,
+    /// Where ticks are computed: the processor, a GPU, or a GPU while one can.
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub(super) backend: BackendChoice,
+    /// Use the GPU whose name contains this; the best one when absent.
+    #[arg(long, value_name = "NAME")]
+    pub(super) adapter: Option<String>,
 }
 
 pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
@@ -52,6 +59,8 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
         level: level(arguments.simd)?,
         pace: arguments.pace,
         quiet: arguments.json,
+        backend: arguments.backend,
+        adapter: arguments.adapter.clone(),
     };
     let summary = run(&request).map_err(|error| Failure::new(&error, error.exit_code()))?;
     if arguments.json {

@@ -161,13 +161,16 @@ impl<T: Real> Operands<T> {
 }
 
 /// A factor the kinetic part leaves for the local flow to apply: e^{i·angle} in real, `scale` in imaginary time.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) struct Prefactor {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prefactor {
+    /// Angle in radians.
     pub angle: f64,
+    /// Factor of the modulus.
     pub scale: f64,
 }
 
 impl Prefactor {
+    /// The factor 1.
     pub const NONE: Prefactor = Prefactor { angle: 0.0, scale: 1.0 };
 }
 
@@ -234,6 +237,38 @@ impl<T: Real> LocalPlan<T> {
             potential: potential.unwrap_or_default(),
             damping: damping.unwrap_or_default(),
         }
+    }
+}
+
+/// The constants of a flow as a device takes them: those of `LocalPlan`, in a fixed order of words.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FlowConstants {
+    /// Angle of the prefactor and of a uniform V.
+    pub c0: f32,
+    /// −h.
+    pub c1: f32,
+    /// −hβ; in imaginary time 2hβ·scale².
+    pub c2: f32,
+    /// h.
+    pub h: f32,
+    /// μh.
+    pub mu_h: f32,
+    /// Relative change of Ψ.
+    pub gain: f32,
+    /// Prefactor·(1 + gain) in imaginary time.
+    pub scale: f32,
+    /// V where it is uniform.
+    pub potential: f32,
+    /// Γ where it is uniform.
+    pub damping: f32,
+}
+
+impl FlowConstants {
+    /// The constants of `flow`, rounded once.
+    pub fn new(flow: &LocalFlow<'_, f32>, prefactor: Prefactor) -> Self {
+        let plan = LocalPlan::new(flow, prefactor);
+        let LocalPlan { c0, c1, c2, h, mu_h, gain, scale, potential, damping, kind: _ } = plan;
+        Self { c0, c1, c2, h, mu_h, gain, scale, potential, damping }
     }
 }
 

@@ -312,23 +312,28 @@ impl<T: Real> Kinetic<T> {
     }
 }
 
-/// Chooses the scheme of one axis, and adds what a ring leaves over to `prefactor`.
-fn plan_axis<T: Real>(
-    term: &AxisTerm,
-    n_lines: usize,
-    duration: f64,
-    time: Time,
-    prefactor: &mut Prefactor,
-) -> Scheme<T> {
-    let n = term.extent;
-    let exponent = |mode: usize| {
+impl AxisTerm {
+    /// ½·duration·D·k² of a mode in 0..extent: the angle by which it turns, or its decay in imaginary time.
+    fn exponent(&self, mode: usize, duration: f64) -> f64 {
+        let n = self.extent;
         let signed = if 2 * mode > n { mode as f64 - n as f64 } else { mode as f64 };
-        let k = signed * term.wavenumber_unit;
-        0.5 * duration * term.diffusion * k * k
-    };
-    if n == 3 && n_lines >= MIN_LINES {
-        let theta = exponent(1);
-        let b = match time {
+        let k = signed * self.wavenumber_unit;
+        0.5 * duration * self.diffusion * k * k
+    }
+
+    /// The factor (re, im) of a mode in 0..extent over `duration`.
+    pub fn phase(&self, mode: usize, duration: f64, time: Time) -> (f64, f64) {
+        let exponent = self.exponent(mode, duration);
+        match time {
+            Time::Real => (libm::cos(exponent), -libm::sin(exponent)),
+            Time::Imaginary { .. } => (libm::exp(-exponent), 0.0),
+        }
+    }
+
+    /// Extent 3 as a ring: the coefficient b of y_j = x_j + b·S; what is left over goes to `prefactor`.
+    pub fn ring(&self, duration: f64, time: Time, prefactor: &mut Prefactor) -> (f64, f64) {
+        let theta = self.exponent(1, duration);
+        match time {
             Time::Real => {
                 prefactor.angle -= theta;
                 let half = libm::sin(0.5 * theta);
@@ -338,13 +343,24 @@ fn plan_axis<T: Real>(
                 prefactor.scale *= libm::exp(-theta);
                 (libm::expm1(theta) / 3.0, 0.0)
             }
-        };
+        }
+    }
+}
+
+/// Chooses the scheme of one axis, and adds what a ring leaves over to `prefactor`.
+fn plan_axis<T: Real>(
+    term: &AxisTerm,
+    n_lines: usize,
+    duration: f64,
+    time: Time,
+    prefactor: &mut Prefactor,
+) -> Scheme<T> {
+    let n = term.extent;
+    if n == 3 && n_lines >= MIN_LINES {
+        let b = term.ring(duration, time, prefactor);
         return Scheme::Ring { b: (T::from_f64(b.0), T::from_f64(b.1)) };
     }
-    let phase = |mode: usize| match time {
-        Time::Real => (libm::cos(exponent(mode)), -libm::sin(exponent(mode))),
-        Time::Imaginary { .. } => (libm::exp(-exponent(mode)), 0.0),
-    };
+    let phase = |mode: usize| term.phase(mode, duration, time);
     match FftPlan::new(n, phase) {
         Some(plan) if n_lines >= MIN_LINES => Scheme::Fft(plan),
         _ => Scheme::Direct(T::direct_plan(n, &(0..n).map(phase).collect::<Vec<_>>())),

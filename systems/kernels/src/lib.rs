@@ -6,6 +6,7 @@
 //! Reading order: [`field`] (what a wave looks like in memory) → [`half_potential`] → [`kinetic`] → [`wave_form`] →
 //! [`reduce`].
 
+pub mod backend;
 pub mod field;
 pub mod half_potential;
 pub mod kinetic;

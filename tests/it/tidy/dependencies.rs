@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
 /// Our crates and what of ours each one needs: exactly this.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("nikola-kernels", &[]),
     ("nikola-components", &[]),
     ("nikola-systems", &["nikola-components", "nikola-kernels"]),
-    ("nikola-engine", &["nikola-components", "nikola-systems"]),
+    ("nikola-shaders", &["nikola-kernels"]),
+    ("nikola-engine", &["nikola-components", "nikola-shaders", "nikola-systems"]),
     ("nikola-tests", &["nikola-engine"]),
     ("nikola-benches", &["nikola-engine"]),
     ("xtask", &[]),

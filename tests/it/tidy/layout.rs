@@ -66,3 +66,18 @@ fn every_scene_says_what_one_should_see() {
     nothing_found("a scene begins with a comment `What one should see: …`:", silent);
     assert!(n_scenes >= 15, "{n_scenes} scenes");
 }
+
+#[test]
+fn every_shader_has_its_twin() {
+    let paths: Vec<String> = files().into_iter().map(|file| file.path).collect();
+    let shaders = paths.iter().filter_map(|path| path.strip_prefix("shaders/wgsl/"));
+    let mut n_shaders = 0;
+    let lonely = shaders.filter(|shader| {
+        n_shaders += 1;
+        let stem = shader.strip_suffix(".wgsl").unwrap_or(shader);
+        !paths.contains(&format!("systems/kernels/src/{stem}.rs"))
+    });
+    let lonely: Vec<String> = lonely.map(|shader| format!("shaders/wgsl/{shader}")).collect();
+    nothing_found("a shader's stem is that of the kernel it is the twin of:", lonely);
+    assert!(n_shaders >= 8, "{n_shaders} shaders");
+}

@@ -1,0 +1,95 @@
+//! The structures that host and device share. Invariant: each has the fields, offsets and size of its namesake in the
+//! WGSL files; `shaders/tests/` compares them with what naga says of the files.
+
+use bytemuck::{Pod, Zeroable};
+use nikola_kernels::half_potential::FlowConstants;
+
+/// Most flows of one sweep: the closing one of a tick and the opening one of the next.
+pub const FLOWS_MAX: usize = 2;
+
+/// `Flow` of `half_potential.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in FlowConstants.
+pub struct Flow {
+    pub c0: f32,
+    pub c1: f32,
+    pub c2: f32,
+    pub h: f32,
+    pub mu_h: f32,
+    pub gain: f32,
+    pub scale: f32,
+    pub potential: f32,
+    pub damping: f32,
+}
+
+impl From<FlowConstants> for Flow {
+    fn from(constants: FlowConstants) -> Self {
+        let FlowConstants { c0, c1, c2, h, mu_h, gain, scale, potential, damping } = constants;
+        Self { c0, c1, c2, h, mu_h, gain, scale, potential, damping }
+    }
+}
+
+/// `Sweep` of `kinetic.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Sweep {
+    pub flows: [Flow; FLOWS_MAX],
+    pub n_flows: u32,
+    pub first_stage: u32,
+    pub n_stages: u32,
+    pub base_before: u32,
+    pub base_after: u32,
+}
+
+/// `Stage` of `kinetic.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Stage {
+    pub radix: u32,
+    pub step: u32,
+    pub before: u32,
+    pub after: u32,
+    pub table_before: u32,
+    pub table_after: u32,
+    pub table_step: u32,
+    pub flags: u32,
+}
+
+/// `Direct` of `kinetic/direct.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Direct {
+    pub n_nodes: u32,
+    pub extent: u32,
+    pub stride: u32,
+    pub table: u32,
+}
+
+/// `Reduce` of `reduce.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Reduce {
+    pub n_nodes: u32,
+    pub zero: u32,
+}
+
+/// `Kick` of `source.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Kick {
+    pub phasor: [f32; 2],
+    pub first: u32,
+    pub count: u32,
+}
+
+/// Nodes of one chunk of the reduction: `CHUNK_THREADS · NODES_PER_THREAD` of `reduce.wgsl`.
+pub const REDUCE_CHUNK: usize = 256 * 16;
+
+/// Threads of a work group of the programs on single nodes.
+pub const NODE_THREADS: usize = 64;

@@ -1,0 +1,128 @@
+//! The shader programs: which files make up each one, and how they are prepared for the device.
+//!
+//! Invariant: every file below `shaders/wgsl/` is used by a program, and a program's text is the files' text. The
+//! one change made to it is [`unrolled`]: a loop marked `// unroll` is written out, because arrays live in registers
+//! only where every index is a constant, and WGSL has no attribute that asks for it.
+
+/// One program: its name, its entry point and its files in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// Name in reports; the stem of its last file.
+    pub name: &'static str,
+    /// Entry point.
+    pub entry: &'static str,
+    /// Texts of the files.
+    files: &'static [&'static str],
+}
+
+impl Program {
+    /// The text the device is given.
+    pub fn text(&self) -> String {
+        self.files.iter().map(|file| unrolled(file)).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The text as it stands in the files.
+    pub fn plain_text(&self) -> String {
+        self.files.join("\n")
+    }
+}
+
+/// One sweep over Ψ: local flows and any axes that a tile holds.
+pub const SWEEP: Program = Program {
+    name: "kinetic",
+    entry: "run",
+    files: &[
+        include_str!("../wgsl/half_potential.wgsl"),
+        include_str!("../wgsl/kinetic/ring.wgsl"),
+        include_str!("../wgsl/kinetic/dft.wgsl"),
+        include_str!("../wgsl/kinetic/fft.wgsl"),
+        include_str!("../wgsl/kinetic.wgsl"),
+    ],
+};
+
+/// An axis of any other length.
+pub const DIRECT: Program =
+    Program { name: "direct", entry: "convolve", files: &[include_str!("../wgsl/kinetic/direct.wgsl")] };
+
+/// Σ|Ψ|².
+pub const REDUCE: Program =
+    Program { name: "reduce", entry: "norm2", files: &[include_str!("../wgsl/reduce.wgsl")] };
+
+/// Sources on lists of nodes.
+pub const SOURCE: Program =
+    Program { name: "source", entry: "apply", files: &[include_str!("../wgsl/source.wgsl")] };
+
+/// All programs.
+pub const PROGRAMS: [Program; 4] = [SWEEP, DIRECT, REDUCE, SOURCE];
+
+/// What marks a loop that is written out.
+const MARK: &str = "{ // unroll";
+
+/// Writes out every loop marked `// unroll`: `for (var k = A; k < B; k++) { // unroll`. Panics on a marked line that
+/// does not have this form (a defect of the file, which a test would find).
+pub fn unrolled(text: &str) -> String {
+    let Some(mark) = text.find(MARK) else { return text.to_owned() };
+    let start = text[..mark].rfind('\n').map_or(0, |end| end + 1);
+    let head = &text[start..mark];
+    let body_start = mark + MARK.len();
+    let body_len = closing(&text[body_start..]);
+    let (body, rest) = (&text[body_start..body_start + body_len], &text[body_start + body_len + 1..]);
+    let (name, range) = parse(head).unwrap_or_else(|| panic!("not a loop that can be unrolled: {head}"));
+    let mut out = text[..start].to_owned();
+    for k in range {
+        out.push('{');
+        out.push_str(&unrolled(&substituted(body, name, k)));
+        out.push_str("}\n");
+    }
+    out.push_str(&unrolled(rest));
+    out
+}
+
+/// Index of the brace that closes the block which `text` starts inside of.
+fn closing(text: &str) -> usize {
+    let mut depth = 1;
+    for (at, character) in text.char_indices() {
+        depth += match character {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        if depth == 0 {
+            return at;
+        }
+    }
+    panic!("a marked loop has no end");
+}
+
+/// `for (var k = 0u; k < 9u; k++)` as `("k", 0..9)`.
+fn parse(head: &str) -> Option<(&str, std::ops::Range<u32>)> {
+    let inside = head.trim().strip_prefix("for (var ")?.strip_suffix("++)")?;
+    let mut parts = inside.split(';');
+    let (name, first) = parts.next()?.split_once(" = ")?;
+    let (_, last) = parts.next()?.split_once(" < ")?;
+    let number = |text: &str| text.trim().strip_suffix('u')?.parse().ok();
+    Some((name, number(first)?..number(last)?))
+}
+
+/// `text` with the word `name` replaced by a literal.
+fn substituted(text: &str, name: &str, value: u32) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(name) {
+        let before = rest[..at].chars().next_back();
+        let after = rest[at + name.len()..].chars().next();
+        out.push_str(&rest[..at]);
+        if before.is_some_and(is_word) || after.is_some_and(is_word) {
+            out.push_str(name);
+        } else {
+            out.push_str(&format!("{value}u"));
+        }
+        rest = &rest[at + name.len()..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(all(test, feature = "gpu"))]
+mod tests;

@@ -1,0 +1,339 @@
+// The stages of longer axes, twin of systems/kernels/src/kinetic/fft.rs: butterflies, twiddles and phases of one work
+// item in registers. Invariant: as in the twin, `MIDDLE` is the last forward stage, the phases and the first inverse
+// stage; a whole axis that fits the registers is a `MIDDLE` stage by itself.
+// Source: Cooley & Tukey 1965; tables are rounded once on the host.
+
+fn work_1(stage: Stage, item: Item) {
+    x[0] = fetch(item, 0u);
+    if (stage.flags & FLOWS) != 0u {
+        for (var f = 0u; f < sweep.n_flows; f++) {
+            let flow = sweep.flows[f];
+            x[0] = flowed(flow, item, 0u, x[0]);
+        }
+    }
+    store(item, 0u, x[0]);
+}
+
+fn apply_2(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
+    switch op {
+        case MIDDLE: {
+            let phases = table_of(stage, item, op, base, table);
+            dft_2();
+            for (var k = 0u; k < 2u; k++) { // unroll
+                x[k] = times(x[k], tables[phases + k]);
+            }
+            dft_2();
+        }
+        case FORWARD: {
+            let twiddles = table_of(stage, item, op, base, table);
+            dft_2();
+            for (var k = 1u; k < 2u; k++) { // unroll
+                x[k] = times(x[k], tables[twiddles + k]);
+            }
+        }
+        case INVERSE: {
+            let twiddles = table_of(stage, item, op, base, table);
+            for (var k = 1u; k < 2u; k++) { // unroll
+                x[k] = times_conj(x[k], tables[twiddles + k]);
+            }
+            dft_2();
+        }
+        default: {}
+    }
+}
+
+fn work_2(stage: Stage, item: Item) {
+    for (var k = 0u; k < 2u; k++) { // unroll
+        x[k] = fetch(item, k);
+    }
+    apply_2(stage, item, stage.before, sweep.base_before, stage.table_before);
+    if (stage.flags & FLOWS) != 0u {
+        for (var f = 0u; f < sweep.n_flows; f++) {
+            let flow = sweep.flows[f];
+            for (var k = 0u; k < 2u; k++) { // unroll
+                x[k] = flowed(flow, item, k, x[k]);
+            }
+        }
+    }
+    apply_2(stage, item, stage.after, sweep.base_after, stage.table_after);
+    for (var k = 0u; k < 2u; k++) { // unroll
+        store(item, k, x[k]);
+    }
+}
+
+fn apply_3(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
+    switch op {
+        case RINGS: {
+            rings_3(base + table);
+        }
+        case MIDDLE: {
+            let phases = table_of(stage, item, op, base, table);
+            dft_3(-HALF_ROOT_3);
+            for (var k = 0u; k < 3u; k++) { // unroll
+                x[k] = times(x[k], tables[phases + k]);
+            }
+            dft_3(HALF_ROOT_3);
+        }
+        case FORWARD: {
+            let twiddles = table_of(stage, item, op, base, table);
+            dft_3(-HALF_ROOT_3);
+            for (var k = 1u; k < 3u; k++) { // unroll
+                x[k] = times(x[k], tables[twiddles + k]);
+            }
+        }
+        case INVERSE: {
+            let twiddles = table_of(stage, item, op, base, table);
+            for (var k = 1u; k < 3u; k++) { // unroll
+                x[k] = times_conj(x[k], tables[twiddles + k]);
+            }
+            dft_3(HALF_ROOT_3);
+        }
+        default: {}
+    }
+}
+
+fn work_3(stage: Stage, item: Item) {
+    for (var k = 0u; k < 3u; k++) { // unroll
+        x[k] = fetch(item, k);
+    }
+    apply_3(stage, item, stage.before, sweep.base_before, stage.table_before);
+    if (stage.flags & FLOWS) != 0u {
+        for (var f = 0u; f < sweep.n_flows; f++) {
+            let flow = sweep.flows[f];
+            for (var k = 0u; k < 3u; k++) { // unroll
+                x[k] = flowed(flow, item, k, x[k]);
+            }
+        }
+    }
+    apply_3(stage, item, stage.after, sweep.base_after, stage.table_after);
+    for (var k = 0u; k < 3u; k++) { // unroll
+        store(item, k, x[k]);
+    }
+}
+
+fn apply_4(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
+    switch op {
+        case MIDDLE: {
+            let phases = table_of(stage, item, op, base, table);
+            dft_4();
+            for (var k = 0u; k < 4u; k++) { // unroll
+                x[k] = times(x[k], tables[phases + k]);
+            }
+            idft_4();
+        }
+        case FORWARD: {
+            let twiddles = table_of(stage, item, op, base, table);
+            dft_4();
+            for (var k = 1u; k < 4u; k++) { // unroll
+                x[k] = times(x[k], tables[twiddles + k]);
+            }
+        }
+        case INVERSE: {
+            let twiddles = table_of(stage, item, op, base, table);
+            for (var k = 1u; k < 4u; k++) { // unroll
+                x[k] = times_conj(x[k], tables[twiddles + k]);
+            }
+            idft_4();
+        }
+        default: {}
+    }
+}
+
+fn work_4(stage: Stage, item: Item) {
+    for (var k = 0u; k < 4u; k++) { // unroll
+        x[k] = fetch(item, k);
+    }
+    apply_4(stage, item, stage.before, sweep.base_before, stage.table_before);
+    if (stage.flags & FLOWS) != 0u {
+        for (var f = 0u; f < sweep.n_flows; f++) {
+            let flow = sweep.flows[f];
+            for (var k = 0u; k < 4u; k++) { // unroll
+                x[k] = flowed(flow, item, k, x[k]);
+            }
+        }
+    }
+    apply_4(stage, item, stage.after, sweep.base_after, stage.table_after);
+    for (var k = 0u; k < 4u; k++) { // unroll
+        store(item, k, x[k]);
+    }
+}
+
+fn apply_5(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
+    switch op {
+        case MIDDLE: {
+            let phases = table_of(stage, item, op, base, table);
+            dft_5(-1.0);
+            for (var k = 0u; k < 5u; k++) { // unroll
+                x[k] = times(x[k], tables[phases + k]);
+            }
+            dft_5(1.0);
+        }
+        case FORWARD: {
+            let twiddles = table_of(stage, item, op, base, table);
+            dft_5(-1.0);
+            for (var k = 1u; k < 5u; k++) { // unroll
+                x[k] = times(x[k], tables[twiddles + k]);
+            }
+        }
+        case INVERSE: {
+            let twiddles = table_of(stage, item, op, base, table);
+            for (var k = 1u; k < 5u; k++) { // unroll
+                x[k] = times_conj(x[k], tables[twiddles + k]);
+            }
+            dft_5(1.0);
+        }
+        default: {}
+    }
+}
+
+fn work_5(stage: Stage, item: Item) {
+    for (var k = 0u; k < 5u; k++) { // unroll
+        x[k] = fetch(item, k);
+    }
+    apply_5(stage, item, stage.before, sweep.base_before, stage.table_before);
+    if (stage.flags & FLOWS) != 0u {
+        for (var f = 0u; f < sweep.n_flows; f++) {
+            let flow = sweep.flows[f];
+            for (var k = 0u; k < 5u; k++) { // unroll
+                x[k] = flowed(flow, item, k, x[k]);
+            }
+        }
+    }
+    apply_5(stage, item, stage.after, sweep.base_after, stage.table_after);
+    for (var k = 0u; k < 5u; k++) { // unroll
+        store(item, k, x[k]);
+    }
+}
+
+fn apply_8(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
+    switch op {
+        case MIDDLE: {
+            let phases = table_of(stage, item, op, base, table);
+            dft_8();
+            for (var k = 0u; k < 8u; k++) { // unroll
+                x[k] = times(x[k], tables[phases + k]);
+            }
+            idft_8();
+        }
+        case FORWARD: {
+            let twiddles = table_of(stage, item, op, base, table);
+            dft_8();
+            for (var k = 1u; k < 8u; k++) { // unroll
+                x[k] = times(x[k], tables[twiddles + k]);
+            }
+        }
+        case INVERSE: {
+            let twiddles = table_of(stage, item, op, base, table);
+            for (var k = 1u; k < 8u; k++) { // unroll
+                x[k] = times_conj(x[k], tables[twiddles + k]);
+            }
+            idft_8();
+        }
+        default: {}
+    }
+}
+
+fn work_8(stage: Stage, item: Item) {
+    for (var k = 0u; k < 8u; k++) { // unroll
+        x[k] = fetch(item, k);
+    }
+    apply_8(stage, item, stage.before, sweep.base_before, stage.table_before);
+    if (stage.flags & FLOWS) != 0u {
+        for (var f = 0u; f < sweep.n_flows; f++) {
+            let flow = sweep.flows[f];
+            for (var k = 0u; k < 8u; k++) { // unroll
+                x[k] = flowed(flow, item, k, x[k]);
+            }
+        }
+    }
+    apply_8(stage, item, stage.after, sweep.base_after, stage.table_after);
+    for (var k = 0u; k < 8u; k++) { // unroll
+        store(item, k, x[k]);
+    }
+}
+
+fn apply_9(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
+    switch op {
+        case RINGS: {
+            rings_9(base + table);
+        }
+        case MIDDLE: {
+            let phases = table_of(stage, item, op, base, table);
+            dft_9();
+            for (var k = 0u; k < 9u; k++) { // unroll
+                x[k] = times(x[k], tables[phases + k]);
+            }
+            idft_9();
+        }
+        case FORWARD: {
+            let twiddles = table_of(stage, item, op, base, table);
+            dft_9();
+            for (var k = 1u; k < 9u; k++) { // unroll
+                x[k] = times(x[k], tables[twiddles + k]);
+            }
+        }
+        case INVERSE: {
+            let twiddles = table_of(stage, item, op, base, table);
+            for (var k = 1u; k < 9u; k++) { // unroll
+                x[k] = times_conj(x[k], tables[twiddles + k]);
+            }
+            idft_9();
+        }
+        default: {}
+    }
+}
+
+fn work_9(stage: Stage, item: Item) {
+    for (var k = 0u; k < 9u; k++) { // unroll
+        x[k] = fetch(item, k);
+    }
+    apply_9(stage, item, stage.before, sweep.base_before, stage.table_before);
+    if (stage.flags & FLOWS) != 0u {
+        for (var f = 0u; f < sweep.n_flows; f++) {
+            let flow = sweep.flows[f];
+            for (var k = 0u; k < 9u; k++) { // unroll
+                x[k] = flowed(flow, item, k, x[k]);
+            }
+        }
+    }
+    apply_9(stage, item, stage.after, sweep.base_after, stage.table_after);
+    for (var k = 0u; k < 9u; k++) { // unroll
+        store(item, k, x[k]);
+    }
+}
+
+fn apply_27(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
+    switch op {
+        case RINGS: {
+            rings_27(base + table);
+        }
+        case MIDDLE: {
+            let phases = table_of(stage, item, op, base, table);
+            dft_27();
+            for (var k = 0u; k < 27u; k++) { // unroll
+                x[k] = times(x[k], tables[phases + k]);
+            }
+            idft_27();
+        }
+        default: {}
+    }
+}
+
+fn work_27(stage: Stage, item: Item) {
+    for (var k = 0u; k < 27u; k++) { // unroll
+        x[k] = fetch(item, k);
+    }
+    apply_27(stage, item, stage.before, sweep.base_before, stage.table_before);
+    if (stage.flags & FLOWS) != 0u {
+        for (var f = 0u; f < sweep.n_flows; f++) {
+            let flow = sweep.flows[f];
+            for (var k = 0u; k < 27u; k++) { // unroll
+                x[k] = flowed(flow, item, k, x[k]);
+            }
+        }
+    }
+    apply_27(stage, item, stage.after, sweep.base_after, stage.table_after);
+    for (var k = 0u; k < 27u; k++) { // unroll
+        store(item, k, x[k]);
+    }
+}

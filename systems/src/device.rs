@@ -1,0 +1,424 @@
+//! The tick on a device: the same stages, each saying to the backend what it would do to the columns.
+//!
+//! Invariant: Ψ lives on the device; the columns of the pages are a copy, fetched when somebody looks. An injection
+//! goes through the copy (fetch, inject, send back): it is rare and one path serves both residencies. A failure is
+//! kept, the stages after it do nothing, and the copy stays what it was at [`Device::copied_at`]: nothing that failed
+//! is read back as a result.
+
+use crate::half_potential::{LocalColumns, LocalPlan, Pending, drive_potential, phasors};
+use crate::ingress::TickPlan;
+use crate::integrator::LocalStep as CompositionStep;
+use crate::oracle::NormLedger;
+use crate::world::{Environment, Propagators, Sources};
+use bevy_ecs::prelude::*;
+use nikola_components::clock::Tick;
+use nikola_components::ports::Ingress;
+use nikola_components::setup::{Setup, TimeMode, WaveParameters};
+use nikola_components::telemetry::{Stage, StageTimes};
+use nikola_components::torus::Torus;
+use nikola_components::wave::{Damping, Potential, Psi};
+use nikola_kernels::backend::{Backend, BackendError, DeviceWorld, LocalStep, NodeList, Quantity};
+use nikola_kernels::half_potential::Time;
+use std::sync::{Mutex, PoisonError};
+
+/// The backend and the host's copy of Ψ.
+#[derive(Resource)]
+pub struct Device {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    backend: Box<dyn Backend>,
+    copy: Vec<[f32; 2]>,
+    /// Tick of the copy; none when the device went on since.
+    is_current: bool,
+    copied_at: u64,
+    /// The columns were changed and must be sent.
+    is_host_ahead: bool,
+    failure: Option<BackendError>,
+}
+
+impl Inner {
+    /// Calls the backend unless it failed before; keeps the first failure.
+    fn call<R>(&mut self, work: impl FnOnce(&mut dyn Backend) -> Result<R, BackendError>) -> Option<R> {
+        if self.failure.is_some() {
+            return None;
+        }
+        match work(self.backend.as_mut()) {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.failure = Some(error);
+                None
+            }
+        }
+    }
+
+    fn refresh(&mut self, tick: Tick) {
+        if self.is_current {
+            return;
+        }
+        let mut copy = std::mem::take(&mut self.copy);
+        let mut fresh = Vec::new();
+        if self.call(|backend| backend.read(&mut fresh)).is_some() {
+            copy = fresh;
+            (self.is_current, self.copied_at) = (true, tick.0);
+        }
+        self.copy = copy;
+    }
+}
+
+impl Device {
+    /// A device whose Ψ is that of the columns now.
+    pub fn new(backend: Box<dyn Backend>, copy: Vec<[f32; 2]>, tick: Tick) -> Self {
+        let inner =
+            Inner { backend, copy, is_current: true, copied_at: tick.0, is_host_ahead: false, failure: None };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inner(&mut self) -> &mut Inner {
+        self.inner.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the backend says of itself.
+    pub fn describe(&self) -> String {
+        self.lock().backend.describe()
+    }
+
+    /// Why the backend cannot go on, if it cannot.
+    pub fn failure(&self) -> Option<BackendError> {
+        self.lock().failure.clone()
+    }
+
+    /// Tick of the last copy of Ψ on the host.
+    pub fn copied_at(&self) -> u64 {
+        self.lock().copied_at
+    }
+
+    /// Another Ψ, as of `tick`.
+    pub fn replace(&mut self, copy: Vec<[f32; 2]>, tick: Tick) {
+        let inner = self.inner();
+        inner.call(|backend| backend.write(&copy));
+        (inner.copy, inner.is_current, inner.copied_at) = (copy, true, tick.0);
+    }
+
+    /// Runs `look` on the host's copy of Ψ, fetched first if the device went on since.
+    pub fn look<R>(&self, tick: Tick, look: impl FnOnce(&[[f32; 2]]) -> R) -> R {
+        let mut inner = self.lock();
+        inner.refresh(tick);
+        look(&inner.copy)
+    }
+
+    /// Runs `look` on the host's last copy of Ψ, whatever became of the device.
+    pub fn last_copy<R>(&self, look: impl FnOnce(&[[f32; 2]]) -> R) -> R {
+        look(&self.lock().copy)
+    }
+
+    /// Gives the backend to `work`, e.g. to measure it.
+    pub fn with_backend<R>(&mut self, work: impl FnOnce(&mut dyn Backend) -> R) -> R {
+        work(self.inner().backend.as_mut())
+    }
+}
+
+/// What a backend is built from: the world as it stands.
+pub fn device_world(world: &mut World) -> DeviceWorld {
+    let psi = gathered(world);
+    let mut columns = world.query::<(&Psi<f32>, Option<&Potential<f32>>, Option<&Damping<f32>>)>();
+    let (mut potential, mut damping) = (Vec::new(), Vec::new());
+    for (_, v, gamma) in columns.iter(world) {
+        potential.extend(v.iter().flat_map(|v| v.0.iter().copied()));
+        damping.extend(gamma.iter().flat_map(|gamma| gamma.0.iter().copied()));
+    }
+    let quantity = |uniform: Option<f64>, values: Vec<f32>| match uniform {
+        Some(value) => Quantity::Uniform(value),
+        None => Quantity::PerNode(values),
+    };
+    let environment = world.resource::<Environment>();
+    let potential = quantity(environment.uniform_potential, potential);
+    let damping = quantity(environment.uniform_damping, damping);
+    let propagators = world.resource::<Propagators<f32>>();
+    let wave = world.resource::<WaveParameters>();
+    let page_nodes = world.resource::<Torus>().page_nodes();
+    let list = |emitter: &crate::world::RunningEmitter<f32>| {
+        let mut list = NodeList::default();
+        for part in &emitter.pages {
+            let first = (part.page * page_nodes) as u32;
+            list.nodes.extend(part.nodes.iter().map(|node| first + node));
+            list.weights.extend(part.re.iter().zip(&part.im).map(|(&re, &im)| [re, im]));
+        }
+        list
+    };
+    DeviceWorld {
+        shape: propagators.shape.clone(),
+        axes: propagators.terms.clone(),
+        durations: propagators.durations.clone(),
+        time: match wave.time {
+            TimeMode::Real => Time::Real,
+            TimeMode::Imaginary => Time::Imaginary { mu: 0.0 },
+        },
+        potential,
+        damping,
+        sources: world.resource::<Sources<f32>>().emitters.iter().map(list).collect(),
+        psi,
+    }
+}
+
+/// Ψ of all pages as pairs.
+fn gathered(world: &mut World) -> Vec<[f32; 2]> {
+    let mut pages = world.query::<&Psi<f32>>();
+    let pairs = pages.iter(world).flat_map(|psi| psi.re.iter().zip(psi.im.iter()));
+    pairs.map(|(&re, &im)| [re, im]).collect()
+}
+
+/// Copies pairs into the columns.
+pub fn scatter<'a>(pairs: &[[f32; 2]], pages: impl Iterator<Item = &'a mut Psi<f32>>) {
+    let mut rest = pairs;
+    for psi in pages {
+        let (mine, others) = rest.split_at(psi.re.len());
+        for ((re, im), pair) in psi.re.iter_mut().zip(psi.im.iter_mut()).zip(mine) {
+            (*re, *im) = (pair[0], pair[1]);
+        }
+        rest = others;
+    }
+}
+
+/// What of a setup no backend can do yet: the scene field that asks for it, and what to do instead.
+pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
+    use nikola_components::setup::{Equation, Precision};
+    // Exhaustive on purpose: a new field must be decided upon here.
+    let Setup {
+        torus: _,
+        precision,
+        seed: _,
+        equation,
+        wave: _,
+        potential: _,
+        drive: _,
+        damping: _,
+        initial: _,
+        norm: _,
+        emitters: _,
+        injections: _,
+        scan: _,
+        sample_every: _,
+    } = setup;
+    if matches!(equation, Equation::Wave { .. }) {
+        return Some(("equation: Wave", "use equation: Schrodinger"));
+    }
+    (*precision == Precision::F64).then_some(("precision: F64", "set precision: F32 (or --precision f32)"))
+}
+
+/// Before `ingress`: fetches Ψ into the columns when something strikes them in this tick.
+pub fn fetch(
+    mut device: ResMut<'_, Device>,
+    mut psi: Query<'_, '_, &mut Psi<f32>>,
+    ingress: Res<'_, Ingress>,
+    sources: Res<'_, Sources<f32>>,
+    tick: Res<'_, Tick>,
+) {
+    let is_struck = sources.injections.first().is_some_and(|injection| injection.tick <= tick.0);
+    if is_struck || ingress.strikes() {
+        let inner = device.inner();
+        inner.refresh(*tick);
+        inner.is_host_ahead = true;
+        scatter(&inner.copy, psi.iter_mut().map(Mut::into_inner));
+    }
+}
+
+/// After `ingress`: sends the columns back.
+pub fn send(mut device: ResMut<'_, Device>, psi: Query<'_, '_, &Psi<f32>>) {
+    let inner = device.inner();
+    if !std::mem::take(&mut inner.is_host_ahead) {
+        return;
+    }
+    let pairs = psi.iter().flat_map(|psi| psi.re.iter().zip(psi.im.iter()));
+    inner.copy = pairs.map(|(&re, &im)| [re, im]).collect();
+    let copy = std::mem::take(&mut inner.copy);
+    inner.call(|backend| backend.write(&copy));
+    inner.copy = copy;
+}
+
+/// The opening half step: `half_potential::open` on the device.
+pub fn open(
+    mut columns: LocalColumns<'_, '_, f32>,
+    mut device: ResMut<'_, Device>,
+    mut environment: ResMut<'_, Environment>,
+    mut pending: ResMut<'_, Pending>,
+    wave: Res<'_, WaveParameters>,
+    sources: Res<'_, Sources<f32>>,
+    propagators: Res<'_, Propagators<f32>>,
+    ledger: Res<'_, NormLedger>,
+    plan: Res<'_, TickPlan>,
+    tick: Res<'_, Tick>,
+) {
+    let inner = device.inner();
+    inner.is_current = false;
+    drive(inner, &mut columns, &mut environment, tick.time(wave.dt));
+    let first = propagators.composition.local[0];
+    kick(inner, &sources, &wave, *tick, 0.0, first.weight());
+    pending.opening = Some(LocalPlan {
+        duration: wave.dt * first.weight(),
+        beta: if plan.is_degraded { 0.0 } else { wave.beta },
+        gain: ledger.gain(),
+        mu: ledger.mu(),
+    });
+}
+
+/// The kinetic stage on the device, with the inner local flows of fourth-order compositions.
+pub fn propagate(
+    mut columns: LocalColumns<'_, '_, f32>,
+    mut device: ResMut<'_, Device>,
+    mut environment: ResMut<'_, Environment>,
+    mut pending: ResMut<'_, Pending>,
+    mut times: ResMut<'_, StageTimes>,
+    wave: Res<'_, WaveParameters>,
+    sources: Res<'_, Sources<f32>>,
+    propagators: Res<'_, Propagators<f32>>,
+    ledger: Res<'_, NormLedger>,
+    plan: Res<'_, TickPlan>,
+    tick: Res<'_, Tick>,
+) {
+    let began = times.now();
+    let inner = device.inner();
+    let Propagators { composition, which, .. } = &*propagators;
+    let n_kinetic = which.len();
+    let local = |weight: f64| LocalPlan {
+        duration: wave.dt * weight,
+        beta: if plan.is_degraded { 0.0 } else { wave.beta },
+        gain: 0.0,
+        mu: ledger.mu(),
+    };
+    let mut opening = pending.opening.take();
+    for (i, &flow) in which.iter().enumerate() {
+        if let Some(armed) = opening.take() {
+            inner.call(|backend| backend.local(&step(&armed)));
+            if n_kinetic == 1 && ledger.measures_leak(*tick, &environment) {
+                pending.norm2_before = inner.call(|backend| backend.norm2());
+            }
+        }
+        inner.call(|backend| backend.kinetic(flow));
+        if i + 1 == n_kinetic {
+            break;
+        }
+        let between: CompositionStep = composition.local[i + 1];
+        let has_kick = !sources.emitters.is_empty();
+        drive(inner, &mut columns, &mut environment, tick.time(wave.dt) + between.at * wave.dt);
+        let first = local(if has_kick { between.left } else { between.weight() });
+        inner.call(|backend| backend.local(&step(&first)));
+        if has_kick {
+            kick(inner, &sources, &wave, *tick, between.at, between.weight());
+            opening = Some(local(between.right));
+        }
+    }
+    let ended = times.now();
+    times.add(Stage::Kinetic, ended - began);
+}
+
+/// The closing half step: `half_potential::close` on the device.
+pub fn close(
+    mut columns: LocalColumns<'_, '_, f32>,
+    mut device: ResMut<'_, Device>,
+    mut environment: ResMut<'_, Environment>,
+    mut pending: ResMut<'_, Pending>,
+    mut tick: ResMut<'_, Tick>,
+    mut ledger: ResMut<'_, NormLedger>,
+    propagators: Res<'_, Propagators<f32>>,
+    wave: Res<'_, WaveParameters>,
+    sources: Res<'_, Sources<f32>>,
+) {
+    let inner = device.inner();
+    let end = Tick(tick.0 + 1);
+    if let Some(before) = pending.norm2_before.take()
+        && let Some(after) = inner.call(|backend| backend.norm2())
+    {
+        ledger.note_leak(before, after);
+    }
+    drive(inner, &mut columns, &mut environment, end.time(wave.dt));
+    let weight = propagators.composition.local.last().map_or(0.0, |step| step.weight());
+    let local = LocalPlan { duration: wave.dt * weight, mu: ledger.mu(), ..pending.closing };
+    pending.closing = LocalPlan::default();
+    inner.call(|backend| backend.local(&step(&local)));
+    kick(inner, &sources, &wave, end, 0.0, weight);
+    if inner.failure.is_none() {
+        *tick = end;
+    }
+}
+
+/// The oracle on the device: the ledger steers by the norm that the device sums.
+pub fn watch(
+    mut device: ResMut<'_, Device>,
+    mut ledger: ResMut<'_, NormLedger>,
+    mut times: ResMut<'_, StageTimes>,
+    environment: Res<'_, Environment>,
+    torus: Res<'_, Torus>,
+    wave: Res<'_, WaveParameters>,
+    plan: Res<'_, TickPlan>,
+    tick: Res<'_, Tick>,
+) {
+    let began = times.now();
+    let inner = device.inner();
+    if let Some(interval) = ledger.due(*tick, &plan)
+        && let Some(norm2) = inner.call(|backend| backend.norm2())
+    {
+        let norm = torus.cell_volume() * norm2;
+        if let Some(gain) = ledger.judge(*tick, norm, interval, &environment, &plan, &wave) {
+            let scale = LocalStep { duration: 0.0, beta: 0.0, gain, mu: 0.0 };
+            inner.call(|backend| backend.local(&scale));
+        }
+    }
+    let ended = times.now();
+    times.add(Stage::Oracle, ended - began);
+}
+
+/// Before `egress`: fetches Ψ into the columns when a sample is due.
+pub fn bring_back(
+    device: ResMut<'_, Device>,
+    mut psi: Query<'_, '_, &mut Psi<f32>>,
+    sampling: Res<'_, crate::egress::Sampling>,
+    plan: Res<'_, TickPlan>,
+    tick: Res<'_, Tick>,
+) {
+    if plan.wants_sample || sampling.is_due(*tick) {
+        device.look(*tick, |pairs| scatter(pairs, psi.iter_mut().map(Mut::into_inner)));
+    }
+}
+
+/// Before a stage that reads the columns in every tick.
+pub fn fetch_columns(device: ResMut<'_, Device>, mut psi: Query<'_, '_, &mut Psi<f32>>, tick: Res<'_, Tick>) {
+    device.look(*tick, |pairs| scatter(pairs, psi.iter_mut().map(Mut::into_inner)));
+}
+
+fn step(plan: &LocalPlan) -> LocalStep {
+    let LocalPlan { duration, beta, gain, mu } = *plan;
+    LocalStep { duration, beta, gain, mu }
+}
+
+fn kick(
+    inner: &mut Inner,
+    sources: &Sources<f32>,
+    wave: &WaveParameters,
+    tick: Tick,
+    offset: f64,
+    weight: f64,
+) {
+    for (index, phasor) in phasors(sources, wave, tick, offset, weight) {
+        inner.call(|backend| backend.kick(index, phasor));
+    }
+}
+
+/// Rebuilds V for model time `t` on the host and sends it, where it depends on time.
+fn drive(inner: &mut Inner, columns: &mut LocalColumns<'_, '_, f32>, environment: &mut Environment, t: f64) {
+    let before = environment.potential_time;
+    drive_potential(columns, environment, t);
+    if environment.drive.is_none() || environment.potential_time == before {
+        return;
+    }
+    let mut values = Vec::new();
+    for (_, potential, _) in columns.iter_mut() {
+        values.extend(potential.iter().flat_map(|v| v.0.iter().copied()));
+    }
+    inner.call(|backend| backend.set_potential(&values));
+}
