@@ -62,6 +62,11 @@ pub fn median_secs(mut call: impl FnMut()) -> f64 {
         call();
         samples.push((now_nanos() - start) as f64 * 1e-9);
     }
+    median(&mut samples)
+}
+
+/// The median of some samples, at least one.
+pub fn median(samples: &mut [f64]) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
 }

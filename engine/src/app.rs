@@ -4,10 +4,15 @@
 
 mod bench;
 mod check;
+mod compact;
+mod export;
 mod gpu;
+mod info;
 mod plot;
+mod replay;
 mod run;
 mod task;
+mod verify;
 
 use crate::backend::BackendChoice;
 use crate::runner::Pace;
@@ -36,10 +41,12 @@ const THREADS_MAX: usize = 1024;
                   nikola check scenes/bright_soliton.ron     what a scene costs, without running it\n  \
                   nikola run scenes/bright_soliton.ron       run it\n  \
                   nikola run SCENE --set equation.beta=-2    change a field\n  \
-                  nikola plot runs/bright_soliton-1          draw its pictures again\n\n\
+                  nikola plot runs/bright_soliton-1          draw its pictures again\n  \
+                  nikola run SCENE --state DIR               keep the state; the same command continues it\n\n\
                   Exit codes: 0 done, 1 defect of the program, 2 command line, 3 scene or override, 4 unreadable \
-                  input file,\n            5 result cannot be written, 6 the state left the finite numbers,\n            11 no GPU backend, or it \
-                  failed."
+                  input file,\n            5 result cannot be written, 6 the state left the finite numbers, 7 damaged \
+                  state file,\n            8 state directory in use, 9 key missing or wrong, 10 replay differs from its \
+                  digests,\n            11 no GPU backend, or it failed."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -54,6 +61,16 @@ enum Command {
     Check(check::CheckArguments),
     /// Draw pictures of a run folder or of a .npy file.
     Plot(plot::PlotArguments),
+    /// Describe a .nik file or a state directory.
+    Info(info::StoredArguments),
+    /// Check a .nik file or a state directory: checksums, encryption, Merkle root, journal.
+    Verify(info::StoredArguments),
+    /// Merge the snapshots of a .nik file or a state directory into one.
+    Compact(info::StoredArguments),
+    /// Run a state directory's journal again and compare every digest; changes nothing.
+    Replay(replay::ReplayArguments),
+    /// Write the last snapshot in another format.
+    Export(export::ExportArguments),
     /// Measure a tick on this machine, stage by stage, beside the memory floor.
     Bench(bench::BenchArguments),
     /// Use the torus as a reservoir: NARMA-10, Mackey-Glass, Lorenz-63, memory, beside an echo-state network.
@@ -122,6 +139,8 @@ pub fn main() -> u8 {
         precision: None,
         simd: None,
         pace: Pace::Free,
+        state: None,
+        key_file: None,
         json: false,
         backend: BackendChoice::Cpu,
         adapter: None,
@@ -133,6 +152,11 @@ pub fn main() -> u8 {
         Command::Bench(arguments) => bench::execute(&arguments),
         Command::Task(arguments) => task::execute(&arguments),
         Command::Gpu(arguments) => gpu::execute(&arguments),
+        Command::Info(arguments) => info::execute(&arguments),
+        Command::Verify(arguments) => verify::execute(&arguments),
+        Command::Compact(arguments) => compact::execute(&arguments),
+        Command::Replay(arguments) => replay::execute(&arguments),
+        Command::Export(arguments) => export::execute(&arguments),
     };
     match outcome {
         Ok(()) => exit::OK,

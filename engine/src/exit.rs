@@ -14,5 +14,13 @@ pub const INPUT: u8 = 4;
 pub const OUTPUT: u8 = 5;
 /// The state left the finite numbers.
 pub const DIVERGED: u8 = 6;
+/// A stored state is damaged, torn or of another version.
+pub const DAMAGED: u8 = 7;
+/// Another engine writes to the state directory.
+pub const BUSY: u8 = 8;
+/// The key of a stored state is missing, exposed or another one.
+pub const KEY: u8 = 9;
+/// A replay does not reach the recorded digests.
+pub const REPLAY: u8 = 10;
 /// The backend that was asked for is not there, cannot run the scene, or failed.
 pub const BACKEND: u8 = 11;

@@ -9,7 +9,9 @@ use nikola_systems::Simulation;
 use nikola_systems::components::ports::{Command, IngressError};
 use nikola_systems::components::setup::Setup;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 
 /// Most messages that wait between two ticks.
@@ -26,6 +28,15 @@ pub enum Order {
     Degrade,
     /// A sample at the end of the next tick.
     Sample,
+}
+
+/// What the clock decided about a tick.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// It runs without the nonlinear flow.
+    pub is_degraded: bool,
+    /// Whole periods that were given up before it.
+    pub dropped_periods: u64,
 }
 
 /// What happened to an order.
@@ -130,38 +141,104 @@ impl IntakeSender {
     }
 }
 
+/// An order, or an action of the runner, that a scene schedules.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scheduled {
+    /// To the world.
+    Order(Order),
+    /// A nap.
+    Nap,
+    /// An orderly end.
+    Halt,
+}
+
+/// Requests that signals make, raised from anywhere and looked at between ticks.
+#[derive(Debug, Clone, Default)]
+pub struct Bells {
+    /// An orderly end.
+    pub halt: Arc<AtomicBool>,
+    /// A nap.
+    pub nap: Arc<AtomicBool>,
+}
+
 /// The receiving end, owned by the runner.
 pub struct Intake {
     queue: Receiver<Message>,
+    builder: OrderBuilder,
+    schedule: VecDeque<(u64, Scheduled)>,
+    bells: Bells,
 }
 
 impl Intake {
     /// Both ends of a new queue.
     pub fn new(builder: OrderBuilder) -> (IntakeSender, Self) {
         let (sender, queue) = sync_channel(INTAKE_CAPACITY);
-        (IntakeSender { builder, queue: sender }, Self { queue })
+        let intake =
+            Self { queue, builder: builder.clone(), schedule: VecDeque::new(), bells: Bells::default() };
+        (IntakeSender { builder, queue: sender }, intake)
     }
 
-    /// Moves everything that waits into the world's ingress and `batch`.
-    pub fn gather(&self, simulation: &mut Simulation, batch: &mut Batch) {
+    /// Adds what the scene schedules, earliest first. Entries before the world's tick are over.
+    pub fn with_schedule(mut self, schedule: &[(u64, Scheduled)]) -> Self {
+        self.schedule = schedule.iter().cloned().collect();
+        self
+    }
+
+    /// Listens to these bells too.
+    pub fn with_bells(mut self, bells: Bells) -> Self {
+        self.bells = bells;
+        self
+    }
+
+    /// Moves everything that waits into the world's ingress and `batch`: what is scheduled first.
+    pub fn gather(&mut self, simulation: &mut Simulation, batch: &mut Batch) {
         batch.clear(simulation.tick_count());
+        while self.schedule.front().is_some_and(|(tick, _)| *tick <= batch.tick) {
+            match self.schedule.pop_front() {
+                Some((tick, scheduled)) if tick == batch.tick => self.perform(scheduled, simulation, batch),
+                _ => {}
+            }
+        }
+        batch.wants_nap |= self.bells.nap.swap(false, Ordering::Relaxed);
+        batch.wants_halt |= self.bells.halt.load(Ordering::Relaxed);
         loop {
             match self.queue.try_recv() {
                 Ok(Message::Order(order, command, receipt)) => {
-                    match simulation.push(command) {
-                        Ok(()) => batch.orders.push(order),
-                        Err(error) => {
-                            refuse(receipt, &error);
-                            continue;
-                        }
-                    }
-                    batch.receipts.extend(receipt);
+                    enter(order, command, receipt, simulation, batch);
                 }
                 Ok(Message::Nap) => batch.wants_nap = true,
                 Ok(Message::Halt) => batch.wants_halt = true,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
+    }
+
+    fn perform(&self, scheduled: Scheduled, simulation: &mut Simulation, batch: &mut Batch) {
+        match scheduled {
+            Scheduled::Nap => batch.wants_nap = true,
+            Scheduled::Halt => batch.wants_halt = true,
+            Scheduled::Order(order) => match self.builder.build(&order) {
+                Ok(command) => enter(order, command, None, simulation, batch),
+                Err(error) => eprintln!("{error}"),
+            },
+        }
+    }
+}
+
+/// Puts an order into the coming tick, or tells its sender why not.
+fn enter(
+    order: Order,
+    command: Command,
+    receipt: Option<SyncSender<Receipt>>,
+    simulation: &mut Simulation,
+    batch: &mut Batch,
+) {
+    match simulation.push(command) {
+        Ok(()) => {
+            batch.orders.push(order);
+            batch.receipts.extend(receipt);
+        }
+        Err(error) => refuse(receipt, &error),
     }
 }
 
@@ -181,6 +258,8 @@ pub struct Batch {
     pub orders: Vec<Order>,
     /// Who waits for these orders to be accepted.
     pub receipts: Vec<SyncSender<Receipt>>,
+    /// What the clock decided; a degraded tick's command is in the world's ingress already.
+    pub timing: Timing,
     /// A nap was asked for.
     pub wants_nap: bool,
     /// An orderly end was asked for.
@@ -192,6 +271,7 @@ impl Batch {
         self.tick = tick;
         self.orders.clear();
         self.receipts.clear();
+        self.timing = Timing::default();
         self.wants_nap = false;
         self.wants_halt = false;
     }
@@ -226,7 +306,7 @@ mod tests {
 
     #[test]
     fn orders_are_data_and_replay_to_the_same_bits() {
-        let (mut first, sender, intake) = world();
+        let (mut first, sender, mut intake) = world();
         sender.send(Order::Inject(STRIKE.into()), None).expect("queued");
         sender.send(Order::SetBeta(0.1 + 0.2), None).expect("queued");
         let mut batch = Batch::default();
@@ -234,7 +314,7 @@ mod tests {
         let text = ron::to_string(&batch.orders).expect("orders are data");
         let read: Vec<Order> = ron::from_str(&text).expect("as written");
         assert_eq!(read, batch.orders);
-        let (mut second, sender, intake) = world();
+        let (mut second, sender, mut intake) = world();
         read.into_iter().for_each(|order| sender.send(order, None).expect("queued"));
         intake.gather(&mut second, &mut batch);
         for _ in 0..5 {
@@ -259,7 +339,7 @@ mod tests {
 
     #[test]
     fn receipts_say_what_became_of_an_order_and_a_full_queue_refuses() {
-        let (mut simulation, sender, intake) = world();
+        let (mut simulation, sender, mut intake) = world();
         let (receipt, answers) = sync_channel(1);
         sender.send(Order::SetBeta(f64::NAN), Some(receipt.clone())).expect("queued");
         let mut batch = Batch::default();

@@ -16,11 +16,13 @@ pub mod gpu;
 pub mod intake;
 pub mod memory;
 pub mod observe;
+pub mod persist;
 pub mod plot;
 pub mod plots;
 pub mod run;
 pub mod runner;
 pub mod scene;
+pub mod signals;
 pub mod task;
 
 pub use nikola_systems as systems;

@@ -3,8 +3,8 @@
 //! which tick it happened.
 
 use crate::backend::{BackendChoice, BackendFailure, Keeper};
-use crate::edge::{Edge, Flow};
-use crate::intake::{Intake, OrderBuilder};
+use crate::edge::{Edge, Ending, Flow};
+use crate::intake::{Bells, Intake, OrderBuilder};
 use crate::observe::digest::state_digest;
 use crate::observe::histogram::Histogram;
 use crate::observe::moments::centres_and_widths;
@@ -14,6 +14,9 @@ use crate::observe::series::SeriesWriter;
 use crate::observe::snapshot::{cut, write_cut, write_psi};
 use crate::observe::summary::{StageQuantiles, Summary};
 use crate::observe::{OutputError, pictures};
+use crate::persist::PersistError;
+use crate::persist::keeper::KeepReport;
+use crate::persist::open::{StateRequest, open};
 use crate::runner::{self, Pace, PaceReport, now_nanos};
 use crate::scene::{self, Resolved, RunPlan, Scene, SceneError, SeriesFormat};
 use crate::{exit, memory};
@@ -47,6 +50,10 @@ pub struct RunRequest {
     pub backend: BackendChoice,
     /// Name, or part of it, of the adapter to use.
     pub adapter: Option<String>,
+    /// Where the state is kept, if it is.
+    pub state: Option<StateRequest>,
+    /// What signals ask for.
+    pub bells: Bells,
 }
 
 /// Why a run failed.
@@ -69,6 +76,9 @@ pub enum RunError {
     /// A result cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The state cannot be kept or continued.
+    #[error(transparent)]
+    Persist(#[from] PersistError),
     /// Ψ left the finite numbers.
     #[error(
         "{scene}: Ψ is not finite after tick {tick}\n  found:    {n_nodes} node(s) that are NaN or infinite\n  expected: finite amplitudes\n  \
@@ -94,6 +104,7 @@ impl RunError {
             Self::Build { .. } => exit::SCENE,
             Self::Backend(_) => exit::BACKEND,
             Self::Output(error) => error.exit_code(),
+            Self::Persist(error) => error.exit_code(),
             Self::Diverged { .. } => exit::DIVERGED,
         }
     }
@@ -121,6 +132,17 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
         .map_err(|reason| RunError::Build { scene: stem.clone(), reason: Box::new(reason) })?;
     let adapter = request.adapter.as_deref();
     let mut keeper = Keeper::new(&mut simulation, &resolved.setup, request.backend, adapter, &stem)?;
+    let plan = &resolved.plan;
+    let mut kept = match &request.state {
+        None => None,
+        Some(state) => {
+            let kept = open(state, &request.scene, &resolved.setup, plan.naps, &mut simulation)?;
+            if let Some(replay) = kept.report.replay.filter(|_| !request.quiet) {
+                eprintln!("{stem}: continues at tick {}", replay.tick);
+            }
+            Some(kept)
+        }
+    };
     let folder = match (&request.out, request.no_files) {
         (_, true) => None,
         (Some(path), false) => Some(RunFolder::take(path)?),
@@ -131,11 +153,14 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     let began = now_nanos();
     recorder.observe(&mut simulation)?;
     let (_sender, intake) = Intake::new(OrderBuilder::new(&request.scene, &resolved.setup));
-    let until = resolved.plan.ticks;
-    let outcome =
-        runner::run(&mut simulation, until, request.pace, &intake, &mut [&mut keeper, &mut recorder]);
+    let mut intake = intake.with_schedule(&plan.schedule).with_bells(request.bells.clone());
+    let mut edges: Vec<&mut dyn Edge> = vec![&mut keeper];
+    edges.extend(kept.as_mut().map(|kept| -> &mut dyn Edge { kept }));
+    edges.push(&mut recorder);
+    let outcome = runner::run(&mut simulation, plan.ticks, request.pace, &mut intake, &mut edges);
     recorder.progress.finish();
     let report = outcome?;
+    recorder.kept = kept.map(|kept| kept.report);
     let wall_secs = (now_nanos() - began) as f64 * 1e-9;
     recorder.finish(&mut simulation, request, &stem, wall_secs, report)
 }
@@ -152,6 +177,7 @@ struct Recorder<'a> {
     ticks_since_look: u32,
     diverged_at: Option<u64>,
     progress: Progress,
+    kept: Option<KeepReport>,
 }
 
 impl Edge for Recorder<'_> {
@@ -169,6 +195,14 @@ impl Edge for Recorder<'_> {
             self.progress.show(figures);
         }
         Ok(if self.diverged_at.is_none() { Flow::Continue } else { Flow::Stop })
+    }
+
+    /// A run that was asked to end early is summed up where it ends.
+    fn at_end(&mut self, simulation: &mut Simulation, ending: Ending) -> Result<(), RunError> {
+        if ending == Ending::Halted {
+            self.last = simulation.sample();
+        }
+        Ok(())
     }
 }
 
@@ -205,6 +239,7 @@ impl<'a> Recorder<'a> {
             ticks_since_look: 0,
             diverged_at: None,
             progress: Progress::new(&request.scene.stem(), plan.ticks, request.quiet),
+            kept: None,
         })
     }
 
@@ -332,6 +367,7 @@ impl<'a> Recorder<'a> {
             threads: simulation.compute().n_threads,
             simd: simulation.compute().level.to_string(),
             folder: self.folder.as_ref().map(|folder| folder.path().display().to_string()),
+            kept: self.kept.clone(),
             late_ticks: (request.pace == Pace::Realtime).then_some(pace.late_ticks),
         };
         if let Some(series) = &mut self.series {

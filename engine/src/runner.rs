@@ -4,14 +4,19 @@
 //! dilates); the runner never catches up in a burst.
 
 use crate::edge::{Edge, Ending, Flow};
+use crate::exit;
 use crate::intake::{Batch, Intake};
 use crate::run::RunError;
 use nikola_systems::Simulation;
 use std::sync::OnceLock;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Wall time per tick in real-time pacing.
 pub const TICK_PERIOD: Duration = Duration::from_millis(1);
+
+/// Longest time between a request to halt and the end of the process.
+const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// The last stretch before a deadline is spun, because a sleep wakes late by about this much.
 const SPIN: Duration = Duration::from_micros(80);
@@ -49,7 +54,7 @@ pub fn run(
     simulation: &mut Simulation,
     until: u64,
     pace: Pace,
-    intake: &Intake,
+    intake: &mut Intake,
     edges: &mut [&mut dyn Edge],
 ) -> Result<PaceReport, RunError> {
     let mut report = PaceReport::default();
@@ -82,10 +87,38 @@ pub fn run(
             deadline = wait_until(deadline, &mut report);
         }
     }
+    let _bound = (ending == Ending::Halted).then(EndBound::begin);
     for edge in edges.iter_mut() {
         edge.at_end(simulation, ending)?;
     }
     Ok(report)
+}
+
+/// Ends the process when an orderly end takes longer than it may.
+struct EndBound(Option<SyncSender<()>>);
+
+impl EndBound {
+    fn begin() -> Self {
+        let (sender, end) = sync_channel::<()>(1);
+        let watch = move || {
+            if end.recv_timeout(END_LIMIT) == Err(RecvTimeoutError::Timeout) {
+                eprintln!(
+                    "error: the orderly end took longer than {} s; leaving now, the journal covers the rest",
+                    END_LIMIT.as_secs()
+                );
+                std::process::exit(i32::from(exit::OUTPUT));
+            }
+        };
+        // Without a thread to be had the end is merely not bounded.
+        let _ = std::thread::Builder::new().name("end-bound".into()).spawn(watch);
+        Self(Some(sender))
+    }
+}
+
+impl Drop for EndBound {
+    fn drop(&mut self) {
+        self.0 = None;
+    }
 }
 
 /// Waits for `deadline` and returns the next one.

@@ -317,7 +317,8 @@ fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError
     Ok(Compute { level, pool, n_threads })
 }
 
-fn page(torus: &Torus, index: usize) -> Page {
+/// Identity of page `index` of a torus.
+pub fn page(torus: &Torus, index: usize) -> Page {
     let origin = torus.node(index, 0);
     let key = MortonKey::encode(origin.map(|coordinate| coordinate as u16)).expect("extents are below 2^14");
     Page { index: index as u32, key, peano: peano::page_index(torus.extents(), &torus.page_shape(), &origin) }

@@ -3,6 +3,8 @@
 mod command_line;
 mod determinism;
 mod golden;
+mod kept;
+mod kills;
 mod mamba_scan;
 mod precision;
 mod python;

@@ -3,8 +3,10 @@
 
 use super::{Failure, LevelName, PrecisionName, SceneArguments, level, load, print_line, threads};
 use crate::backend::BackendChoice;
+use crate::persist::open::StateRequest;
 use crate::run::{RunRequest, run};
 use crate::runner::Pace;
+use crate::{exit, signals};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -33,6 +35,12 @@ pub(super) struct RunArguments {
     /// As fast as possible, or one thousand ticks per second. Never changes a result.
     #[arg(long, value_enum, default_value = "free")]
     pub(super) pace: Pace,
+    /// Keep the state in this directory, and continue what it holds.
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// Encrypt the kept state with the key in this file (32 bytes, mode 0600).
+    #[arg(long, value_name = "FILE", requires = "state")]
+    pub(super) key_file: Option<PathBuf>,
     /// Print one JSON object instead of the table, and no progress.
     #[arg(long)]
     pub(super) json: bool,
@@ -45,6 +53,11 @@ pub(super) struct RunArguments {
 }
 
 pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
+    if arguments.state.is_some() && arguments.backend != BackendChoice::Cpu {
+        let message =
+            "--state: a kept state lies in the host's memory; leave --backend out, or set it to cpu";
+        return Err(Failure::new(message, exit::USAGE));
+    }
     let mut sets = Vec::new();
     sets.extend(arguments.ticks.map(|ticks| format!("ticks={ticks}")));
     sets.extend(arguments.precision.map(|precision| match precision {
@@ -61,6 +74,12 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
         quiet: arguments.json,
         backend: arguments.backend,
         adapter: arguments.adapter.clone(),
+        state: arguments
+            .state
+            .clone()
+            .map(|folder| StateRequest { folder, key_file: arguments.key_file.clone() }),
+        bells: signals::listen()
+            .map_err(|error| Failure::new(format!("cannot listen to signals: {error}"), exit::INTERNAL))?,
     };
     let summary = run(&request).map_err(|error| Failure::new(&error, error.exit_code()))?;
     if arguments.json {

@@ -12,6 +12,7 @@ use crate::scene::Marginal;
 use nikola_systems::Simulation;
 use nikola_systems::components::geometry::axis::Axis;
 use nikola_systems::components::setup::Precision;
+use nikola_systems::components::torus::Torus;
 use std::io::Write;
 use std::path::Path;
 
@@ -19,8 +20,8 @@ use std::path::Path;
 const CHUNK: usize = 4096;
 
 /// Extents of the active axes in r…z order; `[1]` for a torus of one node.
-fn active_shape(simulation: &Simulation, keep: impl Fn(Axis) -> bool) -> Vec<usize> {
-    let extents = simulation.torus().extents();
+fn active_shape(torus: &Torus, keep: impl Fn(Axis) -> bool) -> Vec<usize> {
+    let extents = torus.extents();
     let active = Axis::ALL.into_iter().filter(|axis| extents[axis.index()] > 1 && keep(*axis));
     let shape: Vec<usize> = active.map(|axis| extents[axis.index()]).collect();
     if shape.is_empty() { vec![1] } else { shape }
@@ -38,12 +39,24 @@ fn complex(precision: Precision) -> Dtype {
 /// # Errors
 /// [`OutputError`] when the disk refuses.
 pub fn write_psi(simulation: &Simulation, path: &Path) -> Result<(), OutputError> {
-    let precision = simulation.precision();
+    let read = |page, re: &mut [f64], im: &mut [f64]| simulation.read_page(page, re, im);
+    write_field(simulation.torus(), simulation.precision(), read, path)
+}
+
+/// Writes the complex field that `read` gives page by page in storage order.
+///
+/// # Errors
+/// [`OutputError`] when the disk refuses.
+pub fn write_field(
+    torus: &Torus,
+    precision: Precision,
+    read: impl FnMut(usize, &mut [f64], &mut [f64]),
+    path: &Path,
+) -> Result<(), OutputError> {
     write_whole(path, |sink| {
-        write_header(sink, complex(precision), &active_shape(simulation, |_| true))?;
+        write_header(sink, complex(precision), &active_shape(torus, |_| true))?;
         let mut bytes = Vec::new();
-        let read = |page, re: &mut [f64], im: &mut [f64]| simulation.read_page(page, re, im);
-        for_each_block(simulation.torus(), read, |re, im| {
+        for_each_block(torus, read, |re, im| {
             re.chunks(CHUNK).zip(im.chunks(CHUNK)).try_for_each(|(re, im)| {
                 bytes.clear();
                 append(&mut bytes, precision, re, im);

@@ -1,6 +1,7 @@
 //! The end of a run: one table for people, one JSON object for programs.
 //! Invariant: both show the same numbers.
 
+use crate::persist::keeper::KeepReport;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -53,6 +54,8 @@ pub struct Summary {
     pub simd: String,
     /// Where the results are.
     pub folder: Option<String>,
+    /// How the state was kept, if it was.
+    pub kept: Option<KeepReport>,
     /// Late ticks in real-time pacing.
     pub late_ticks: Option<u64>,
 }
@@ -98,6 +101,7 @@ impl Summary {
         put("precision", json!(self.precision));
         put("threads", json!(self.threads));
         put("simd", json!(self.simd));
+        put("state", self.kept.as_ref().map_or(Value::Null, KeepReport::to_json));
         put("late_ticks", json!(self.late_ticks));
         put("folder", json!(self.folder));
         // Each observable also by its own name, where that name is free.
@@ -136,6 +140,12 @@ impl Summary {
         if let Some(late) = self.late_ticks {
             line("late ticks", format!("{late} ({:.2} %)", 100.0 * late as f64 / self.ticks.max(1) as f64));
         }
+        if let Some(kept) = &self.kept {
+            out.push_str(&kept.to_text());
+        }
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(out, "  {name:<14} {value}");
+        };
         line("state digest", self.state_digest.chars().take(32).collect::<String>() + "…");
         if self.stages.iter().any(|(_, q)| q.max > 0.0) {
             let _ = writeln!(out, "  {:<14} {:>10} {:>10} {:>10}", "stage (µs)", "p50", "p99", "max");

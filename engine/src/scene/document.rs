@@ -79,6 +79,12 @@ pub struct Document {
     /// What is written, and when.
     #[serde(default)]
     pub outputs: OutputsForm,
+    /// When the state is flushed, where a run keeps one; the defaults where absent.
+    #[serde(default)]
+    pub naps: Option<NapsForm>,
+    /// Orders that the run gives itself.
+    #[serde(default)]
+    pub schedule: Vec<ScheduleForm>,
     /// Seed of every random stream.
     #[serde(default)]
     pub seed: u64,
@@ -282,4 +288,77 @@ pub enum MarginalForm {
 pub enum FormatForm {
     Csv,
     Npy,
+}
+
+/// When the state is flushed; whatever is left out has its default.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename = "naps")]
+pub struct NapsForm {
+    /// Ticks between naps; 0 for none.
+    #[serde(default)]
+    pub every_ticks: Option<u64>,
+    /// Memory of changed pages from which a nap begins.
+    #[serde(default)]
+    pub dirty_megabytes: Option<Quantity>,
+    /// Dopamine below which a nap begins once it stayed there.
+    #[serde(default)]
+    pub dopamine_below: Option<Quantity>,
+    /// How long it must stay there.
+    #[serde(default)]
+    pub dopamine_ticks: Option<u64>,
+    /// Energy reserve below which a nap begins.
+    #[serde(default)]
+    pub atp_below: Option<Quantity>,
+    /// Fewest ticks between naps that nobody commanded.
+    #[serde(default)]
+    pub rest_ticks: Option<u64>,
+    /// Snapshots after which the file is compacted; 0 for never.
+    #[serde(default)]
+    pub compact_every: Option<u64>,
+    /// Ticks between digests in the journal; 0 for none.
+    #[serde(default)]
+    pub digest_every: Option<u64>,
+    /// Longest time an entry of the journal waits for its sync.
+    #[serde(default)]
+    pub group_commit_millis: Option<u64>,
+    /// How columns are stored.
+    #[serde(default)]
+    pub encoding: EncodingForm,
+}
+
+/// How columns are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename = "encoding")]
+pub enum EncodingForm {
+    /// Bit for bit.
+    #[default]
+    Lossless,
+    /// As balanced nonary digits.
+    Nonary,
+}
+
+/// An order at a tick.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename = "scheduled")]
+pub struct ScheduleForm {
+    /// Before this tick.
+    pub tick: u64,
+    /// What.
+    pub order: OrderForm,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename = "order")]
+pub enum OrderForm {
+    /// A strike as text.
+    Inject(String),
+    /// A new β.
+    SetBeta(Quantity),
+    /// The tick runs without the nonlinear flow.
+    Degrade,
+    /// A nap.
+    Nap,
+    /// An orderly end.
+    Halt,
 }

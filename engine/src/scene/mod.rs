@@ -36,6 +36,7 @@ pub mod evaluate;
 pub mod expression;
 pub mod survey;
 
+pub mod keeping;
 pub mod observable;
 pub mod plan;
 

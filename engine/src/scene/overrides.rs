@@ -145,7 +145,7 @@ fn group(outline: &Outline) -> Option<(usize, Vec<String>)> {
 }
 
 /// Fields of a scene, for suggestions; a test keeps them equal to those of the document.
-pub(super) const FIELDS: [&str; 22] = [
+pub(super) const FIELDS: [&str; 24] = [
     "version",
     "title",
     "description",
@@ -167,13 +167,15 @@ pub(super) const FIELDS: [&str; 22] = [
     "scan",
     "observables",
     "outputs",
+    "naps",
+    "schedule",
     "seed",
 ];
 
 /// How a group that the text leaves out is opened and closed.
 fn brackets(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
-        "torus" | "outputs" | "scan" | "readout" => ("(", ")"),
+        "torus" | "outputs" | "naps" | "scan" | "readout" => ("(", ")"),
         "equation" => ("Schrodinger(", ")"),
         "extents" | "lengths" | "metric" | "constants" | "omega" | "centre" | "width" | "momentum"
         | "mode" | "periods" | "mode_max" | "at" => ("{", "}"),

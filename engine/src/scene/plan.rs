@@ -6,8 +6,11 @@ use super::document::{Document, FormatForm, MarginalForm, SnapshotsForm};
 use super::error::SceneError;
 use super::evaluate::Grid;
 use super::forms::AxisForm;
+use super::keeping;
 use super::limits::{LIST_MAX, TICKS_MAX};
 use super::observable::Observable;
+use crate::intake::Scheduled;
+use crate::persist::nap::NapPlan;
 use nikola_components::geometry::axis::Axis;
 use std::sync::Arc;
 
@@ -31,6 +34,10 @@ pub struct RunPlan {
     pub observables: Vec<Observable>,
     /// Formats of the time series.
     pub formats: Vec<SeriesFormat>,
+    /// When the state is flushed, where it is kept.
+    pub naps: NapPlan,
+    /// Orders that the run gives itself, earliest first.
+    pub schedule: Vec<(u64, Scheduled)>,
 }
 
 /// When Ψ is written.
@@ -156,6 +163,8 @@ pub fn plan(
         marginals: marginals.map(|(i, form)| marginal(context, form, i, grid)).collect::<Result<_, _>>()?,
         observables: observables(context, &document.observables, grid)?,
         formats,
+        naps: keeping::naps(context, document)?,
+        schedule: keeping::schedule(context, document)?,
     })
 }
 

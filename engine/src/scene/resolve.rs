@@ -15,8 +15,10 @@ use super::potential::PotentialBuilder;
 use super::quantity::{PerAxis, Quantity};
 use super::read::Scene;
 use super::scan::{self, Surroundings};
+use super::strike::strike;
 use super::survey;
 use super::warning::{Figures, Warning, warnings};
+use crate::intake::{Order, Scheduled};
 use nikola_components::fill::{ComplexFill, Profile, RealFill};
 use nikola_components::geometry::axis::Axis;
 use nikola_components::scan::ScanSetup;
@@ -126,6 +128,11 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     };
     refuse_without_meaning(&context, &setup)?;
     refuse_beyond_memory(&context, memory_bytes(&setup))?;
+    for (_, scheduled) in &plan.schedule {
+        if let Scheduled::Order(Order::Inject(text)) = scheduled {
+            strike(scene, &setup, text)?;
+        }
+    }
     let warnings = warnings(&setup, &figures);
     Ok(Resolved { setup, plan, warnings, figures })
 }

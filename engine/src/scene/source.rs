@@ -55,6 +55,15 @@ impl Source {
         &self.outline
     }
 
+    /// Names of the outermost fields.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        let entries = match &self.outline.content {
+            Content::Named { entries, .. } => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().map(|(name, ..)| name.as_str())
+    }
+
     /// The text of the value at `path`, if it is there.
     pub fn value_text(&self, path: &str) -> Option<&str> {
         let outline = steps(path).iter().try_fold(&self.outline, |outline, step| outline.child(step))?;

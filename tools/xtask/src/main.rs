@@ -2,6 +2,7 @@
 //! Invariant: depends on nothing of ours, so it builds in a second and works while everything else is broken.
 
 mod bench;
+mod kills;
 mod test;
 mod validate;
 
@@ -20,7 +21,7 @@ struct Task {
     run: fn(&[String]) -> anyhow::Result<()>,
 }
 
-const TASKS: [Task; 4] = [
+const TASKS: [Task; 5] = [
     Task {
         name: "test",
         arguments: "",
@@ -38,6 +39,12 @@ const TASKS: [Task; 4] = [
         arguments: "",
         about: "runs every validation case and writes docs/VALIDATION.md",
         run: validate::run,
+    },
+    Task {
+        name: "kills",
+        arguments: "[--kills N] [--seed S] [--threads T]",
+        about: "kills a real run at random instants, a thousand times unless told otherwise, and compares what it recovers",
+        run: kills::run,
     },
     Task {
         name: "endurance",

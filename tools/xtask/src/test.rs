@@ -5,8 +5,9 @@
 //!
 //! A test that needs a part this machine lacks prints a line `skipped: <why>` and returns; it is counted as skipped.
 
+use crate::command;
 use crate::python;
-use crate::{command, python::PYTHON_VARIABLE};
+use crate::python::{PYTHON_VARIABLE, READER_VARIABLE};
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -42,6 +43,10 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if let Err(why) = &python {
         report.skipped.push(format!("reading results from Python: {why}"));
     }
+    let reader = python::for_the_reader();
+    if let Err(why) = &reader {
+        report.skipped.push(format!("reading .nik files from Python: {why}"));
+    }
     report.step("format", &["fmt", "--all", "--check"], &[]);
     report.step(
         "lints",
@@ -52,7 +57,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     report.step("documentation", &documentation, &[("RUSTDOCFLAGS", "-D warnings")]);
     // The command-line tests drive the real binary.
     report.step("binary", &["build", "--bin", "nikola"], &[]);
-    report.tests(python.ok().as_deref())?;
+    report.tests(python.ok().as_deref(), reader.ok().as_deref())?;
     report.print(began);
     if !report.failed_steps.is_empty() {
         std::process::exit(1);
@@ -78,10 +83,11 @@ impl Report {
     }
 
     /// Every test of the workspace, documentation examples included.
-    fn tests(&mut self, python: Option<&str>) -> anyhow::Result<()> {
+    fn tests(&mut self, python: Option<&str>, reader: Option<&str>) -> anyhow::Result<()> {
         let began = begin("tests");
         let mut process = command("cargo", &["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
         process.envs(python.map(|path| (PYTHON_VARIABLE, path)));
+        process.envs(reader.map(|path| (READER_VARIABLE, path)));
         let mut child = process.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
         let mut reader = Reader::default();
         for line in BufReader::new(child.stdout.take().context("cargo test has no output")?).lines() {

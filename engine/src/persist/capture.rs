@@ -1,0 +1,223 @@
+//! What a checkpoint holds: every column of every page, the scalars, and a description that makes the file readable
+//! without the scene.
+//!
+//! Invariant: taken at a tick border; copies only columns that a system could have written to since the mark given, so
+//! that the tick goes on while the copy is stored.
+
+use super::page::{ABOUT, NO_PAGE, PageKey, SCALARS};
+use super::reader::{Buffers, Log};
+use super::writer::Content;
+use super::{Fault, PersistError, Result};
+use nikola_systems::Simulation;
+use nikola_systems::components::geometry::axis::Axis;
+use nikola_systems::components::wave::Page;
+use nikola_systems::state::Mark;
+use serde_json::{Value, json};
+
+/// Version of the description of the state.
+const ABOUT_VERSION: u64 = 1;
+
+/// The copy of a state at a tick border.
+#[derive(Debug)]
+pub struct Capture {
+    /// Ticks done.
+    pub tick: u64,
+    /// What may have changed.
+    pub contents: Vec<Content>,
+    /// Payloads that cannot have changed.
+    pub untouched: Vec<PageKey>,
+    /// For the next capture.
+    pub mark: Mark,
+}
+
+/// Copies the state. `buffers` are reused for the copies.
+pub fn capture(simulation: &mut Simulation, since: Option<Mark>, buffers: &mut Vec<Vec<u8>>) -> Capture {
+    let mut contents = Vec::new();
+    let mut untouched = Vec::new();
+    let mark = simulation.save_columns(since, &mut |column| {
+        let key = PageKey { page_id: column.page.peano, column: column.kind.id };
+        if !column.is_touched {
+            untouched.push(key);
+            return;
+        }
+        let mut bytes = buffers.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(column.bytes);
+        contents.push(Content { key, width: column.kind.scalar_bytes, bytes });
+    });
+    let own = |column, bytes| Content { key: PageKey { page_id: NO_PAGE, column }, width: 0, bytes };
+    contents.push(own(SCALARS, simulation.save_scalars()));
+    contents.push(own(ABOUT, about(simulation).to_string().into_bytes()));
+    Capture { tick: simulation.tick_count(), contents, untouched, mark }
+}
+
+/// BLAKE3 over the whole state: scalars, then every column in storage order.
+pub fn state_hash(simulation: &mut Simulation) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&simulation.save_scalars());
+    simulation.save_columns(None, &mut |column| {
+        hasher.update(&column.page.peano.to_le_bytes()).update(&[column.kind.id]).update(column.bytes);
+    });
+    *hasher.finalize().as_bytes()
+}
+
+/// Bytes of the columns that a system could have written to since `since`.
+pub fn touched_bytes(simulation: &mut Simulation, since: Option<Mark>) -> u64 {
+    let mut bytes = 0;
+    simulation.save_columns(since, &mut |column| {
+        bytes += if column.is_touched { column.bytes.len() as u64 } else { 0 };
+    });
+    bytes
+}
+
+/// What a reader needs to know besides the numbers; see docs/FORMATS.md.
+fn about(simulation: &Simulation) -> Value {
+    let torus = simulation.torus();
+    let columns: Vec<Value> = simulation
+        .column_kinds()
+        .iter()
+        .map(|kind| json!({"id": kind.id, "name": kind.name, "bytes": kind.scalar_bytes}))
+        .collect();
+    let pages: Vec<Value> = simulation
+        .pages()
+        .iter()
+        .map(|page| {
+            let first = torus.node(page.index as usize, 0);
+            let mut row = vec![page.peano];
+            row.extend(first.map(|coordinate| coordinate as u64));
+            json!(row)
+        })
+        .collect();
+    json!({
+        "about": ABOUT_VERSION,
+        "axes": Axis::ALL.map(Axis::name),
+        "extents": torus.extents(),
+        "lengths": torus.lengths(),
+        "page_shape": torus.page_shape(),
+        "storage_order": torus.storage().iter().map(|axis| axis.name()).collect::<Vec<_>>(),
+        "columns": columns,
+        "pages": pages,
+    })
+}
+
+/// The description in a file, as far as restoring needs it.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The whole object.
+    pub value: Value,
+    /// Bytes of a number by column id.
+    pub widths: Vec<(u8, usize)>,
+    /// Peano index and first node of each page, in storage order.
+    pub pages: Vec<(u64, [usize; 9])>,
+}
+
+impl About {
+    /// Reads the description of `log`.
+    ///
+    /// # Errors
+    /// Damage, or another version of the description.
+    pub fn read(log: &Log, buffers: &mut Buffers) -> Result<Self> {
+        let key = PageKey { page_id: NO_PAGE, column: ABOUT };
+        let (bytes, _) = log.read_raw(key, buffers)?;
+        let expected = format!("version {ABOUT_VERSION} of the description");
+        let wrong = |found: &str| PersistError::damaged(log.path(), key.to_string(), found, &expected);
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
+        if value["about"].as_u64() != Some(ABOUT_VERSION) {
+            return Err(wrong(&format!("version {}", value["about"])));
+        }
+        let number = |value: &Value| value.as_u64().ok_or_else(|| wrong(&format!("{value}")));
+        let list = |value: &Value| value.as_array().cloned().ok_or_else(|| wrong("no list"));
+        let mut widths = Vec::new();
+        for column in list(&value["columns"])? {
+            let (id, width) = (number(&column["id"])?, number(&column["bytes"])?);
+            if id > 0xFD || !matches!(width, 1 | 2 | 4 | 8) {
+                return Err(wrong(&format!("column {id} of numbers of {width} bytes")));
+            }
+            widths.push((id as u8, width as usize));
+        }
+        let mut pages = Vec::new();
+        for row in list(&value["pages"])? {
+            let row: Vec<u64> = list(&row)?.iter().map(number).collect::<Result<_>>()?;
+            let [peano, first @ ..] = &row[..] else { return Err(wrong("an empty row of pages")) };
+            let first: [u64; 9] = first.try_into().map_err(|_| wrong("a page without nine coordinates"))?;
+            pages.push((*peano, first.map(|coordinate| coordinate as usize)));
+        }
+        Ok(Self { value, widths, pages })
+    }
+
+    /// Bytes of a number of a column; 8 for one that the description doesn't name.
+    pub fn width(&self, key: PageKey) -> usize {
+        self.widths.iter().find(|(id, _)| *id == key.column).map_or(8, |(_, width)| *width)
+    }
+}
+
+/// Puts the last snapshot of `log` into a freshly built world and checks its Merkle root.
+///
+/// # Errors
+/// Damage, or a state of another scene.
+pub fn restore(log: &Log, simulation: &mut Simulation) -> Result<()> {
+    let mut buffers = Buffers::default();
+    let about = About::read(log, &mut buffers)?;
+    let scene_fault = |found: String| {
+        let remedy = "continue with the scene it came from, or begin a new directory";
+        PersistError::new(
+            Fault::Scene,
+            log.path(),
+            "the stored state",
+            found,
+            "a state of this scene",
+            remedy,
+        )
+    };
+    let pages = stored_pages(simulation, &about).map_err(scene_fault)?;
+    let scalars_key = PageKey { page_id: NO_PAGE, column: SCALARS };
+    let (scalars, leaf) = log.read_raw(scalars_key, &mut buffers)?;
+    let (_, about_leaf) = log.read_raw(PageKey { page_id: NO_PAGE, column: ABOUT }, &mut buffers)?;
+    let mut leaves = vec![(scalars_key, leaf), (PageKey { page_id: NO_PAGE, column: ABOUT }, about_leaf)];
+    let mut damage = None;
+    let loaded = simulation.load_state(&pages, &scalars, |page, kind, out| {
+        let key = PageKey { page_id: page.peano, column: kind.id };
+        match log.read_into(key, kind.scalar_bytes, &mut buffers, out) {
+            Ok(leaf) => {
+                leaves.push((key, leaf));
+                Ok(())
+            }
+            Err(error) => {
+                damage = Some(error);
+                Err("damaged")
+            }
+        }
+    });
+    if let Some(damage) = damage {
+        return Err(damage);
+    }
+    loaded.map_err(|error| scene_fault(error.to_string()))?;
+    leaves.sort_unstable_by_key(|(key, _)| *key);
+    log.check_root(leaves.into_iter().map(|(_, leaf)| leaf))
+}
+
+/// The pages of a file as this torus knows them.
+fn stored_pages(simulation: &Simulation, about: &About) -> std::result::Result<Vec<Page>, String> {
+    let torus = simulation.torus();
+    let shape = |name: &str| -> Vec<usize> {
+        let list = about.value[name].as_array();
+        list.map(|list| list.iter().filter_map(Value::as_u64).map(|n| n as usize).collect())
+            .unwrap_or_default()
+    };
+    for (name, expected) in [("extents", *torus.extents()), ("page_shape", torus.page_shape())] {
+        if shape(name) != expected {
+            return Err(format!("{name} {:?}; this scene has {expected:?}", shape(name)));
+        }
+    }
+    about
+        .pages
+        .iter()
+        .map(|(peano, first)| {
+            if first.iter().zip(torus.extents()).any(|(at, extent)| at >= extent) {
+                return Err(format!("a page at {first:?}, beyond the torus"));
+            }
+            let page = nikola_systems::world::page(torus, torus.locate(*first).0);
+            if page.peano == *peano { Ok(page) } else { Err(format!("page {peano} at {first:?}")) }
+        })
+        .collect()
+}

@@ -1,0 +1,121 @@
+//! Each single flipped bit of a small `.nik` file, and of a journal, is noticed; a torn tail costs the last snapshot only.
+
+use super::super::capture::state_hash;
+use super::super::disk::RealDisk;
+use super::super::journal::{Frame, Record, Segment, SegmentHeader, encode};
+use super::super::reader::Log;
+use super::super::verify::verify_file;
+use super::super::writer::Encoding;
+use super::{folder, load, small_log};
+use crate::intake::{Order, Timing};
+use std::path::Path;
+
+#[test]
+fn a_log_gives_the_state_back() {
+    let folder = folder("log");
+    let path = folder.join("a.nik");
+    let mut written = small_log(&path, None, Encoding::Lossless);
+    let (log, mut read) = load(&RealDisk, &path, None).expect("whole");
+    assert_eq!(state_hash(&mut read), state_hash(&mut written));
+    assert_eq!((log.snapshots.len(), log.torn_bytes), (3, 0));
+    // The third snapshot is of the second's tick: nothing but a footer.
+    let sizes: Vec<u32> = log.snapshots.iter().map(|footer| footer.n_payloads).collect();
+    assert_eq!(sizes[0], 10, "four pages of two columns, the scalars and the description");
+    assert!(sizes[1] < sizes[0] && sizes[2] <= sizes[1], "{sizes:?}");
+    std::fs::remove_dir_all(&folder).expect("removable");
+}
+
+#[test]
+fn every_flipped_bit_of_a_file_is_noticed() {
+    let folder = folder("flips");
+    let path = folder.join("a.nik");
+    small_log(&path, None, Encoding::Lossless);
+    let whole = std::fs::read(&path).expect("readable");
+    let snapshots = Log::open(&RealDisk, &path, None).expect("whole").snapshots.len();
+    for at in 0..whole.len() {
+        // One bit of every byte, and every bit of what holds the file together.
+        let bits = if at < 64 || at + 128 >= whole.len() { 0..8 } else { at % 8..at % 8 + 1 };
+        for bit in bits {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            std::fs::write(&path, &bytes).expect("writable");
+            match verify_file(&RealDisk, &path, None) {
+                Err(error) => {
+                    let message = error.to_string();
+                    assert!(message.contains("a.nik") && message.contains("found"), "{message}");
+                }
+                Ok(findings) => {
+                    let left = Log::open(&RealDisk, &path, None).expect("verified").snapshots.len();
+                    assert!(findings.torn_bytes >= 128 && left < snapshots, "byte {at}, bit {bit}");
+                    assert!(at + 128 >= whole.len(), "byte {at}, bit {bit} counts as a torn tail");
+                }
+            }
+        }
+    }
+    std::fs::remove_dir_all(&folder).expect("removable");
+}
+
+#[test]
+fn a_torn_tail_costs_the_last_snapshot_only() {
+    let folder = folder("torn");
+    let path = folder.join("a.nik");
+    small_log(&path, None, Encoding::Lossless);
+    let whole = std::fs::read(&path).expect("readable");
+    let footers = Log::open(&RealDisk, &path, None).expect("whole").snapshots;
+    for len in (64..whole.len()).step_by(7).chain([whole.len() - 1]) {
+        std::fs::write(&path, &whole[..len]).expect("writable");
+        let complete = footers.iter().filter(|footer| footer.end + 128 <= len as u64).count();
+        match load(&RealDisk, &path, None) {
+            Ok((log, _)) => assert_eq!(log.snapshots.len(), complete, "{len} bytes"),
+            Err(error) => assert_eq!(complete, 0, "{len} bytes: {error}"),
+        }
+    }
+    std::fs::remove_dir_all(&folder).expect("removable");
+}
+
+fn journal() -> Vec<u8> {
+    let header = SegmentHeader { index: 3, tick: 10, creation_secs: 1, salt: [5; 16], previous_bytes: 0 };
+    let records = [
+        Record::Seed(7),
+        Record::Orders(vec![Order::SetBeta(0.1), Order::Inject("(profile: Uniform())".into())]),
+        Record::Timing(Timing { is_degraded: true, dropped_periods: 3 }),
+        Record::Digest([8; 32]),
+        Record::Closed,
+    ];
+    let mut bytes = header.to_bytes().to_vec();
+    for (i, record) in records.into_iter().enumerate() {
+        let durable = bytes.len() as u64;
+        encode(&Frame { tick: 10 + i as u64, record }, &header, i as u32, durable, &mut bytes);
+    }
+    bytes
+}
+
+#[test]
+fn every_flipped_bit_of_a_journal_is_noticed() {
+    let path = Path::new("journal-000003.nkj");
+    let bytes = journal();
+    let whole = Segment::parse(path, &bytes).expect("whole");
+    assert!(whole.is_closed() && whole.frames.len() == 5 && whole.torn_bytes == 0);
+    let last_frame = bytes.len() - 32;
+    for bit in 0..8 * bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        match Segment::parse(path, &flipped) {
+            Err(error) => assert!(error.to_string().contains("byte"), "{error}"),
+            // Only the last frame can be taken for a torn tail; then the segment is not closed any more.
+            Ok(segment) => assert!(!segment.is_closed() && bit / 8 >= last_frame, "bit {bit}"),
+        }
+    }
+}
+
+#[test]
+fn a_journal_cut_anywhere_keeps_its_whole_frames() {
+    let path = Path::new("journal-000003.nkj");
+    let bytes = journal();
+    let whole = Segment::parse(path, &bytes).expect("whole");
+    for len in 64..bytes.len() {
+        let cut = Segment::parse(path, &bytes[..len]).expect("a torn tail is no damage");
+        assert_eq!(cut.frames, whole.frames[..cut.frames.len()], "{len} bytes");
+        assert_eq!(cut.whole_bytes + cut.torn_bytes, len as u64);
+    }
+}

@@ -1,0 +1,168 @@
+//! A kept run as its user meets it: continued, read from Python, refused where it must be, ended by signals.
+//! Invariant: drives the real binary; the independent reader shares no code with it.
+
+use super::command_line::{Scratch, binary};
+use super::tidy::root;
+use nikola_engine::exit;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Unequal extents, several pages, several snapshots.
+const SCENE: &str = "// What one should see: a packet that moves along z.
+(version: 1, torus: (extents: {x: 4, y: 6, z: 27}, page: Shape({x: 4, y: 6, z: 9})), ticks: 60, precision: F32,
+ equation: Schrodinger(beta: 0.3), initial: Gaussian(width: {x: 1, y: 2, z: 3}, momentum: {z: 0.5}),
+ naps: (every_ticks: 20, digest_every: 10), schedule: [(tick: 33, order: SetBeta(0.9))])";
+
+fn start(binary: &Path, folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn nikola(binary: &Path, folder: &Path, arguments: &[&str]) -> Output {
+    start(binary, folder, arguments).output().expect("the binary starts")
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON object")
+}
+
+fn setting(name: &str) -> Option<(PathBuf, Scratch)> {
+    let binary = binary()?;
+    let scratch = Scratch::new(name);
+    std::fs::write(scratch.path().join("scene.ron"), SCENE).expect("writable");
+    std::fs::write(scratch.path().join("key"), [7; 32]).expect("writable");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(scratch.path().join("key"), mode).expect("own file");
+    }
+    Some((binary, scratch))
+}
+
+const RUN: [&str; 4] = ["run", "scene.ron", "--no-files", "--json"];
+
+#[test]
+fn a_run_in_parts_is_the_run_in_one() {
+    let Some((binary, scratch)) = setting("parts") else { return };
+    let run = |more: &[&str]| json(&nikola(&binary, scratch.path(), &[&RUN[..], more].concat()));
+    let whole = run(&[]);
+    for ticks in ["17", "34", "60"] {
+        let part = run(&["--state", "state", "--ticks", ticks]);
+        assert_eq!(part["ticks"].to_string(), ticks);
+        if ticks == "60" {
+            assert_eq!(part["state_digest"], whole["state_digest"]);
+            assert_eq!(part["state"]["continued_from_tick"], 34);
+        }
+    }
+    let replay = json(&nikola(&binary, scratch.path(), &["replay", "state", "--json"]));
+    assert_eq!(replay["state_digest"], whole["state_digest"]);
+    json(&nikola(&binary, scratch.path(), &["verify", "state", "--json"]));
+    let compact = json(&nikola(&binary, scratch.path(), &["compact", "state", "--json"]));
+    assert!(compact["bytes_after"].as_u64() < compact["bytes_before"].as_u64(), "{compact}");
+    let info = json(&nikola(&binary, scratch.path(), &["info", "state", "--json"]));
+    assert_eq!(
+        (info["snapshots"].as_array().map(Vec::len), &info["snapshots"][0]["tick"]),
+        (Some(1), &60.into())
+    );
+    assert_eq!(run(&["--state", "state", "--ticks", "60"])["state_digest"], whole["state_digest"]);
+}
+
+#[test]
+fn an_independent_reader_loads_the_same_field() {
+    let Some(python) = std::env::var_os("NIKOLA_READER_PYTHON") else {
+        println!("skipped: NIKOLA_READER_PYTHON names no interpreter (`cargo xtask test` makes one)");
+        return;
+    };
+    let Some((binary, scratch)) = setting("reader") else { return };
+    for (state, key) in [("plain", false), ("sealed", true)] {
+        let with_key: &[&str] = if key { &["--key-file", "key"] } else { &[] };
+        json(&nikola(&binary, scratch.path(), &[&RUN[..], &["--state", state], with_key].concat()));
+        for (format, out) in [("npy", "ours.npy"), ("nonary", "nonary.nik")] {
+            let export = ["export", state, "--format", format, "--out", out, "--json"];
+            json(&nikola(&binary, scratch.path(), &[&export[..], with_key].concat()));
+        }
+        let log = std::fs::read_dir(scratch.path().join(state)).expect("a state").flatten();
+        let log = log.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "nik"));
+        let log = log.expect("a log");
+        let read = |file: &Path, more: &[&str]| {
+            let mut script = Command::new(&python);
+            script.arg(root().join("tools/clients/nik_reader.py")).arg(file).args(more).args(with_key);
+            script.current_dir(scratch.path()).stdin(Stdio::null()).output().expect("Python starts")
+        };
+        let found = json(&read(&log, &["--npy", "theirs.npy"]));
+        assert_eq!(found["tick"], 60);
+        let field =
+            |name: &str| nikola_engine::observe::npy::read(&scratch.path().join(name)).expect("an array");
+        let (ours, theirs) = (field("ours.npy"), field("theirs.npy"));
+        assert_eq!(ours.shape(), [4, 6, 27]);
+        assert!(ours == theirs, "{state}: the fields differ");
+        json(&read(&scratch.path().join("nonary.nik"), &[]));
+        // It notices damage too.
+        let mut bytes = std::fs::read(&log).expect("readable");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        std::fs::write(scratch.path().join("broken.nik"), bytes).expect("writable");
+        let refused = read(&scratch.path().join("broken.nik"), &[]);
+        assert!(!refused.status.success());
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("not as the format says"));
+    }
+}
+
+#[test]
+fn what_must_be_refused_is_refused_with_its_code() {
+    let Some((binary, scratch)) = setting("refused") else { return };
+    let run = |arguments: &[&str]| nikola(&binary, scratch.path(), arguments);
+    let refused = |arguments: &[&str], code: u8, words: &[&str]| {
+        let output = run(arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(i32::from(code)), "{arguments:?}: {text}");
+        for word in words.iter().chain(&["found", "expected", "remedy"]) {
+            assert!(text.contains(word), "{arguments:?}: {word} in {text}");
+        }
+    };
+    json(&run(&[&RUN[..], &["--state", "state", "--key-file", "key"]].concat()));
+    refused(&[&RUN[..], &["--state", "state"]].concat(), exit::KEY, &["--key-file"]);
+    refused(&["verify", "state"], exit::KEY, &["encrypted"]);
+    let other = [&RUN[..], &["--state", "state", "--key-file", "key", "--set", "equation.beta=2"]].concat();
+    refused(&other, exit::SCENE, &["`equation` differs"]);
+    refused(&["info", "scene.ron"], exit::DAMAGED, &["magic"]);
+    refused(&["info", "nothing.nik"], exit::INPUT, &["nothing.nik"]);
+    refused(&["replay", "nothing"], exit::INPUT, &["nothing"]);
+    std::fs::create_dir(scratch.path().join("full")).expect("writable");
+    std::fs::write(scratch.path().join("full/letter.txt"), "dear").expect("writable");
+    refused(&[&RUN[..], &["--state", "full"]].concat(), exit::INPUT, &["letter.txt"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_writer_is_refused_and_sigterm_ends_in_order() {
+    let Some((binary, scratch)) = setting("signals") else { return };
+    let long = [&RUN[..], &["--state", "state", "--ticks", "100000000"]].concat();
+    let child = start(&binary, scratch.path(), &long).spawn().expect("the binary starts");
+    let manifest = scratch.path().join("state/manifest.ron");
+    // The first process has the lock before it writes the manifest.
+    while !manifest.is_file() {
+        std::thread::yield_now();
+    }
+    let second = nikola(&binary, scratch.path(), &long);
+    assert_eq!(second.status.code(), Some(i32::from(exit::BUSY)));
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(message.contains(&child.id().to_string()), "{message}");
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
+    assert!(status.success());
+    let ended = json(&child.wait_with_output().expect("it ends"));
+    assert!(ended["ticks"].as_u64() < Some(100_000_000));
+    assert_eq!(ended["state"]["naps"]["end"], 1);
+    let replay = json(&nikola(&binary, scratch.path(), &["replay", "state", "--json"]));
+    assert_eq!((&replay["tick"], &replay["state_digest"]), (&ended["ticks"], &ended["state_digest"]));
+    assert_eq!(replay["checkpoint_tick"], ended["ticks"], "the end was napped");
+}

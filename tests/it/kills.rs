@@ -1,0 +1,14 @@
+//! The short form of the kill campaign; the long one is `cargo xtask kills`.
+
+use super::command_line::binary;
+use nikola_tests::kills::Campaign;
+
+#[test]
+fn a_killed_run_continues_as_if_it_had_not_been() {
+    let Some(binary) = binary() else { return };
+    let campaign = Campaign { kills: 60, seed: 7, binary, threads: 1 };
+    match campaign.run() {
+        Ok(report) => println!("{report}"),
+        Err(failure) => panic!("{failure}\nto repeat: {}", campaign.command()),
+    }
+}

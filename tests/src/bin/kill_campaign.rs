@@ -1,0 +1,34 @@
+//! `cargo run --release -p nikola-tests --bin kill_campaign -- [--kills N] [--seed S]`: kills a real run at random
+//! instants, continues it each time, and compares every state reached with an uninterrupted run's. The exit code says
+//! whether all agreed.
+
+use nikola_tests::kills::{Campaign, binary};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut campaign = Campaign { kills: 1_000, seed: 1, binary: binary(), threads: 1 };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next();
+        let number = value.as_deref().and_then(|text| text.parse().ok());
+        match (name.as_str(), number) {
+            ("--kills", Some(number)) => campaign.kills = number,
+            ("--seed", Some(number)) => campaign.seed = number,
+            ("--threads", Some(number)) => campaign.threads = number,
+            _ => {
+                eprintln!("usage: kill_campaign [--kills N] [--seed S] [--threads T]");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match campaign.run() {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("{failure}\nto repeat: {}", campaign.command());
+            ExitCode::FAILURE
+        }
+    }
+}

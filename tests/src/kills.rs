@@ -1,0 +1,271 @@
+//! The kill campaign: SIGKILL at random instants of a real process, and what must hold afterwards.
+//!
+//! Invariant: after every kill the state directory passes `verify`, and the state recovered from it is, bit for bit, the
+//! state of an uninterrupted run at that tick. The run naps, compacts and takes orders all the time, so that kills fall
+//! into flushes, footers, renames, compactions and restarts; in which of them is counted from what a kill leaves behind.
+
+use nikola_engine::intake::OrderBuilder;
+use nikola_engine::intake::{Batch, Intake};
+use nikola_engine::persist::capture::state_hash;
+use nikola_engine::persist::disk::RealDisk;
+use nikola_engine::persist::manifest::Manifest;
+use nikola_engine::persist::open::{StateRequest, look_into};
+use nikola_engine::persist::verify::verify_folder;
+use nikola_engine::scene::{Resolved, Scene, load_str, resolve};
+use nikola_engine::systems::Simulation;
+use nikola_engine::systems::world::BuildOptions;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+/// Ticks of the run; a killed run rarely gets there.
+const TICKS: u64 = 40_000;
+
+/// A run that is busy with its state: 12 pages, a nap every 40 ticks, a compaction every third.
+fn scene_text() -> String {
+    let mut schedule = String::new();
+    for i in 0..400 {
+        let tick = 97 * i + 13;
+        let order = match i % 4 {
+            0 => format!("SetBeta({})", 0.5 + 0.001 * f64::from(i)),
+            1 => "Degrade".to_string(),
+            2 => "Inject(\"(amplitude: 1e-3, phase: 1, profile: Gaussian(width: {z: 2}))\")".to_string(),
+            _ => "Nap".to_string(),
+        };
+        schedule += &format!("(tick: {tick}, order: {order}), ");
+    }
+    format!(
+        "// What one should see: the same states, however often the run is killed.
+        (version: 1, torus: (extents: {{y: 12, z: 27}}, page: Shape({{y: 12, z: 3}})), equation: Schrodinger(beta: 0.5),
+         ticks: {TICKS}, precision: F64, initial: Gaussian(width: {{y: 2, z: 3}}, momentum: {{z: 0.5}}),
+         naps: (every_ticks: 40, compact_every: 3, digest_every: 25, group_commit_millis: 2),
+         schedule: [{schedule}])"
+    )
+}
+
+/// The binary beside this program, or two folders above a test.
+pub fn binary() -> PathBuf {
+    let name = format!("nikola{}", std::env::consts::EXE_SUFFIX);
+    let own = std::env::current_exe().unwrap_or_default();
+    let folders = own.ancestors().skip(1).take(2);
+    folders
+        .map(|folder| folder.join(&name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    /// How many kills.
+    pub kills: u64,
+    /// Seed of the instants.
+    pub seed: u64,
+    /// The program that is killed.
+    pub binary: PathBuf,
+    /// Its worker threads.
+    pub threads: u64,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    kills: u64,
+    runs: u64,
+    states: u64,
+    digests: u64,
+    orders: u64,
+    last_tick: u64,
+    before_manifest: u64,
+    in_flush: u64,
+    in_footer: u64,
+    in_compaction: u64,
+    in_manifest: u64,
+    torn_journals: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} kills in {} runs up to tick {}: {} recovered states and {} digests equal the uninterrupted run's, {} \
+             orders replayed\nwhere the kills fell: {} before the first manifest, {} in a flush, {} between footer and \
+             manifest, {} in a compaction, {} in a manifest's replacement, {} left a torn journal",
+            self.kills,
+            self.runs,
+            self.last_tick,
+            self.states,
+            self.digests,
+            self.orders,
+            self.before_manifest,
+            self.in_flush,
+            self.in_footer,
+            self.in_compaction,
+            self.in_manifest,
+            self.torn_journals
+        )
+    }
+}
+
+/// Numbers that depend on the seed alone (SplitMix64).
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The uninterrupted run, advanced as far as somebody asks.
+struct Uninterrupted {
+    simulation: Simulation,
+    intake: Intake,
+    hashes: Vec<[u8; 32]>,
+}
+
+impl Uninterrupted {
+    fn hash_at(&mut self, tick: u64) -> [u8; 32] {
+        let mut batch = Batch::default();
+        while self.hashes.len() as u64 <= tick {
+            self.intake.gather(&mut self.simulation, &mut batch);
+            self.simulation.tick();
+            self.hashes.push(state_hash(&mut self.simulation));
+        }
+        self.hashes[tick as usize]
+    }
+}
+
+fn build(resolved: &Resolved) -> Result<Simulation, String> {
+    Simulation::new(&resolved.setup, &BuildOptions::default()).map_err(|error| error.to_string())
+}
+
+impl Campaign {
+    /// The command that repeats this campaign.
+    pub fn command(&self) -> String {
+        format!(
+            "cargo run --release -p nikola-tests --bin kill_campaign -- --kills {} --seed {} --threads {}",
+            self.kills, self.seed, self.threads
+        )
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What went wrong after which kill.
+    pub fn run(&self) -> Result<Report, String> {
+        let root = std::env::temp_dir().join(format!("nikola-kills-{}-{}", self.seed, std::process::id()));
+        std::fs::create_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
+        let outcome = self.run_in(&root);
+        if outcome.is_ok() {
+            let _ = std::fs::remove_dir_all(&root);
+        }
+        outcome.map_err(|failure| format!("{failure}\nthe state is left in {}", root.display()))
+    }
+
+    fn run_in(&self, root: &Path) -> Result<Report, String> {
+        let path = root.join("scene.ron");
+        std::fs::write(&path, scene_text()).map_err(|error| error.to_string())?;
+        let scene = load_str("scene.ron", &scene_text(), &[]).map_err(|error| error.to_string())?;
+        let resolved = resolve(&scene, root).map_err(|error| error.to_string())?;
+        let (_, intake) = Intake::new(OrderBuilder::new(&scene, &resolved.setup));
+        let mut simulation = build(&resolved)?;
+        let first = state_hash(&mut simulation);
+        let intake = intake.with_schedule(&resolved.plan.schedule);
+        let mut reference = Uninterrupted { simulation, intake, hashes: vec![first] };
+        let mut report = Report::default();
+        let mut seed = self.seed;
+        let mut folder = root.join("state-0");
+        while report.kills < self.kills {
+            if report.last_tick + 2_000 > TICKS || random(&mut seed).is_multiple_of(40) {
+                // A new directory now and then: the beginning is killed too.
+                let _ = std::fs::remove_dir_all(&folder);
+                folder = root.join(format!("state-{}", report.kills));
+            }
+            self.kill_once(&path, &folder, &mut seed, &mut report)?;
+            self.check(&folder, &scene, &resolved, &mut reference, &mut report)
+                .map_err(|failure| format!("after kill {} of seed {}: {failure}", report.kills, self.seed))?;
+        }
+        Ok(report)
+    }
+
+    /// Starts the program and kills it after a random time of up to a quarter of a second.
+    fn kill_once(
+        &self,
+        scene: &Path,
+        folder: &Path,
+        seed: &mut u64,
+        report: &mut Report,
+    ) -> Result<(), String> {
+        let mut command = Command::new(&self.binary);
+        command.arg("run").arg(scene).args(["--no-files", "--json", "--threads", &self.threads.to_string()]);
+        command.arg("--state").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.binary.display()))?;
+        // Most kills fall where the run is; a sixteenth into its first millisecond.
+        let limit = if random(seed).is_multiple_of(16) { 1_000 } else { 250_000 };
+        let (_open, never) = channel::<()>();
+        let _ = never.recv_timeout(Duration::from_micros(random(seed) % limit));
+        let _ = child.kill();
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        report.runs += 1;
+        if output.status.code().is_some_and(|code| code != 0) {
+            return Err(format!("the run ended by itself: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        report.kills += u64::from(output.status.code().is_none());
+        Ok(())
+    }
+
+    /// What must hold after a kill.
+    fn check(
+        &self,
+        folder: &Path,
+        scene: &Scene,
+        resolved: &Resolved,
+        reference: &mut Uninterrupted,
+        report: &mut Report,
+    ) -> Result<(), String> {
+        let Ok(manifest) = Manifest::read(&RealDisk, folder) else {
+            if folder.join("manifest.ron").exists() {
+                return Err("the manifest is broken".into());
+            }
+            report.before_manifest += 1;
+            return Ok(());
+        };
+        classify(folder, &manifest, report);
+        let findings = verify_folder(&RealDisk, folder, None).map_err(|error| error.to_string())?;
+        report.torn_journals += u64::from(findings.torn_bytes > 0);
+        let request = StateRequest { folder: folder.to_path_buf(), key_file: None };
+        let mut recovered = build(resolved)?;
+        let replay = look_into(&request, scene, &resolved.setup, None, &mut recovered)
+            .map_err(|error| error.to_string())?;
+        report.digests += replay.n_digests;
+        report.orders += replay.n_orders;
+        report.last_tick = replay.tick;
+        if state_hash(&mut recovered) != reference.hash_at(replay.tick) {
+            return Err(format!("the state at tick {} differs from the uninterrupted run's", replay.tick));
+        }
+        report.states += 1;
+        Ok(())
+    }
+}
+
+/// In which step a kill fell, from the files it left.
+fn classify(folder: &Path, manifest: &Manifest, report: &mut Report) {
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .map(|entries| {
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        })
+        .unwrap_or_default();
+    let len = std::fs::metadata(folder.join(&manifest.log)).map_or(0, |about| about.len());
+    let behind = len.saturating_sub(manifest.footer + 128);
+    let is_whole = behind > 0
+        && nikola_engine::persist::reader::Log::open(&RealDisk, &folder.join(&manifest.log), None)
+            .is_ok_and(|log| log.last().snapshot > manifest.snapshot);
+    let has = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
+    report.in_flush += u64::from(behind > 0 && !is_whole);
+    report.in_footer += u64::from(is_whole);
+    report.in_compaction +=
+        u64::from(has(&|name| name.starts_with("log-") && name.trim_end_matches(".partial") != manifest.log));
+    report.in_manifest += u64::from(has(&|name| name == "manifest.ron.partial"));
+}
