@@ -14,6 +14,11 @@ pub trait RealFill: Send + Sync {
 pub trait ComplexFill: Send + Sync {
     /// Writes the value at every node of `page` into the two planes.
     fn fill(&self, page: usize, re: &mut [f64], im: &mut [f64]);
+
+    /// Nodes r…z near which the field is large, as far as it knows: where a search for its support may start.
+    fn seeds(&self) -> Vec<[usize; 9]> {
+        Vec::new()
+    }
 }
 
 /// The time-dependent part of a potential.

@@ -13,6 +13,7 @@ pub mod noise;
 pub mod wave;
 
 pub mod emitter;
+pub mod growth;
 pub mod scan;
 pub mod setup;
 

@@ -3,6 +3,7 @@
 //! Invariant: both are bounded. Ingress refuses what does not fit (the sender is told); egress drops the oldest
 //! entry and counts it, because a tick never waits for a reader.
 
+use crate::growth::GrowthEvent;
 use crate::telemetry::Sample;
 use bevy_ecs::prelude::Resource;
 use std::collections::VecDeque;
@@ -175,10 +176,11 @@ impl Ingress {
     }
 }
 
-/// Samples that wait for the observer.
+/// Samples and events that wait for the observer.
 #[derive(Debug, Default, Resource)]
 pub struct Egress {
     samples: VecDeque<Sample>,
+    growth: VecDeque<GrowthEvent>,
     dropped: u64,
 }
 
@@ -197,7 +199,21 @@ impl Egress {
         self.samples.pop_front()
     }
 
-    /// Samples lost because nobody collected them.
+    /// Queues an event of a page; the oldest is dropped, and counted, when nobody collected for long.
+    pub fn push_growth(&mut self, event: GrowthEvent) {
+        if self.growth.len() == EGRESS_CAPACITY {
+            self.growth.pop_front();
+            self.dropped += 1;
+        }
+        self.growth.push_back(event);
+    }
+
+    /// Removes the oldest event of a page.
+    pub fn pop_growth(&mut self) -> Option<GrowthEvent> {
+        self.growth.pop_front()
+    }
+
+    /// Samples and events lost because nobody collected them.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

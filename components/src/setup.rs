@@ -3,6 +3,7 @@
 
 use crate::emitter::{Emitter, Injection};
 use crate::fill::{ComplexFill, Profile, TimePotential};
+use crate::growth::GrowthRule;
 use crate::scan::ScanSetup;
 use crate::torus::Torus;
 use bevy_ecs::prelude::Resource;
@@ -135,6 +136,8 @@ pub struct Setup {
     pub emitters: Vec<Emitter>,
     /// Sources that strike once.
     pub injections: Vec<Injection>,
+    /// Present where only active pages exist; the torus is then cut into blocks.
+    pub growth: Option<GrowthRule>,
     /// The scan over the torus and its readout.
     pub scan: Option<ScanSetup>,
     /// Ticks between samples of the standard observables; 0 for none but those asked for.
@@ -164,6 +167,7 @@ impl Setup {
             norm: None,
             emitters: Vec::new(),
             injections: Vec::new(),
+            growth: None,
             scan: None,
             sample_every: 0,
         }
@@ -184,6 +188,7 @@ impl fmt::Debug for Setup {
             .field("norm", &self.norm)
             .field("emitters", &self.emitters)
             .field("injections", &self.injections)
+            .field("growth", &self.growth)
             .field("scan", &self.scan)
             .field("sample_every", &self.sample_every)
             .finish_non_exhaustive()

@@ -48,6 +48,8 @@ pub enum Stage {
     Nonlinear,
     /// The whole step of the wave form, in place of the three above.
     WaveForm,
+    /// Pages of a sparse torus are born and pruned.
+    Boundary,
     /// The scan over the torus and its readout.
     MambaScan,
     /// Norm, maximum and finiteness; the norm-leak controller.
@@ -58,7 +60,7 @@ pub enum Stage {
 
 impl Stage {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// All stages in execution order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -67,6 +69,7 @@ impl Stage {
         Self::Kinetic,
         Self::Nonlinear,
         Self::WaveForm,
+        Self::Boundary,
         Self::MambaScan,
         Self::Oracle,
         Self::Egress,
@@ -80,6 +83,7 @@ impl Stage {
             Self::Kinetic => "kinetic",
             Self::Nonlinear => "nonlinear",
             Self::WaveForm => "wave_form",
+            Self::Boundary => "boundary",
             Self::MambaScan => "mamba_scan",
             Self::Oracle => "oracle",
             Self::Egress => "egress",

@@ -11,7 +11,7 @@ use crate::observe::moments::centres_and_widths;
 use crate::observe::progress::{Figures, Progress};
 use crate::observe::run_folder::RunFolder;
 use crate::observe::series::SeriesWriter;
-use crate::observe::snapshot::{cut, write_cut, write_psi};
+use crate::observe::snapshot::{cut, write_active, write_cut, write_psi};
 use crate::observe::summary::{StageQuantiles, Summary};
 use crate::observe::{OutputError, pictures};
 use crate::persist::PersistError;
@@ -22,12 +22,16 @@ use crate::scene::{self, Resolved, RunPlan, Scene, SceneError, SeriesFormat};
 use crate::{exit, memory};
 use nikola_systems::Simulation;
 use nikola_systems::components::geometry::axis::Axis;
+use nikola_systems::components::growth::Change;
 use nikola_systems::components::telemetry::{Sample, Stage};
 use nikola_systems::kernels::simd::Level;
 use nikola_systems::world::{BuildError, BuildOptions};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+
+/// Bytes of births and prunings that a run writes down, about a million of them.
+const GROWTH_BYTES_MAX: usize = 64 << 20;
 
 /// What to run and how.
 #[derive(Debug, Clone)]
@@ -172,6 +176,7 @@ struct Recorder<'a> {
     series: Option<SeriesWriter>,
     stages: Vec<Histogram>,
     digests: String,
+    growth: String,
     last: Sample,
     norm_now: f64,
     ticks_since_look: u32,
@@ -188,6 +193,9 @@ impl Edge for Recorder<'_> {
         }
         if simulation.ledger().n_nonfinite_ticks > 0 {
             self.diverged_at = Some(simulation.tick_count());
+        }
+        if simulation.growth().is_some() {
+            self.note_growth(simulation);
         }
         self.observe(simulation)?;
         if self.shows_progress() {
@@ -207,6 +215,23 @@ impl Edge for Recorder<'_> {
 }
 
 impl<'a> Recorder<'a> {
+    /// Lines of `growth.csv`, as far as it goes.
+    fn note_growth(&mut self, simulation: &mut Simulation) {
+        while let Some(event) = simulation.pop_growth() {
+            if self.growth.len() < GROWTH_BYTES_MAX {
+                let (change, strength, norm, energy) = match event.change {
+                    Change::Born { strength } => ("born", strength, 0.0, 0.0),
+                    Change::Pruned { norm, energy } => ("pruned", 0.0, norm, energy),
+                    Change::Capped => ("capped", 0.0, 0.0, 0.0),
+                    Change::Throttled => ("throttled", 0.0, 0.0, 0.0),
+                    Change::NotFinite => ("not_finite", 0.0, 0.0, 0.0),
+                };
+                let (tick, key) = (event.tick, event.key.value());
+                let _ = writeln!(self.growth, "{tick},{key:032x},{change},{strength:?},{norm:?},{energy:?}");
+            }
+        }
+    }
+
     fn new(
         simulation: &Simulation,
         resolved: &'a Resolved,
@@ -234,6 +259,7 @@ impl<'a> Recorder<'a> {
             series,
             stages: vec![Histogram::default(); Stage::ALL.len()],
             digests: "tick,digest\n".into(),
+            growth: "tick,key,change,strength,norm,energy\n".into(),
             last: Sample::default(),
             norm_now: f64::NAN,
             ticks_since_look: 0,
@@ -284,6 +310,10 @@ impl<'a> Recorder<'a> {
             s.mu,
             s.max_abs_psi,
         ];
+        if let Some(growth) = simulation.growth() {
+            row.extend([simulation.active_pages().len() as f64, growth.n_births as f64]);
+            row.extend([growth.n_prunings as f64, growth.pruned_norm, growth.leaked]);
+        }
         for (axis, centre, width) in centres_and_widths(simulation) {
             row.extend([s.momentum[axis.index()], centre, width]);
         }
@@ -296,7 +326,8 @@ impl<'a> Recorder<'a> {
     fn observables(&self, simulation: &Simulation) -> Vec<(String, f64)> {
         let t = simulation.time();
         let value = |observable: &scene::Observable| {
-            observable.evaluate(t, |page, re, im| simulation.read_page(page, re, im))
+            let read = |page, re: &mut [f64], im: &mut [f64]| simulation.read_page(page, re, im);
+            observable.evaluate(t, simulation.active_pages(), read)
         };
         self.plan.observables.iter().map(|observable| (observable.name.clone(), value(observable))).collect()
     }
@@ -305,7 +336,12 @@ impl<'a> Recorder<'a> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let snapshots = folder.subfolder("snapshots")?;
         let tick = simulation.tick_count();
-        write_psi(simulation, &snapshots.join(format!("psi-{tick:09}.npy")))?;
+        if simulation.growth().is_some() {
+            let pages = snapshots.join(format!("pages-{tick:09}.npy"));
+            write_active(simulation, &pages, &snapshots.join(format!("active-{tick:09}.npy")))?;
+        } else {
+            write_psi(simulation, &snapshots.join(format!("psi-{tick:09}.npy")))?;
+        }
         for marginal in &self.plan.marginals {
             let name = format!("{}-{tick:09}.npy", marginal.name());
             write_cut(&cut(simulation, marginal), &snapshots.join(name))?;
@@ -380,6 +416,9 @@ impl<'a> Recorder<'a> {
                 let _ = writeln!(self.digests, "{tick},{digest}");
             }
             folder.write_text("digests.csv", &self.digests)?;
+            if simulation.growth().is_some() {
+                folder.write_text("growth.csv", &self.growth)?;
+            }
             folder.write_json("summary.json", &summary.to_json())?;
             pictures::draw_run(folder, simulation, self.plan)?;
         }
@@ -425,6 +464,9 @@ fn columns(simulation: &Simulation, plan: &RunPlan) -> Vec<String> {
         "max_abs_psi",
     ];
     let mut columns: Vec<String> = fixed.map(String::from).to_vec();
+    if simulation.growth().is_some() {
+        columns.extend(["pages", "births", "prunings", "pruned_norm", "leaked"].map(String::from));
+    }
     let extents = simulation.torus().extents();
     for axis in Axis::ALL.into_iter().filter(|axis| extents[axis.index()] > 1) {
         columns.extend([format!("momentum_{axis}"), format!("centre_{axis}"), format!("width_{axis}")]);

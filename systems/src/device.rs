@@ -9,7 +9,8 @@ use crate::half_potential::{LocalColumns, LocalPlan, Pending, drive_potential, p
 use crate::ingress::TickPlan;
 use crate::integrator::LocalStep as CompositionStep;
 use crate::oracle::NormLedger;
-use crate::world::{Environment, Propagators, Sources};
+use crate::propagators::Propagators;
+use crate::world::{Environment, Sources};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
 use nikola_components::ports::Ingress;
@@ -202,11 +203,15 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
         norm: _,
         emitters: _,
         injections: _,
+        growth,
         scan: _,
         sample_every: _,
     } = setup;
     if matches!(equation, Equation::Wave { .. }) {
         return Some(("equation: Wave", "use equation: Schrodinger"));
+    }
+    if growth.is_some() {
+        return Some(("growth", "remove growth, or run on the processor"));
     }
     (*precision == Precision::F64).then_some(("precision: F64", "set precision: F32 (or --precision f32)"))
 }

@@ -4,7 +4,8 @@
 use crate::ingress::TickPlan;
 use crate::observables::{ObservedColumns, measure};
 use crate::oracle::NormLedger;
-use crate::world::{Compute, Environment, Propagators};
+use crate::propagators::Propagators;
+use crate::world::{Compute, Environment};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;

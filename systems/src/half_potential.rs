@@ -8,7 +8,8 @@
 
 use crate::ingress::TickPlan;
 use crate::oracle::NormLedger;
-use crate::world::{Compute, Environment, Propagators, Sources, fill_profile, pages_mut, values};
+use crate::propagators::Propagators;
+use crate::world::{Compute, Environment, Sources, fill_profile, pages_mut, values};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
@@ -190,7 +191,7 @@ pub fn kick_pages<T: Real + Scalar>(
 ) {
     for (index, phasor) in phasors(sources, wave, tick, offset, weight) {
         for part in &sources.emitters[index].pages {
-            let page = &mut pages[part.page];
+            let page = &mut pages[part.position];
             let page = PageMut { re: page.re, im: page.im };
             source::kick(page, &part.nodes, &part.re, &part.im, phasor.0, phasor.1);
         }
@@ -228,7 +229,7 @@ pub fn drive_potential<T: Real + Scalar>(
         return;
     }
     let mut scratch = Vec::new();
-    for (page, (_, potential, _)) in columns.iter_mut().enumerate() {
+    for (&page, (_, potential, _)) in environment.pages.iter().zip(columns.iter_mut()) {
         let Some(mut potential) = potential else { continue };
         scratch.resize(potential.0.len(), 0.0);
         if let Some(profile) = &environment.static_potential {

@@ -1,9 +1,11 @@
 //! First stage: everything that enters a tick from outside, as data.
 //!
 //! Invariant: nothing outside this stage changes what a tick will do; the commands of the batch are applied in the
-//! order they came, then scene injections due at this tick.
+//! order they came, then scene injections due at this tick. On a sparse torus the pages of a scene's injection were
+//! born at the last tick's end; a field that is sent waits for its pages and is added at the end of this tick.
 
-use crate::world::{Sources, source_nodes};
+use crate::boundary::Nursery;
+use crate::world::{EMITTER_CUTOFF, Environment, Sources, source_nodes};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
@@ -39,6 +41,8 @@ pub fn take_in<T: Real + Scalar>(
     mut times: ResMut<'_, StageTimes>,
     mut wave: ResMut<'_, WaveParameters>,
     mut sources: ResMut<'_, Sources<T>>,
+    mut nursery: Option<ResMut<'_, Nursery>>,
+    environment: Res<'_, Environment>,
     torus: Res<'_, Torus>,
     tick: Res<'_, Tick>,
     mut psi: Query<'_, '_, &mut Psi<T>>,
@@ -51,7 +55,10 @@ pub fn take_in<T: Real + Scalar>(
     for command in &batch {
         match command {
             Command::Inject { amplitude, profile } => {
-                inject(&mut psi, profile.as_ref(), *amplitude, &torus);
+                match &mut nursery {
+                    Some(nursery) => nursery.arrivals.push((*amplitude, profile.clone())),
+                    None => inject(&mut psi, profile.as_ref(), *amplitude, &torus, &environment),
+                }
                 plan.is_rebased = true;
             }
             Command::SetBeta(beta) => {
@@ -68,7 +75,7 @@ pub fn take_in<T: Real + Scalar>(
     plan.batch = batch;
     while sources.injections.first().is_some_and(|injection| injection.tick <= tick.0) {
         let injection = sources.injections.remove(0);
-        inject(&mut psi, injection.profile.as_ref(), injection.amplitude, &torus);
+        inject(&mut psi, injection.profile.as_ref(), injection.amplitude, &torus, &environment);
         plan.is_rebased = true;
     }
     let ended = times.now();
@@ -80,11 +87,12 @@ fn inject<T: Real + Scalar>(
     profile: &dyn ComplexFill,
     amplitude: (f64, f64),
     torus: &Torus,
+    environment: &Environment,
 ) {
-    let touched = source_nodes::<T>(profile, amplitude, torus);
+    let touched = source_nodes::<T>(profile, amplitude, torus, &environment.pages, EMITTER_CUTOFF);
     let mut pages: Vec<_> = psi.iter_mut().map(Mut::into_inner).collect();
     for part in touched {
-        let psi = &mut *pages[part.page];
+        let psi = &mut *pages[part.position];
         let page = PageMut { re: &mut psi.re, im: &mut psi.im };
         source::kick(page, &part.nodes, &part.re, &part.im, 1.0, 0.0);
     }

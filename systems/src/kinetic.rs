@@ -6,7 +6,8 @@
 use crate::half_potential::{LocalColumns, LocalPlan, LocalView, Pending, drive_potential, kick};
 use crate::ingress::TickPlan;
 use crate::oracle::NormLedger;
-use crate::world::{Compute, Environment, Propagators, Sources};
+use crate::propagators::Propagators;
+use crate::world::{Compute, Environment, Sources};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
@@ -49,13 +50,13 @@ pub fn propagate<T: Real + Scalar>(
                 half_potential::apply(compute.level, compute.threads(), pages, &flow);
                 let views: Vec<_> = pages.iter().map(PageMut::as_ref).collect();
                 pending.norm2_before = Some(reduce::norm2(compute.level, compute.threads(), &views));
-                kinetic.sweep_inner(compute.threads(), pages, None, probe);
+                kinetic.sweep_inner(compute.threads(), pages, None, tick.0, probe);
             }
             Some(armed) => {
                 let (pages, flow) = view.flow(&armed, &environment, wave.time);
-                kinetic.sweep_inner(compute.threads(), pages, Some(&flow), probe);
+                kinetic.sweep_inner(compute.threads(), pages, Some(&flow), tick.0, probe);
             }
-            None => kinetic.sweep_inner(compute.threads(), &mut view.pages, None, probe),
+            None => kinetic.sweep_inner(compute.threads(), &mut view.pages, None, tick.0, probe),
         }
         if i + 1 == n_kinetic {
             break;

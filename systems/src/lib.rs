@@ -3,8 +3,8 @@
 //! pool and the clock are lent by the caller, and neither changes a result.
 //!
 //! Reading order: [`tick`] → the stages [`ingress`], [`half_potential`], [`kinetic`], [`nonlinear`] or [`wave_form`],
-//! [`mamba_scan`], [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) → [`world`] (how it is built) →
-//! [`simulation`] (the handle) → [`state`] (what survives).
+//! [`boundary`], [`mamba_scan`], [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) → [`propagators`] →
+//! [`world`] (how it is built) → [`simulation`] (the handle) → [`state`] (what survives).
 
 pub mod tick;
 
@@ -15,6 +15,7 @@ pub mod kinetic;
 pub mod nonlinear;
 pub mod wave_form;
 
+pub mod boundary;
 pub mod mamba_scan;
 
 pub mod oracle;
@@ -24,6 +25,7 @@ pub mod egress;
 pub mod device;
 pub mod integrator;
 pub mod observables;
+pub mod propagators;
 pub mod simulation;
 pub mod state;
 pub mod world;

@@ -4,7 +4,8 @@
 //! one that the split-step scheme conserves up to its order. In the wave form it is H = ∫ ½|Ψ̇|² + ½D|∂Ψ|² − (β/4)|Ψ|⁴.
 
 use crate::oracle::NormLedger;
-use crate::world::{Compute, Environment, Propagators};
+use crate::propagators::Propagators;
+use crate::world::{Compute, Environment};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
@@ -46,7 +47,7 @@ pub fn measure<T: Real + Scalar>(
     let mut gradient = 0.0;
     let mut momentum = [0.0; 9];
     for (storage_axis, axis) in torus.storage().iter().enumerate() {
-        let moments = reduce::spectral_moments(level, threads, &propagators.shape, storage_axis, &pages);
+        let moments = propagators.moments(level, threads, storage_axis, &pages);
         let unit = core::f64::consts::TAU / torus.lengths()[axis.index()];
         gradient += 0.5 * wave.diffusion[axis.index()] * unit * unit * moments.second * volume;
         momentum[axis.index()] = unit * moments.first * volume;

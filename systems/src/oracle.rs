@@ -92,6 +92,11 @@ impl NormLedger {
         self.since = 0;
     }
 
+    /// ∫|Ψ|² that left on purpose: drifts are measured against what remains.
+    pub fn withdraw(&mut self, norm: f64) {
+        self.reference = self.reference.map(|reference| reference - norm);
+    }
+
     /// The state was changed from outside: the norm is taken as it is from now on.
     fn rebase(&mut self, norm: f64) {
         self.reference = Some(norm);

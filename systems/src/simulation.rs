@@ -5,14 +5,16 @@ use crate::device::{Device, device_world, scatter};
 use crate::mamba_scan::RunningReadout;
 use crate::observables::{ObservedColumns, measure};
 use crate::oracle::NormLedger;
+use crate::propagators::Propagators;
 use crate::state::{ColumnKind, Mark, PageColumn, StateError, StateTable};
 use crate::tick;
 use crate::wave_form::WaveFlow;
-use crate::world::{BuildError, BuildOptions, Compute, Environment, Propagators, Sources, build, sorted};
+use crate::world::{BuildError, BuildOptions, Compute, Environment, Sources, build, sorted};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
+use nikola_components::growth::{Growth, GrowthEvent};
 use nikola_components::ports::{Command, Egress, Ingress, IngressError};
 use nikola_components::scan::ScanOutput;
 use nikola_components::setup::{Precision, Setup, WaveParameters};
@@ -32,6 +34,8 @@ pub struct Simulation {
     precision: Precision,
     torus: Torus,
     page_entities: Vec<Entity>,
+    /// Revision of the set of pages that `page_entities` lists.
+    revision: u64,
     read_page: ReadPage,
     read_velocity: fn(&World, Entity, &mut [f64], &mut [f64]) -> bool,
     read_potential: fn(&World, Entity, &mut [f64]) -> bool,
@@ -60,8 +64,7 @@ impl Simulation {
     fn typed<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<Self, BuildError> {
         let mut world = build::<T>(setup, options)?;
         let schedule = initialised(tick::schedule::<T>(setup), &mut world)?;
-        let mut pages = world.query::<(Entity, &Psi<T>)>();
-        let page_entities = pages.iter(&world).map(|(entity, _)| entity).collect();
+        let page_entities = entities(&mut world);
         let mut simulation = Self {
             world,
             schedule,
@@ -69,6 +72,7 @@ impl Simulation {
             precision: setup.precision,
             torus: setup.torus.clone(),
             page_entities,
+            revision: 0,
             read_page: read_page::<T>,
             read_potential: read_potential::<T>,
             sample: sample::<T>,
@@ -142,6 +146,33 @@ impl Simulation {
     /// Advances by one tick.
     pub fn tick(&mut self) {
         self.schedule.run(&mut self.world);
+        let revision = self.growth().map_or(0, |growth| growth.revision);
+        if revision != self.revision {
+            self.page_entities = entities(&mut self.world);
+            self.revision = revision;
+        }
+    }
+
+    /// Indices of the pages there are, ascending: all, or the active ones of a sparse torus.
+    pub fn active_pages(&self) -> &[usize] {
+        &self.world.resource::<Environment>().pages
+    }
+
+    /// The account of a sparse torus; none on a dense one.
+    pub fn growth(&self) -> Option<&Growth> {
+        self.world.get_resource::<Growth>()
+    }
+
+    /// Holds births back, or lets them go on; without effect on a dense torus.
+    pub fn throttle_growth(&mut self, is_throttled: bool) {
+        if let Some(mut growth) = self.world.get_resource_mut::<Growth>() {
+            growth.is_throttled = is_throttled;
+        }
+    }
+
+    /// Removes the oldest waiting event of a page.
+    pub fn pop_growth(&mut self) -> Option<GrowthEvent> {
+        self.world.resource_mut::<Egress>().pop_growth()
     }
 
     /// Ticks completed.
@@ -255,6 +286,7 @@ impl Simulation {
         fill: impl FnMut(&Page, ColumnKind, &mut [u8]) -> Result<(), E>,
     ) -> Result<(), StateError> {
         self.state.load(&mut self.world, pages, scalars, fill)?;
+        self.page_entities = entities(&mut self.world);
         if let Some(psi) =
             self.device().is_some().then(|| self.device_world()).flatten().map(|world| world.psi)
         {
@@ -264,7 +296,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Copies Ψ of a page (storage order, exact widening to f64).
+    /// Copies Ψ of a page (storage order, exact widening to f64); zeros where it is not active.
     pub fn read_page(&self, page: usize, re: &mut [f64], im: &mut [f64]) {
         if let Some(device) = self.device() {
             let first = page * re.len();
@@ -274,17 +306,29 @@ impl Simulation {
                 }
             });
         }
-        (self.read_page)(&self.world, self.page_entities[page], re, im);
+        match self.entity(page) {
+            Some(entity) => (self.read_page)(&self.world, entity, re, im),
+            None => {
+                re.fill(0.0);
+                im.fill(0.0);
+            }
+        }
     }
 
     /// Copies Ψ̇ of a page likewise; false where the equation is first order in time and there is none.
     pub fn read_velocity(&self, page: usize, re: &mut [f64], im: &mut [f64]) -> bool {
-        (self.read_velocity)(&self.world, self.page_entities[page], re, im)
+        self.entity(page).is_some_and(|entity| (self.read_velocity)(&self.world, entity, re, im))
     }
 
-    /// Copies the potential of a page as the last half step used it.
+    fn entity(&self, page: usize) -> Option<Entity> {
+        Some(self.page_entities[self.world.resource::<Environment>().position(page)?])
+    }
+
+    /// Copies the potential of a page as the last half step used it; on a page that is not active only its uniform part.
     pub fn read_potential(&self, page: usize, values: &mut [f64]) {
-        if !(self.read_potential)(&self.world, self.page_entities[page], values) {
+        let is_there =
+            self.entity(page).is_some_and(|entity| (self.read_potential)(&self.world, entity, values));
+        if !is_there {
             values.fill(self.world.resource::<Environment>().uniform_potential.unwrap_or(0.0));
         }
     }
@@ -296,6 +340,12 @@ fn initialised(mut schedule: Schedule, world: &mut World) -> Result<Schedule, Bu
         remedy: "this is a defect; please report it".into(),
     })?;
     Ok(schedule)
+}
+
+/// The entities of pages in storage order.
+fn entities(world: &mut World) -> Vec<Entity> {
+    let mut pages = world.query_filtered::<Entity, With<Page>>();
+    pages.iter(world).collect()
 }
 
 fn read_page<T: Real + Scalar>(world: &World, entity: Entity, re: &mut [f64], im: &mut [f64]) {

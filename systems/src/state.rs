@@ -8,12 +8,13 @@
 //! `docs/FORMATS.md` lists (ids are written to files and never change their meaning); a resource by implementing
 //! [`Survives`] for it and adding `ScalarEntry::of`. What is a pure function of the setup and of other state (plans,
 //! static potentials) isn't stored; where it must follow a load, add a function to `derive`. A world whose set of
-//! pages changes replaces `adopt_pages`.
+//! pages changes takes over the saved set in `adopt_pages`.
 
 mod blob;
 
 pub use blob::{StateReader, StateWriter};
 
+use crate::boundary;
 use crate::half_potential::{LocalColumns, drive_potential};
 use crate::mamba_scan::RunningReadout;
 use crate::oracle::NormLedger;
@@ -25,7 +26,9 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use nikola_components::clock::Tick;
 use nikola_components::column::{Column, Scalar};
+use nikola_components::growth::Growth;
 use nikola_components::setup::WaveParameters;
+use nikola_components::torus::Torus;
 use nikola_components::wave::{Page, Psi, Velocity};
 use nikola_kernels::Real;
 
@@ -202,9 +205,10 @@ impl StateTable {
                 ScalarEntry::where_present::<EnergyKeeper>("energy_keeper"),
                 ScalarEntry::of::<Sources<T>>("sources"),
                 ScalarEntry::where_present::<RunningReadout>("readout"),
+                ScalarEntry::where_present::<Growth>("growth"),
             ],
             derive: vec![forget_past_injections::<T>, refresh_driven_potential::<T>],
-            adopt_pages: require_same_pages,
+            adopt_pages: adopt_pages::<T>,
         }
     }
 
@@ -282,6 +286,23 @@ impl StateTable {
     }
 }
 
+/// A sparse world takes the saved set of pages; a dense one must have it already.
+fn adopt_pages<T: Real + Scalar>(world: &mut World, saved: &[Page]) -> Result<(), StateError> {
+    if !world.contains_resource::<Growth>() {
+        return require_same_pages(world, saved);
+    }
+    let torus = world.resource::<Torus>().clone();
+    if let Some(strange) = saved.iter().find(|page| boundary::page_of(&torus, **page).is_none()) {
+        return Err(StateError::Mismatch {
+            what: "a page with Peano index",
+            found: strange.peano.to_string(),
+            expected: "pages of its own torus only".into(),
+        });
+    }
+    boundary::replace_pages::<T>(world, saved);
+    Ok(())
+}
+
 /// The pages of a dense world never change: a saved set must be the same one.
 fn require_same_pages(world: &mut World, saved: &[Page]) -> Result<(), StateError> {
     let here = StateTable::pages(world);
@@ -317,6 +338,35 @@ fn refresh_driven_potential<T: Real + Scalar>(world: &mut World) {
     let built_for = std::mem::replace(&mut environment.potential_time, f64::NAN);
     if !built_for.is_nan() {
         drive_potential(&mut columns, &mut environment, built_for);
+    }
+}
+
+/// The account and the quiet counts; the rule is the setup's, and whether growth is throttled is decided anew.
+impl Survives for Growth {
+    fn save(&self, out: &mut StateWriter) {
+        for count in [self.n_births, self.n_prunings, self.n_refusals, self.quiet.len() as u64] {
+            out.put_u64(count);
+        }
+        [self.pruned_norm, self.pruned_energy, self.leaked].into_iter().for_each(|value| out.put_f64(value));
+        self.quiet.iter().for_each(|&ticks| out.put_u64(ticks));
+    }
+
+    fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.n_births = from.take_u64()?;
+        self.n_prunings = from.take_u64()?;
+        self.n_refusals = from.take_u64()?;
+        let found = from.take_u64()?;
+        if found != self.quiet.len() as u64 {
+            let (found, expected) = (found.to_string(), self.quiet.len().to_string());
+            return Err(StateError::Mismatch { what: "quiet counts of", found, expected });
+        }
+        self.pruned_norm = from.take_f64()?;
+        self.pruned_energy = from.take_f64()?;
+        self.leaked = from.take_f64()?;
+        for ticks in &mut self.quiet {
+            *ticks = from.take_u64()?;
+        }
+        Ok(())
     }
 }
 

@@ -4,9 +4,9 @@
 //! without an order are an error when the schedule is built. Parallelism lives inside kernels.
 //!
 //! ```text
-//! ingress ─ half_potential ─ kinetic ─ nonlinear ─ half_potential ─ mamba_scan ─ oracle ─ egress
-//!           V,Γ,E and half    T         closing β    V,Γ,E mirrored   reads Ψ      norm,    samples
-//!           the β flow                  half                          in order     NaN      leave
+//! ingress ─ half_potential ─ kinetic ─ nonlinear ─ half_potential ─ boundary ─ mamba_scan ─ oracle ─ egress
+//!           V,Γ,E and half    T         closing β    V,Γ,E mirrored   pages      reads Ψ      norm,    samples
+//!           the β flow                  half                          come, go   in order     NaN      leave
 //! ```
 //!
 //! The second-order wave equation has a middle of its own, `ingress ─ wave_form ─ oracle ─ egress`;
@@ -15,9 +15,11 @@
 //! The two half steps and the kinetic step share memory sweeps: `half_potential::open` arms the opening local flow
 //! and the kinetic stage applies it page by page just before the axes inside the page; `nonlinear` arms the closing
 //! β half and `half_potential::close` applies it with V and Γ right after the axes that cross pages. A full Strang
-//! tick reads and writes Ψ twice.
+//! tick reads and writes Ψ twice. `boundary` exists only in sparse worlds.
 
-use crate::{device, egress, half_potential, ingress, kinetic, mamba_scan, nonlinear, oracle, wave_form};
+use crate::{
+    boundary, device, egress, half_potential, ingress, kinetic, mamba_scan, nonlinear, oracle, wave_form,
+};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::ScheduleConfigs;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel, SingleThreadedExecutor};
@@ -66,9 +68,10 @@ fn step<T: Real + Scalar>(equation: &Equation) -> ScheduleConfigs<ScheduleSystem
 
 /// The stages that read the wave when it has advanced.
 fn look<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
-    match setup.scan {
-        Some(_) => (mamba_scan::advance::<T>, oracle::watch::<T>).chain(),
-        None => oracle::watch::<T>.into_configs(),
+    match (&setup.growth, &setup.scan) {
+        (Some(_), _) => (boundary::grow::<T>, oracle::watch::<T>).chain(),
+        (None, Some(_)) => (mamba_scan::advance::<T>, oracle::watch::<T>).chain(),
+        (None, None) => oracle::watch::<T>.into_configs(),
     }
 }
 

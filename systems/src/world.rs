@@ -1,9 +1,11 @@
 //! How a world is built: pages are spawned, columns filled, propagators prepared.
 //!
-//! Invariant: after [`build`] no entity is added, removed or moved between archetypes, and every table a tick needs
-//! exists. Filling goes page by page in f64 and rounds once.
+//! Invariant: after [`build`] no entity is added, removed or moved between archetypes, except by stage `boundary` on a
+//! sparse torus, and every table a tick needs exists. Filling goes page by page in f64 and rounds once.
 
+use crate::boundary::{Nursery, TooManyPages, support};
 use crate::integrator::Composition;
+use crate::propagators::propagators;
 use crate::wave_form::{EnergyKeeper, WaveFlow};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
@@ -12,19 +14,18 @@ use nikola_components::emitter::{Emitter, Envelope, Injection, PhaseAccumulator}
 use nikola_components::fill::{ComplexFill, Profile, RealFill, TimePotential};
 use nikola_components::geometry::morton::MortonKey;
 use nikola_components::geometry::peano;
+use nikola_components::growth::{Growth, GrowthRule};
 use nikola_components::ports::{Egress, Ingress, IngressLimits};
 use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
 use nikola_components::telemetry::StageTimes;
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Page, Potential, Psi, Velocity};
-use nikola_kernels::half_potential::Time;
-use nikola_kernels::kinetic::{AxisTerm, Kinetic, Probe};
 use nikola_kernels::simd::Level;
-use nikola_kernels::{PageMut, Real, Shape, Threads, Values, reduce};
+use nikola_kernels::{PageMut, Real, Threads, Values, reduce};
 use std::sync::Arc;
 
 /// Weights below this fraction of a profile's largest are left out of an emitter's node list.
-const EMITTER_CUTOFF: f64 = 1e-12;
+pub const EMITTER_CUTOFF: f64 = 1e-12;
 
 /// Why a world cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,16 @@ pub enum BuildError {
     ZeroInitial {
         /// The norm asked for.
         norm: f64,
+    },
+    /// A field covers more pages than a sparse torus may have.
+    #[error("{what} needs more than {pages_max} pages; {remedy}")]
+    TooManyPages {
+        /// Which field.
+        what: String,
+        /// The memory cap.
+        pages_max: usize,
+        /// What to do instead.
+        remedy: &'static str,
     },
     /// A combination that has no meaning.
     #[error("{what}; {remedy}")]
@@ -104,28 +115,11 @@ impl Compute {
     }
 }
 
-/// The composition of a tick and one kinetic propagator per distinct weight.
-#[derive(Resource)]
-pub struct Propagators<T: Real> {
-    /// Weights of the flows.
-    pub composition: Composition,
-    /// Storage shape.
-    pub shape: Shape,
-    /// `plans[which[i]]` is the propagator of kinetic flow `i`.
-    pub which: Vec<usize>,
-    /// Distinct propagators.
-    pub plans: Vec<Kinetic<T>>,
-    /// Model time of each of them.
-    pub durations: Vec<f64>,
-    /// Kinetic term of each storage axis.
-    pub terms: Vec<AxisTerm>,
-    /// Time spent inside fused sweeps.
-    pub probe: Probe,
-}
-
 /// Columns that do not vary, and those that vary in time.
 #[derive(Resource)]
 pub struct Environment {
+    /// Page indices in storage order, as queries visit them: all pages, or the active ones of a sparse torus.
+    pub pages: Vec<usize>,
     /// V where it is the same everywhere and constant in time.
     pub uniform_potential: Option<f64>,
     /// Γ where it is the same everywhere.
@@ -140,10 +134,19 @@ pub struct Environment {
     pub is_closed: bool,
 }
 
+impl Environment {
+    /// Position of a page in storage order; none where it is not active.
+    pub fn position(&self, page: usize) -> Option<usize> {
+        self.pages.binary_search(&page).ok()
+    }
+}
+
 /// A source as the tick uses it: per page, the nodes it touches and their weights.
 pub struct SourceNodes<T> {
     /// Page index.
     pub page: usize,
+    /// Its position in storage order.
+    pub position: usize,
     /// Node index in the page.
     pub nodes: Vec<u32>,
     /// Real part of profile · amplitude.
@@ -185,14 +188,17 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     let composition = Composition::new(setup.wave.integrator);
     check(setup, &composition)?;
     let torus = &setup.torus;
-    let compute = compute(options, torus.n_pages())?;
     let mut world = World::new();
+    let emitters: Vec<_> =
+        setup.emitters.iter().map(|emitter| running(emitter, setup)).collect::<Result<_, _>>()?;
+    let pages = initial_pages(setup, &emitters)?;
+    let compute = compute(options, if setup.growth.is_some() { usize::MAX } else { pages.len() })?;
 
-    let mut psi = fill_planes::<T>("the initial state", setup.initial.as_ref(), torus, options)?;
+    let mut psi = fill_planes::<T>("the initial state", setup.initial.as_ref(), torus, &pages, options)?;
     let mut velocity = match &setup.equation {
         Equation::Schrodinger => Vec::new(),
         Equation::Wave { velocity } => {
-            fill_planes::<T>("the initial velocity", velocity.as_ref(), torus, options)?
+            fill_planes::<T>("the initial velocity", velocity.as_ref(), torus, &pages, options)?
         }
     };
     if let Some(norm) = setup.norm {
@@ -203,17 +209,17 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     let has_potential_column = matches!(setup.potential, Profile::PerNode(_)) || setup.drive.is_some();
     let mut potential = match &setup.potential {
         _ if !has_potential_column => Vec::new(),
-        profile => fill_real::<T>("the potential", profile, torus, options)?,
+        profile => fill_real::<T>("the potential", profile, torus, &pages, options)?,
     };
     let mut damping = match &setup.damping {
         Profile::Uniform(_) => Vec::new(),
-        profile => fill_real::<T>("the damping", profile, torus, options)?,
+        profile => fill_real::<T>("the damping", profile, torus, &pages, options)?,
     };
-    refuse_negative(&damping, torus)?;
+    refuse_negative(&damping, torus, &pages)?;
     velocity.reverse();
     potential.reverse();
     damping.reverse();
-    for (index, [re, im]) in psi.into_iter().enumerate() {
+    for (&index, [re, im]) in pages.iter().zip(psi) {
         let mut entity = world.spawn((page(torus, index), Psi { re, im }));
         if let Some([re, im]) = velocity.pop() {
             entity.insert(Velocity { re, im });
@@ -226,16 +232,21 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
         }
     }
 
-    world.insert_resource(propagators::<T>(setup, composition, compute.level, options));
     if let Equation::Wave { .. } = setup.equation {
         world.insert_resource(WaveFlow::<T>::new(setup, compute.level));
         world.insert_resource(EnergyKeeper::new(setup));
     }
-    world.insert_resource(environment(setup, has_potential_column));
-    world.insert_resource(Sources::<T> {
-        emitters: setup.emitters.iter().map(|emitter| running(emitter, torus, setup.wave.dt)).collect(),
-        injections: sorted(&setup.injections),
-    });
+    let mut propagators = propagators::<T>(setup, composition, compute.level, options);
+    propagators.activate(&pages);
+    world.insert_resource(propagators);
+    if let Some(rule) = &setup.growth {
+        world.insert_resource(Growth::new(rule.clone(), pages.len()));
+        world.insert_resource(Nursery::new(setup, has_potential_column, options));
+    }
+    let mut sources = Sources::<T> { emitters, injections: sorted(&setup.injections) };
+    sources.place(&pages);
+    world.insert_resource(sources);
+    world.insert_resource(environment(setup, has_potential_column, pages));
     if let Some(scan) = &setup.scan {
         crate::mamba_scan::insert::<T>(&mut world, scan, torus, setup.seed)?;
     }
@@ -267,6 +278,24 @@ fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
     let is_damped = !matches!(setup.damping, Profile::Uniform(value) if value == 0.0);
     let name = setup.wave.integrator.name();
     let unsupported = |what: String, remedy: &str| BuildError::Unsupported { what, remedy: remedy.into() };
+    if setup.growth.is_some() {
+        if setup.wave.integrator != Integrator::Strang {
+            return Err(unsupported(format!("a sparse torus with {name}"), "use integrator: Strang"));
+        }
+        if setup.wave.time == TimeMode::Imaginary {
+            let what = "imaginary time on a sparse torus".to_string();
+            return Err(unsupported(what, "run it dense, or in real time"));
+        }
+        if setup.torus.storage().is_empty() {
+            return Err(unsupported("a sparse torus of one node".into(), "give an axis more nodes"));
+        }
+        if let Equation::Wave { .. } = setup.equation {
+            return Err(unsupported("the wave form on a sparse torus".into(), "run it dense"));
+        }
+        if setup.scan.is_some() {
+            return Err(unsupported("a scan over a sparse torus".into(), "remove the scan, or run it dense"));
+        }
+    }
     if let Equation::Wave { .. } = setup.equation {
         if setup.wave.time == TimeMode::Imaginary {
             let what = "the wave form in imaginary time has no ground state to descend to".to_string();
@@ -317,7 +346,44 @@ fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError
     Ok(Compute { level, pool, n_threads })
 }
 
-/// Identity of page `index` of a torus.
+/// All pages of a dense torus; on a sparse one those that the initial field, the emitters and the injections at tick 0
+/// need.
+fn initial_pages<T: Real>(setup: &Setup, emitters: &[RunningEmitter<T>]) -> Result<Vec<usize>, BuildError> {
+    let Some(rule) = &setup.growth else { return Ok((0..setup.torus.n_pages()).collect()) };
+    let mut pages = initial_support(setup, rule)?;
+    for emitter in emitters {
+        pages.extend(emitter.pages.iter().map(|part| part.page));
+    }
+    for injection in setup.injections.iter().filter(|injection| injection.tick == 0) {
+        let profile = injection.profile.as_ref();
+        let more = support(profile, &setup.torus, &rule.seeds, rule.threshold, rule.pages_max);
+        pages.extend(more.map_err(|TooManyPages| too_many("an injection", rule))?);
+    }
+    pages.sort_unstable();
+    pages.dedup();
+    if pages.len() > rule.pages_max { Err(too_many("the start", rule)) } else { Ok(pages) }
+}
+
+/// Pages that the initial field of a sparse torus needs, ascending.
+///
+/// # Errors
+/// [`BuildError::TooManyPages`] beyond the memory cap.
+pub fn initial_support(setup: &Setup, rule: &GrowthRule) -> Result<Vec<usize>, BuildError> {
+    // With a margin, so that little is called for in the first ticks.
+    let fraction = 0.25 * rule.threshold;
+    support(setup.initial.as_ref(), &setup.torus, &rule.seeds, fraction, rule.pages_max)
+        .map_err(|TooManyPages| too_many("the initial field", rule))
+}
+
+fn too_many(what: &str, rule: &GrowthRule) -> BuildError {
+    BuildError::TooManyPages {
+        what: what.into(),
+        pages_max: rule.pages_max,
+        remedy: "raise growth.pages_max or growth.threshold, or make the field narrower",
+    }
+}
+
+/// Identity of the page with this index.
 pub fn page(torus: &Torus, index: usize) -> Page {
     let origin = torus.node(index, 0);
     let key = MortonKey::encode(origin.map(|coordinate| coordinate as u16)).expect("extents are below 2^14");
@@ -329,19 +395,21 @@ fn fill_planes<T: Real + Scalar>(
     what: &'static str,
     profile: &dyn ComplexFill,
     torus: &Torus,
+    indices: &[usize],
     options: &BuildOptions,
 ) -> Result<Vec<[Column<T>; 2]>, BuildError> {
     let nodes = torus.page_nodes();
     // Both planes of a page lie next to each other: the sweeps touch them together.
-    let mut planes = zeroed::<T>(2 * torus.n_pages(), nodes, options.memory_advice)?.into_iter();
+    let mut planes = zeroed::<T>(2 * indices.len(), nodes, options.memory_advice)?.into_iter();
     let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
-    let mut pages = Vec::with_capacity(torus.n_pages());
+    let mut pages = Vec::with_capacity(indices.len());
     while let (Some(mut plane_re), Some(mut plane_im)) = (planes.next(), planes.next()) {
+        let page = indices[pages.len()];
         re.fill(0.0);
         im.fill(0.0);
-        profile.fill(pages.len(), &mut re, &mut im);
-        round_into(what, &re, &mut plane_re, torus, pages.len())?;
-        round_into(what, &im, &mut plane_im, torus, pages.len())?;
+        profile.fill(page, &mut re, &mut im);
+        round_into(what, &re, &mut plane_re, torus, page)?;
+        round_into(what, &im, &mut plane_im, torus, page)?;
         pages.push([plane_re, plane_im]);
     }
     Ok(pages)
@@ -373,11 +441,12 @@ fn fill_real<T: Real + Scalar>(
     what: &'static str,
     profile: &Profile,
     torus: &Torus,
+    pages: &[usize],
     options: &BuildOptions,
 ) -> Result<Vec<Column<T>>, BuildError> {
-    let mut columns = zeroed::<T>(torus.n_pages(), torus.page_nodes(), options.memory_advice)?;
+    let mut columns = zeroed::<T>(pages.len(), torus.page_nodes(), options.memory_advice)?;
     let mut values = vec![0.0; torus.page_nodes()];
-    for (page, column) in columns.iter_mut().enumerate() {
+    for (&page, column) in pages.iter().zip(&mut columns) {
         fill_profile(profile, page, &mut values);
         round_into(what, &values, column, torus, page)?;
     }
@@ -408,8 +477,12 @@ fn round_into<T: Real>(
     Ok(())
 }
 
-fn refuse_negative<T: Real + Scalar>(damping: &[Column<T>], torus: &Torus) -> Result<(), BuildError> {
-    for (page, column) in damping.iter().enumerate() {
+fn refuse_negative<T: Real + Scalar>(
+    damping: &[Column<T>],
+    torus: &Torus,
+    pages: &[usize],
+) -> Result<(), BuildError> {
+    for (&page, column) in pages.iter().zip(damping) {
         if let Some(i) = column.iter().position(|value| value.to_f64() < 0.0) {
             let found = column[i].to_f64();
             return Err(BuildError::NegativeDamping { found, coordinates: torus.node(page, i) });
@@ -418,59 +491,14 @@ fn refuse_negative<T: Real + Scalar>(damping: &[Column<T>], torus: &Torus) -> Re
     Ok(())
 }
 
-/// The storage shape and the kinetic term of each of its axes.
-pub fn axis_terms(setup: &Setup) -> (Shape, Vec<AxisTerm>) {
-    let torus = &setup.torus;
-    let shape = Shape { extents: torus.storage_extents(), page_nodes: torus.page_nodes() };
-    let mut terms: Vec<AxisTerm> = torus
-        .storage()
-        .iter()
-        .map(|axis| AxisTerm {
-            extent: torus.extents()[axis.index()],
-            wavenumber_unit: core::f64::consts::TAU / torus.lengths()[axis.index()],
-            diffusion: setup.wave.diffusion[axis.index()],
-        })
-        .collect();
-    if terms.is_empty() {
-        terms.push(AxisTerm { extent: 1, wavenumber_unit: 0.0, diffusion: 0.0 });
-    }
-    (shape, terms)
-}
-
-fn propagators<T: Real>(
-    setup: &Setup,
-    composition: Composition,
-    level: Level,
-    options: &BuildOptions,
-) -> Propagators<T> {
-    let (shape, terms) = axis_terms(setup);
-    let time = match setup.wave.time {
-        TimeMode::Real => Time::Real,
-        TimeMode::Imaginary => Time::Imaginary { mu: 0.0 },
-    };
-    let mut distinct: Vec<f64> = Vec::new();
-    let mut which = Vec::new();
-    for &weight in &composition.kinetic {
-        let known = distinct.iter().position(|&other| other == weight);
-        which.push(known.unwrap_or(distinct.len()));
-        if known.is_none() {
-            distinct.push(weight);
-        }
-    }
-    let durations: Vec<f64> = distinct.iter().map(|weight| weight * setup.wave.dt).collect();
-    let plans =
-        durations.iter().map(|&duration| Kinetic::new(level, &shape, &terms, duration, time)).collect();
-    let probe = Probe { now_nanos: options.now_nanos, ..Probe::default() };
-    Propagators { composition, shape, which, plans, durations, terms, probe }
-}
-
-fn environment(setup: &Setup, has_potential_column: bool) -> Environment {
+fn environment(setup: &Setup, has_potential_column: bool, pages: Vec<usize>) -> Environment {
     let uniform = |profile: &Profile| match profile {
         Profile::Uniform(value) => Some(*value),
         Profile::PerNode(_) => None,
     };
     let uniform_damping = uniform(&setup.damping);
     Environment {
+        pages,
         uniform_potential: uniform(&setup.potential).filter(|_| !has_potential_column),
         uniform_damping,
         static_potential: setup.drive.is_some().then(|| setup.potential.clone()),
@@ -483,22 +511,45 @@ fn environment(setup: &Setup, has_potential_column: bool) -> Environment {
     }
 }
 
-fn running<T: Real>(emitter: &Emitter, torus: &Torus, dt: f64) -> RunningEmitter<T> {
-    RunningEmitter {
+fn running<T: Real>(emitter: &Emitter, setup: &Setup) -> Result<RunningEmitter<T>, BuildError> {
+    let (profile, torus) = (emitter.profile.as_ref(), &setup.torus);
+    let (pages, cutoff) = match &setup.growth {
+        None => ((0..torus.n_pages()).collect(), EMITTER_CUTOFF),
+        Some(rule) => {
+            let pages = support(profile, torus, &rule.seeds, rule.threshold, rule.pages_max);
+            (
+                pages.map_err(|TooManyPages| too_many(&format!("emitter {}", emitter.name), rule))?,
+                rule.threshold,
+            )
+        }
+    };
+    Ok(RunningEmitter {
         name: emitter.name.clone(),
-        phase: PhaseAccumulator::new(emitter.frequency_hz, dt, emitter.phase_turns),
+        phase: PhaseAccumulator::new(emitter.frequency_hz, setup.wave.dt, emitter.phase_turns),
         frequency_hz: emitter.frequency_hz,
         envelope: emitter.envelope.clone(),
         drive: 1.0,
-        pages: source_nodes(emitter.profile.as_ref(), (emitter.amplitude, 0.0), torus),
+        pages: source_nodes(profile, (emitter.amplitude, 0.0), torus, &pages, cutoff),
+    })
+}
+
+impl<T: Real> Sources<T> {
+    /// Notes where the emitters' pages stand in storage order. Panics where one is not active.
+    pub fn place(&mut self, pages: &[usize]) {
+        for part in self.emitters.iter_mut().flat_map(|emitter| &mut emitter.pages) {
+            part.position = pages.binary_search(&part.page).expect("pages of emitters are always active");
+        }
     }
 }
 
-/// The nodes a profile touches, with its weights times a complex factor.
+/// The nodes a profile touches on `pages`, with its weights times a complex factor; weights below `cutoff` of the
+/// largest are left out.
 pub fn source_nodes<T: Real>(
     profile: &dyn ComplexFill,
     factor: (f64, f64),
     torus: &Torus,
+    pages: &[usize],
+    cutoff: f64,
 ) -> Vec<SourceNodes<T>> {
     let nodes = torus.page_nodes();
     let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
@@ -508,15 +559,15 @@ pub fn source_nodes<T: Real>(
         im.fill(0.0);
         profile.fill(page, re, im);
     };
-    for page in 0..torus.n_pages() {
+    for &page in pages {
         fill(page, &mut re, &mut im);
         largest = re.iter().zip(&im).fold(largest, |largest, (re, im)| largest.max(re * re + im * im));
     }
-    let cutoff = largest * EMITTER_CUTOFF * EMITTER_CUTOFF;
-    let mut pages = Vec::new();
-    for page in 0..torus.n_pages() {
+    let cutoff = largest * cutoff * cutoff;
+    let mut parts = Vec::new();
+    for (position, &page) in pages.iter().enumerate() {
         fill(page, &mut re, &mut im);
-        let mut touched = SourceNodes { page, nodes: Vec::new(), re: Vec::new(), im: Vec::new() };
+        let mut touched = SourceNodes { page, position, nodes: Vec::new(), re: Vec::new(), im: Vec::new() };
         for (i, (&re, &im)) in re.iter().zip(&im).enumerate() {
             if re * re + im * im > cutoff {
                 touched.nodes.push(i as u32);
@@ -525,10 +576,10 @@ pub fn source_nodes<T: Real>(
             }
         }
         if !touched.nodes.is_empty() {
-            pages.push(touched);
+            parts.push(touched);
         }
     }
-    pages
+    parts
 }
 
 /// One-shot injections, earliest first.

@@ -9,6 +9,7 @@ mod mamba_scan;
 mod precision;
 mod python;
 mod sources;
+mod sparse;
 mod state;
 mod tidy;
 mod validation;

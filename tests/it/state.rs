@@ -7,9 +7,11 @@ use nikola_engine::systems::components::emitter::{Emitter, Envelope, Injection};
 use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::geometry::traversal::Traversal;
+use nikola_engine::systems::components::growth::GrowthRule;
 use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::scan::{Feature, ReadoutSetup, ScanSetup};
 use nikola_engine::systems::components::setup::{Equation, Integrator, Precision, Setup, TimeMode};
+use nikola_engine::systems::components::torus::{PageRule, Torus};
 use nikola_engine::systems::components::wave::Page;
 use nikola_engine::systems::state::StateError;
 use nikola_engine::systems::world::BuildOptions;
@@ -133,6 +135,25 @@ fn descending_scene(precision: Precision) -> Setup {
     scene
 }
 
+/// Sparse: pages are born and pruned before the state is saved and after it is loaded.
+fn sparse_scene(precision: Precision) -> Setup {
+    let (mut extents, mut lengths, mut sides) = ([1; 9], [1.0; 9], [1; 9]);
+    for (axis, extent, side) in [(Axis::X, 9, 3), (Axis::Z, 81, 3)] {
+        extents[axis.index()] = extent;
+        lengths[axis.index()] = extent as f64 * 0.5;
+        sides[axis.index()] = side;
+    }
+    let torus = Torus::new(extents, lengths, PageRule::Blocks(sides)).expect("valid");
+    let mut scene = setup(torus.clone(), 2e-2);
+    scene.precision = precision;
+    scene.wave.beta = -0.3;
+    scene.potential = profile(&torus, |p| 0.02 * (p[8] * 0.31).cos());
+    scene.initial = initial(&torus, |p| polar((-0.5 * p[8] * p[8]).exp(), 3.0 * p[8]));
+    scene.growth =
+        Some(GrowthRule { threshold: 1e-2, vacuum: 2e-2, quiet_ticks: 8, ..GrowthRule::default() });
+    scene
+}
+
 const SAVED_AT: u64 = 37;
 const ENDS_AT: u64 = 70;
 
@@ -153,11 +174,12 @@ fn advance(world: &mut Simulation, until: u64) {
 }
 
 type SceneOf = fn(Precision) -> Setup;
-const SCENES: [(&str, SceneOf); 5] = [
+const SCENES: [(&str, SceneOf); 6] = [
     ("open", open_scene),
     ("closed", closed_scene),
     ("wave", wave_scene),
     ("descending", descending_scene),
+    ("sparse", sparse_scene),
     ("taught", taught_scene),
 ];
 
@@ -173,6 +195,7 @@ fn save_load_continue_equals_the_uninterrupted_run() {
             advance(&mut uninterrupted, ENDS_AT);
             let end = save(&mut uninterrupted);
             assert_ne!(saved, end);
+            assert!(name != "sparse" || saved.pages != end.pages, "pages came and went meanwhile");
             for threads in [1, 2, 4] {
                 let mut resumed = world(threads);
                 load(&mut resumed, &saved).expect("its own state");

@@ -17,8 +17,8 @@ pub(super) struct CheckArguments {
 pub(super) fn execute(arguments: &CheckArguments) -> Result<(), Failure> {
     let scene = load(&arguments.scene, &[])?;
     let resolved = scene::resolve(&scene, &scene.base_dir)?;
-    let bytes = resolved.setup.torus.n_nodes() * 2 * resolved.setup.precision.bytes();
-    let bandwidth = bench::copy_bandwidth(bytes.min(256 << 20), 1);
+    let bytes = scene::memory_bytes(&resolved.setup).min(256e6) as usize;
+    let bandwidth = bench::copy_bandwidth(bytes, 1);
     let report = scene::check(&resolved, Some(bandwidth));
     if arguments.json {
         print_line(&report.to_json().to_string())

@@ -1,4 +1,4 @@
-//! The state as one number: BLAKE3 over geometry, precision, tick and Ψ.
+//! The state as one number: BLAKE3 over geometry, precision, tick and Ψ; on a sparse torus over its active pages.
 //!
 //! Invariant: two states have the same digest exactly if they agree in every bit of Ψ, whatever the storage order,
 //! page shape, thread count or SIMD level. Ψ enters in canonical order (row-major r…z), re then im per node, as
@@ -12,13 +12,50 @@ use nikola_systems::components::torus::Torus;
 /// Nodes turned into bytes at a time.
 const CHUNK: usize = 4096;
 
+/// Separates the digests of sparse states from those of dense ones.
+const SPARSE_DOMAIN: &[u8] = b"nikola sparse 1\n";
+
 /// Separates these digests from any other use of the hash.
 const DOMAIN: &[u8] = b"nikola state 1\n";
 
 /// Hex digest of a simulation's Ψ now.
 pub fn state_digest(simulation: &Simulation) -> String {
+    if simulation.growth().is_some() {
+        return sparse_digest(simulation);
+    }
     let read = |page, re: &mut [f64], im: &mut [f64]| simulation.read_page(page, re, im);
     digest_of(simulation.torus(), simulation.precision(), simulation.tick_count(), read)
+}
+
+/// The active pages in the order of their Morton keys.
+pub fn by_key(simulation: &Simulation) -> Vec<usize> {
+    let mut pages: Vec<_> = simulation.pages().iter().map(|page| (page.key, page.index as usize)).collect();
+    pages.sort_unstable();
+    pages.into_iter().map(|(_, page)| page).collect()
+}
+
+/// A sparse state: which pages are active counts as well as what is on them.
+fn sparse_digest(simulation: &Simulation) -> String {
+    let (torus, precision) = (simulation.torus(), simulation.precision());
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(SPARSE_DOMAIN);
+    for size in torus.extents().iter().chain(&torus.page_shape()) {
+        hasher.update(&(*size as u64).to_le_bytes());
+    }
+    hasher.update(precision.name().as_bytes());
+    hasher.update(&simulation.tick_count().to_le_bytes());
+    let pages = by_key(simulation);
+    hasher.update(&(pages.len() as u64).to_le_bytes());
+    let (mut re, mut im) = (vec![0.0; torus.page_nodes()], vec![0.0; torus.page_nodes()]);
+    let mut bytes = Vec::new();
+    for page in pages {
+        simulation.read_page(page, &mut re, &mut im);
+        bytes.clear();
+        bytes.extend(nikola_systems::world::page(torus, page).key.to_be_bytes());
+        append(&mut bytes, precision, &re, &im);
+        hasher.update(&bytes);
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Hex digest of the Ψ that `read` gives page by page in storage order, at `tick`, on `torus`.

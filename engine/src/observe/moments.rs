@@ -11,7 +11,7 @@ use nikola_systems::components::torus::Torus;
 pub fn centres_and_widths(simulation: &Simulation) -> Vec<(Axis, f64, f64)> {
     let torus = simulation.torus();
     let read = |page, re: &mut [f64], im: &mut [f64]| simulation.read_page(page, re, im);
-    let marginals = axis_marginals(torus, read);
+    let marginals = axis_marginals(torus, simulation.active_pages(), read);
     let is_active = |axis: &Axis| torus.extents()[axis.index()] > 1;
     let moments = |axis: Axis| {
         let (mut mass, mut first, mut second) = (0.0, 0.0, 0.0);
@@ -31,11 +31,15 @@ pub fn centres_and_widths(simulation: &Simulation) -> Vec<(Axis, f64, f64)> {
 ///
 /// A page is a box in storage order: summing its fastest axis away gives that axis's part and leaves a smaller box, so
 /// that all axes together cost little more than one pass over the nodes.
-fn axis_marginals(torus: &Torus, mut read: impl FnMut(usize, &mut [f64], &mut [f64])) -> Vec<Vec<f64>> {
+fn axis_marginals(
+    torus: &Torus,
+    pages: &[usize],
+    mut read: impl FnMut(usize, &mut [f64], &mut [f64]),
+) -> Vec<Vec<f64>> {
     let mut marginals: Vec<Vec<f64>> = torus.extents().iter().map(|&extent| vec![0.0; extent]).collect();
     let nodes = torus.page_nodes();
     let (mut rho, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
-    for page in 0..torus.n_pages() {
+    for &page in pages {
         read(page, &mut rho, &mut im);
         rho.iter_mut().zip(&im).for_each(|(re, im)| *re = *re * *re + im * im);
         let first = torus.node(page, 0);
@@ -70,6 +74,7 @@ mod tests {
             ([1, 1, 1, 1, 1, 1, 3, 4, 6], PageRule::Shape([1, 1, 1, 1, 1, 1, 3, 2, 1])),
             ([2, 1, 3, 1, 1, 5, 1, 1, 3], PageRule::Auto),
             ([1, 1, 1, 1, 1, 1, 1, 1, 16], PageRule::Auto),
+            ([1, 1, 1, 1, 1, 1, 6, 4, 9], PageRule::Blocks([1, 1, 1, 1, 1, 1, 3, 2, 3])),
         ];
         for (extents, rule) in tori {
             let torus = Torus::new(extents, [2.0; 9], rule).expect("valid");
@@ -82,7 +87,8 @@ mod tests {
                     active.for_each(|d| expected[d][node[d]] += 2.0 * value(node).powi(2));
                 });
             }
-            let found = axis_marginals(&torus, |page, re, im| {
+            let pages: Vec<usize> = (0..torus.n_pages()).collect();
+            let found = axis_marginals(&torus, &pages, |page, re, im| {
                 torus.for_each_node(page, |i, node| (re[i], im[i]) = (value(node), -value(node)));
             });
             assert_eq!(found, expected, "{extents:?}");

@@ -4,7 +4,7 @@
 //! state is. Ψ streams to the disk in blocks; there is never a second copy of it.
 
 use super::canonical::for_each_block;
-use super::digest::append;
+use super::digest::{append, by_key};
 use super::error::OutputError;
 use super::npy_write::{Dtype, write_header};
 use super::series::write_whole;
@@ -66,6 +66,46 @@ pub fn write_field(
     })
 }
 
+/// Writes the active pages of a sparse torus: `pages`, the grid coordinates r…z of each page's first node, and
+/// `values`, Ψ of each page in r…z order; pages in the order of their Morton keys.
+///
+/// # Errors
+/// [`OutputError`] when the disk refuses.
+pub fn write_active(simulation: &Simulation, pages: &Path, values: &Path) -> Result<(), OutputError> {
+    let torus = simulation.torus();
+    let active = by_key(simulation);
+    write_whole(pages, |sink| {
+        write_header(sink, Dtype::F8, &[active.len(), 9])?;
+        active.iter().try_for_each(|&page| {
+            torus.node(page, 0).iter().try_for_each(|&i| sink.write_all(&(i as f64).to_le_bytes()))
+        })
+    })?;
+    let sides = torus.page_shape();
+    let mut shape = vec![active.len()];
+    shape.extend(sides.iter().zip(torus.extents()).filter(|(_, extent)| **extent > 1).map(|(side, _)| *side));
+    // Node i of a page in storage order is node `place[i]` of it in canonical order.
+    let origin = torus.node(0, 0);
+    let mut place = vec![0; torus.page_nodes()];
+    torus.for_each_node(0, |i, node| {
+        place[i] = (0..9).fold(0, |at, d| at * sides[d] + (node[d] - origin[d]));
+    });
+    let precision = simulation.precision();
+    write_whole(values, |sink| {
+        write_header(sink, complex(precision), &shape)?;
+        let n = torus.page_nodes();
+        let (mut re, mut im) = (vec![0.0; n], vec![0.0; n]);
+        let (mut sorted_re, mut sorted_im) = (vec![0.0; n], vec![0.0; n]);
+        let mut bytes = Vec::new();
+        active.iter().try_for_each(|&page| {
+            simulation.read_page(page, &mut re, &mut im);
+            place.iter().enumerate().for_each(|(i, &at)| (sorted_re[at], sorted_im[at]) = (re[i], im[i]));
+            bytes.clear();
+            append(&mut bytes, precision, &sorted_re, &sorted_im);
+            sink.write_all(&bytes)
+        })
+    })
+}
+
 /// A cut or projection in memory: extents of the kept axes and one value per node, in canonical order.
 #[derive(Debug, Clone)]
 pub struct Cut {
@@ -103,7 +143,7 @@ pub fn cut(simulation: &Simulation, marginal: &Marginal) -> Cut {
     };
     let nodes = torus.page_nodes();
     let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
-    for page in 0..torus.n_pages() {
+    for &page in simulation.active_pages() {
         simulation.read_page(page, &mut re, &mut im);
         torus.for_each_node(page, |i, node| match marginal {
             Marginal::Project { .. } => density[index(node)] += over * (re[i] * re[i] + im[i] * im[i]),

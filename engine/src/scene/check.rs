@@ -112,6 +112,8 @@ pub struct CheckReport {
     pub emitters: Vec<EmitterReport>,
     /// Injections.
     pub injections: usize,
+    /// Pages of a sparse torus: active at the start, and at most.
+    pub active_pages: Option<(usize, usize)>,
     /// Observables of the scene.
     pub observables: Vec<String>,
     /// Rows of the time series, snapshots and their size.
@@ -136,6 +138,9 @@ pub struct OutputReport {
 /// How the engine propagates along each active axis, in storage order, as its planner says.
 fn schemes(setup: &Setup) -> Vec<String> {
     let torus = &setup.torus;
+    if setup.growth.is_some() {
+        return vec!["active set".into(); torus.storage().len()];
+    }
     let shape = Shape { extents: torus.storage_extents(), page_nodes: torus.page_nodes() };
     let mut terms: Vec<AxisTerm> = torus
         .storage()
@@ -183,18 +188,24 @@ fn fields(setup: &Setup) -> f64 {
 }
 
 /// Bytes that the columns and the emitters' node lists of a setup take, at most: an emitter keeps an index and a
-/// complex weight for each node on which its profile acts.
+/// complex weight for each node on which its profile acts. A sparse torus has at most as many pages as it may.
 pub fn memory_bytes(setup: &Setup) -> f64 {
     let scalar = setup.precision.bytes() as f64;
     let emitters = setup.emitters.len() as f64 * (4.0 + 2.0 * scalar);
-    setup.torus.n_nodes() as f64 * (scalar * scalars_per_node(setup) + emitters)
+    let nodes = match &setup.growth {
+        None => setup.torus.n_nodes(),
+        Some(rule) => rule.pages_max.min(setup.torus.n_pages()) * setup.torus.page_nodes(),
+    };
+    nodes as f64 * (scalar * scalars_per_node(setup) + emitters)
 }
 
 /// Examines a resolved scene. `bandwidth` is a measured copy bandwidth in bytes per second, if the caller has one.
 pub fn check(resolved: &Resolved, bandwidth: Option<f64>) -> CheckReport {
     let setup = &resolved.setup;
     let torus = &setup.torus;
-    let nodes = torus.n_nodes() as f64;
+    let active_pages = setup.growth.as_ref().map(|rule| (resolved.initial_pages, rule.pages_max));
+    let pages = active_pages.map_or(torus.n_pages(), |(initial, _)| initial);
+    let nodes = (pages * torus.page_nodes()) as f64;
     let scalar = setup.precision.bytes() as f64;
     let bytes_per_node = scalar * scalars_per_node(setup);
     let bandwidth_bytes_per_sec = bandwidth.filter(|value| *value > 0.0).unwrap_or(BANDWIDTH_ASSUMED);
@@ -239,6 +250,7 @@ pub fn check(resolved: &Resolved, bandwidth: Option<f64>) -> CheckReport {
         stages,
         emitters: emitters.collect(),
         injections: setup.injections.len(),
+        active_pages,
         observables: plan.observables.iter().map(|observable| observable.name.clone()).collect(),
         outputs: OutputReport {
             series_rows: 1 + plan.ticks.div_ceil(plan.series_every),
@@ -304,6 +316,9 @@ impl fmt::Display for CheckReport {
             self.page_nodes,
             page.join("×")
         )?;
+        if let Some((initial, most)) = self.active_pages {
+            writeln!(f, "  sparse      {initial} page(s) active at the start · at most {most}")?;
+        }
         writeln!(f, "  axis   extent       length      spacing        k_max            D  kinetic scheme")?;
         for axis in &self.axes {
             writeln!(

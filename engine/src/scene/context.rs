@@ -235,6 +235,22 @@ impl<'a> Context<'a> {
         Ok(numbers)
     }
 
+    /// The node nearest a position, 0 where an axis is not named.
+    pub fn node_at(
+        &self,
+        position: &PerAxis<Quantity>,
+        path: &str,
+        torus: &Torus,
+    ) -> Result<[usize; 9], SceneError> {
+        let positions = self.per_axis(position, path, 0.0)?;
+        Ok(core::array::from_fn(|d| {
+            let extent = torus.extents()[d];
+            let spacing = torus.lengths()[d] / extent as f64;
+            let index = ((positions[d] + 0.5 * torus.lengths()[d]) / spacing).round();
+            if extent == 1 { 0 } else { index.rem_euclid(extent as f64) as usize }
+        }))
+    }
+
     /// Refuses a named axis that has a single node.
     pub fn active(&self, values: &PerAxis<Quantity>, path: &str, torus: &Torus) -> Result<(), SceneError> {
         match Axis::ALL.into_iter().find(|axis| values.names(*axis) && torus.extents()[axis.index()] == 1) {

@@ -70,6 +70,9 @@ pub struct Document {
     /// Sources that strike once.
     #[serde(default)]
     pub injections: Vec<InjectionForm>,
+    /// Present where only active pages exist.
+    #[serde(default)]
+    pub growth: Option<GrowthForm>,
     /// The scan over the torus and its readout.
     #[serde(default)]
     pub scan: Option<ScanForm>,
@@ -125,6 +128,26 @@ pub enum PageForm {
     Auto,
     /// Nodes per axis of a page; 1 where not named.
     Shape(PerAxis<Quantity>),
+}
+
+/// How a sparse torus grows and shrinks.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename = "growth")]
+pub struct GrowthForm {
+    /// ε, relative to ‖Ψ‖.
+    pub threshold: Option<Quantity>,
+    /// Norm relative to ‖Ψ‖ below which a page is quiet; ε where absent.
+    pub vacuum: Option<Quantity>,
+    /// Most pages born per tick.
+    pub births_max: Option<Quantity>,
+    /// Most pages that exist.
+    pub pages_max: Option<Quantity>,
+    /// Ticks of quiet before a page is pruned.
+    pub quiet_ticks: Option<Quantity>,
+    /// Ticks between looks.
+    pub every: Option<Quantity>,
+    /// Positions from which the support of fields is searched.
+    pub seeds: Vec<PerAxis<Quantity>>,
 }
 
 /// What is solved.

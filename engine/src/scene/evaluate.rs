@@ -4,8 +4,9 @@
 use super::expression::{BLOCK, Inputs, Node, Program, Variable};
 use nikola_components::fill::{ComplexFill, RealFill, TimePotential};
 use nikola_components::geometry::axis::Axis;
+use nikola_components::growth::GrowthRule;
 use nikola_components::torus::Torus;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A torus with the position of every grid line: 8 bytes per node of each axis.
 #[derive(Debug)]
@@ -14,15 +15,19 @@ pub struct Grid {
     pub torus: Torus,
     /// Positions along r…z.
     pub lines: [Vec<f64>; 9],
+    /// Present on a sparse torus.
+    pub growth: Option<GrowthRule>,
+    /// Pages of a sparse torus that are active at the start: where real profiles are surveyed.
+    pub initial_pages: OnceLock<Vec<usize>>,
 }
 
 impl Grid {
     /// Tabulates the positions.
-    pub fn new(torus: Torus) -> Arc<Self> {
+    pub fn new(torus: Torus, growth: Option<GrowthRule>) -> Arc<Self> {
         let lines = Axis::ALL.map(|axis| {
             (0..torus.extents()[axis.index()]).map(|i| torus.coordinate(axis, i)).collect::<Vec<f64>>()
         });
-        Arc::new(Self { torus, lines })
+        Arc::new(Self { torus, lines, growth, initial_pages: OnceLock::new() })
     }
 
     /// Position of a node along r…z.

@@ -26,6 +26,9 @@ pub const RANDOM_MODES_MAX: usize = 4096;
 /// Most nodes of a scene: 2³⁰, 17 GB of Ψ alone in double precision.
 pub const NODES_MAX: usize = 1 << 30;
 
+/// Most pages of a sparse torus that exist at a time: 2²⁰ pages of 3⁹ nodes are 165 GB in single precision.
+pub const PAGES_MAX: i64 = 1 << 20;
+
 /// Longest run. 10¹² ticks at a microsecond each are eleven days.
 pub const TICKS_MAX: u64 = 1_000_000_000_000;
 

@@ -26,6 +26,7 @@ pub mod resolve;
 pub mod emission;
 pub mod field;
 pub mod from_npy;
+pub mod growth;
 pub mod potential;
 pub mod random;
 pub mod scan;
@@ -43,7 +44,7 @@ pub mod plan;
 pub mod check;
 pub mod warning;
 
-pub use check::{CheckReport, check};
+pub use check::{CheckReport, check, memory_bytes};
 pub use error::SceneError;
 pub use observable::Observable;
 pub use plan::{Marginal, RunPlan, SeriesFormat, Snapshots};

@@ -158,11 +158,17 @@ impl Observable {
         }
     }
 
-    /// The value over the whole torus; `read` gives Ψ of a page in storage order.
-    pub fn evaluate(&self, t: f64, mut read: impl FnMut(usize, &mut [f64], &mut [f64])) -> f64 {
+    /// The value over `pages`, all of a dense torus or the active ones of a sparse one; `read` gives Ψ of a page in
+    /// storage order.
+    pub fn evaluate(
+        &self,
+        t: f64,
+        pages: &[usize],
+        mut read: impl FnMut(usize, &mut [f64], &mut [f64]),
+    ) -> f64 {
         let nodes = self.grid.torus.page_nodes();
         let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
-        let total = (0..self.grid.torus.n_pages()).fold(self.empty(), |total, page| {
+        let total = pages.iter().fold(self.empty(), |total, &page| {
             read(page, &mut re, &mut im);
             self.combine(total, self.eval_page(page, t, &re, &im))
         });

@@ -145,7 +145,7 @@ fn group(outline: &Outline) -> Option<(usize, Vec<String>)> {
 }
 
 /// Fields of a scene, for suggestions; a test keeps them equal to those of the document.
-pub(super) const FIELDS: [&str; 24] = [
+pub(super) const FIELDS: [&str; 25] = [
     "version",
     "title",
     "description",
@@ -164,6 +164,7 @@ pub(super) const FIELDS: [&str; 24] = [
     "normalise",
     "emitters",
     "injections",
+    "growth",
     "scan",
     "observables",
     "outputs",
@@ -175,7 +176,7 @@ pub(super) const FIELDS: [&str; 24] = [
 /// How a group that the text leaves out is opened and closed.
 fn brackets(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
-        "torus" | "outputs" | "naps" | "scan" | "readout" => ("(", ")"),
+        "torus" | "outputs" | "naps" | "scan" | "readout" | "growth" => ("(", ")"),
         "equation" => ("Schrodinger(", ")"),
         "extents" | "lengths" | "metric" | "constants" | "omega" | "centre" | "width" | "momentum"
         | "mode" | "periods" | "mode_max" | "at" => ("{", "}"),

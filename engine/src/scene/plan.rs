@@ -225,13 +225,7 @@ fn marginal(
         MarginalForm::Slice { keep, at } => {
             let keep = kept(keep, &format!("{path}.keep"))?;
             context.active(at, &format!("{path}.at"), torus)?;
-            let positions = context.per_axis(at, &format!("{path}.at"), 0.0)?;
-            let at = core::array::from_fn(|d| {
-                let extent = torus.extents()[d];
-                let spacing = torus.lengths()[d] / extent as f64;
-                let index = ((positions[d] + 0.5 * torus.lengths()[d]) / spacing).round();
-                if extent == 1 { 0 } else { index.rem_euclid(extent as f64) as usize }
-            });
+            let at = context.node_at(at, &format!("{path}.at"), torus)?;
             Ok(Marginal::Slice { keep, at })
         }
     }

@@ -9,6 +9,7 @@ use super::document::{
 use super::error::SceneError;
 use super::evaluate::{Grid, RealExpression};
 use super::field::FieldBuilder;
+use super::growth::{self, initial_pages};
 use super::limits::NODES_MAX;
 use super::plan::{RunPlan, plan};
 use super::potential::PotentialBuilder;
@@ -21,6 +22,7 @@ use super::warning::{Figures, Warning, warnings};
 use crate::intake::{Order, Scheduled};
 use nikola_components::fill::{ComplexFill, Profile, RealFill};
 use nikola_components::geometry::axis::Axis;
+use nikola_components::growth::GrowthRule;
 use nikola_components::scan::ScanSetup;
 use nikola_components::setup::{Equation, Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_components::torus::{EXTENT_MAX, PageRule, Torus, TorusError};
@@ -38,6 +40,8 @@ pub struct Resolved {
     pub warnings: Vec<Warning>,
     /// Figures of the profiles, from the survey.
     pub figures: Figures,
+    /// Pages that the initial field of a sparse torus needs; all of a dense one.
+    pub initial_pages: usize,
 }
 
 /// Computes and checks every value of `scene`. Paths in it are relative to `base_dir`.
@@ -47,7 +51,7 @@ pub struct Resolved {
 pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     let document = &scene.document;
     let mut context = Context::new(&scene.source, document)?;
-    let torus = torus(&context, document)?;
+    let (torus, growth) = torus(&context, document)?;
     let dt = time_step(&context, document)?;
     context.define_torus(&torus, dt);
     let context = context;
@@ -55,8 +59,11 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         PrecisionForm::F32 => Precision::F32,
         PrecisionForm::F64 => Precision::F64,
     };
-    refuse_beyond_memory(&context, torus.n_nodes() as f64 * 2.0 * precision.bytes() as f64)?;
-    let grid = Grid::new(torus.clone());
+    let nodes = growth
+        .as_ref()
+        .map_or(torus.n_nodes(), |rule| rule.pages_max.min(torus.n_pages()) * torus.page_nodes());
+    refuse_beyond_memory(&context, nodes as f64 * 2.0 * precision.bytes() as f64)?;
+    let grid = Grid::new(torus.clone(), growth.clone());
     let EquationParameters { beta, alpha, .. } = document.equation.parameters();
     let beta = context.number(beta, "equation.beta")?;
     let diffusion = diffusion(&context, document)?;
@@ -72,12 +79,6 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     };
     let plan = plan(&context, document, scene.title(), &grid)?;
     let end = dt * document.ticks as f64;
-    let potential = PotentialBuilder { context: &context, grid: grid.clone(), base_dir, end }
-        .build(&document.potential)?;
-    let alpha = context.bounded(alpha, "equation.alpha", 0.0, f64::INFINITY, "a number from 0 on")?;
-    let (resonance, resonance_least) = resonance(&context, document, &grid)?;
-    let damping = damping(alpha, &resonance);
-    let damping_greatest = alpha * (1.0 - resonance_least);
     let fields = FieldBuilder {
         context: &context,
         grid: grid.clone(),
@@ -87,8 +88,17 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         base_dir,
     };
     let initial = fields.build(&document.initial, "initial")?;
+    if growth.is_some() {
+        let _ = grid.initial_pages.set(initial_pages(&context, &grid, initial.as_ref())?);
+    }
     let summary = survey::complex(&grid, initial.as_ref())
         .map_err(|bad| fields.blame(&document.initial, "initial", &bad))?;
+    let potential = PotentialBuilder { context: &context, grid: grid.clone(), base_dir, end }
+        .build(&document.potential)?;
+    let alpha = context.bounded(alpha, "equation.alpha", 0.0, f64::INFINITY, "a number from 0 on")?;
+    let (resonance, resonance_least) = resonance(&context, document, &grid)?;
+    let damping = damping(alpha, &resonance);
+    let damping_greatest = alpha * (1.0 - resonance_least);
     let equation = equation(&fields, document)?;
     let norm = norm(&context, document)?;
     let raw_norm = summary.sum * torus.cell_volume();
@@ -123,6 +133,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         norm,
         emitters,
         injections,
+        growth,
         scan,
         sample_every: plan.series_every,
     };
@@ -134,7 +145,8 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         }
     }
     let warnings = warnings(&setup, &figures);
-    Ok(Resolved { setup, plan, warnings, figures })
+    let initial_pages = grid.initial_pages.get().map_or(setup.torus.n_pages(), Vec::len);
+    Ok(Resolved { setup, plan, warnings, figures, initial_pages })
 }
 
 /// The equation, with the velocity that a second-order one starts from.
@@ -161,6 +173,7 @@ fn equation(fields: &FieldBuilder<'_>, document: &Document) -> Result<Equation, 
 
 /// Combinations that the fields allow one by one but that describe no computation.
 fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
+    growth::refuse_without_meaning(context, setup)?;
     if let Equation::Wave { .. } = setup.equation {
         return refuse_in_wave_form(context, setup);
     }
@@ -223,7 +236,7 @@ fn refuse_beyond_memory(context: &Context<'_>, bytes: f64) -> Result<(), SceneEr
                 "torus.extents",
                 format!("{:.2} GB of state", bytes * 1e-9),
                 format!("at most {:.2} GB, the memory that is free", available * 1e-9),
-                "make some extents smaller, or use precision: F32",
+                "make some extents (or growth.pages_max) smaller, or use precision: F32",
             )),
         }),
         _ => Ok(()),
@@ -260,17 +273,18 @@ fn whole_per_axis(
     Ok(wholes)
 }
 
-fn torus(context: &Context<'_>, document: &Document) -> Result<Torus, SceneError> {
+/// The torus, and the rule of its growth where it is sparse.
+fn torus(context: &Context<'_>, document: &Document) -> Result<(Torus, Option<GrowthRule>), SceneError> {
     let form = &document.torus;
     let extents = whole_per_axis(context, &form.extents, "torus.extents")?;
     let nodes = extents.iter().fold(1usize, |nodes, extent| nodes.saturating_mul(*extent));
-    if nodes > NODES_MAX {
+    if nodes > NODES_MAX && document.growth.is_none() {
         return Err(SceneError::Limit {
             fault: Box::new(context.fault(
                 "torus.extents",
                 format!("{nodes} nodes"),
                 format!("at most {NODES_MAX} nodes"),
-                "make some extents smaller",
+                "make some extents smaller, or let only active pages exist with `growth`",
             )),
         });
     }
@@ -281,26 +295,35 @@ fn torus(context: &Context<'_>, document: &Document) -> Result<Torus, SceneError
             lengths[axis.index()] = context.positive(quantity, &field)?;
         }
     }
+    let is_sparse = document.growth.is_some();
     let page = match &form.page {
+        PageForm::Auto if is_sparse => PageRule::AutoBlocks,
         PageForm::Auto => PageRule::Auto,
-        PageForm::Shape(shape) => PageRule::Shape(whole_per_axis(context, shape, "torus.page")?),
+        PageForm::Shape(shape) => {
+            let shape = whole_per_axis(context, shape, "torus.page")?;
+            if is_sparse { PageRule::Blocks(shape) } else { PageRule::Shape(shape) }
+        }
     };
-    Torus::new(extents, lengths, page).map_err(|error| {
-        let path = match &error {
-            TorusError::Extent { axis, .. } => format!("torus.extents.{}", axis.name()),
-            TorusError::Length { axis, .. } => format!("torus.lengths.{}", axis.name()),
-            TorusError::Page { axis, .. } | TorusError::Block { axis, .. } => {
-                format!("torus.page.{}", axis.name())
-            }
-            TorusError::TooManyPages { .. } => "torus.page".to_string(),
-            TorusError::TooLarge => "torus.extents".to_string(),
-        };
-        let remedy = match &error {
-            TorusError::Page { .. } | TorusError::Block { .. } => "leave `page` out, or write page: Auto",
-            _ => "choose a value within the bounds",
-        };
-        context.value(&path, error.to_string(), "a torus that can be cut into equal pages", remedy)
-    })
+    let torus = Torus::new(extents, lengths, page).map_err(|error| refused(context, &error))?;
+    let growth = document.growth.as_ref().map(|form| growth::rule(context, form, &torus)).transpose()?;
+    Ok((torus, growth))
+}
+
+fn refused(context: &Context<'_>, error: &TorusError) -> SceneError {
+    let path = match error {
+        TorusError::Extent { axis, .. } => format!("torus.extents.{}", axis.name()),
+        TorusError::Length { axis, .. } => format!("torus.lengths.{}", axis.name()),
+        TorusError::Page { axis, .. } | TorusError::Block { axis, .. } => {
+            format!("torus.page.{}", axis.name())
+        }
+        TorusError::TooManyPages { .. } => "torus.page".to_string(),
+        TorusError::TooLarge => "torus.extents".to_string(),
+    };
+    let remedy = match error {
+        TorusError::Page { .. } | TorusError::Block { .. } => "leave `page` out, or write page: Auto",
+        _ => "choose a value within the bounds",
+    };
+    context.value(&path, error.to_string(), "a torus that can be cut into equal pages", remedy)
 }
 
 fn time_step(context: &Context<'_>, document: &Document) -> Result<f64, SceneError> {

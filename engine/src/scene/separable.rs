@@ -80,6 +80,18 @@ impl Separable {
 }
 
 impl ComplexFill for Separable {
+    /// The largest factor along each axis: exactly where the product is largest.
+    fn seeds(&self) -> Vec<[usize; 9]> {
+        let square = |&(re, im): &Complex| re * re + im * im;
+        let peak = |table: &Vec<Complex>| {
+            (0..table.len())
+                .rev()
+                .max_by(|&a, &b| square(&table[a]).total_cmp(&square(&table[b])))
+                .unwrap_or(0)
+        };
+        vec![core::array::from_fn(|d| self.tables[d].as_ref().map_or(0, peak))]
+    }
+
     fn fill(&self, page: usize, re: &mut [f64], im: &mut [f64]) {
         self.visit(page, re.len(), |i, (a, b)| {
             re[i] = a;
@@ -118,13 +130,26 @@ fn fold_parts(
     }
 }
 
+/// The seeds of every part.
+fn seeds_of(parts: &[Arc<dyn ComplexFill>]) -> Vec<[usize; 9]> {
+    parts.iter().flat_map(|part| part.seeds()).collect()
+}
+
 impl ComplexFill for SumOf {
+    fn seeds(&self) -> Vec<[usize; 9]> {
+        seeds_of(&self.0)
+    }
+
     fn fill(&self, page: usize, re: &mut [f64], im: &mut [f64]) {
         fold_parts(&self.0, (0.0, 0.0), page, re, im, |a, b| (a.0 + b.0, a.1 + b.1));
     }
 }
 
 impl ComplexFill for ProductOf {
+    fn seeds(&self) -> Vec<[usize; 9]> {
+        seeds_of(&self.0)
+    }
+
     fn fill(&self, page: usize, re: &mut [f64], im: &mut [f64]) {
         fold_parts(&self.0, (1.0, 0.0), page, re, im, times);
     }

@@ -38,7 +38,7 @@ pub fn strike(scene: &Scene, setup: &Setup, text: &str) -> Result<Command, Scene
     context.define_torus(&setup.torus, setup.wave.dt);
     let fields = FieldBuilder {
         context: &context,
-        grid: Grid::new(setup.torus.clone()),
+        grid: Grid::new(setup.torus.clone(), setup.growth.clone()),
         diffusion: setup.wave.diffusion,
         beta: setup.wave.beta,
         seed: setup.seed,

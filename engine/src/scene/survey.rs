@@ -1,4 +1,5 @@
-//! Every profile of a scene evaluated once before anything runs.
+//! Every profile of a scene evaluated once before anything runs; on a sparse torus where it matters: fields on the pages
+//! that they need, potentials and damping on those that are active at the start.
 //! Invariant: no NaN, infinity or absurd magnitude reaches the simulation; the first bad node, in storage order, is
 //! named with its position, whatever the number of threads.
 
@@ -6,6 +7,7 @@ use super::evaluate::Grid;
 use super::limits::MAGNITUDE_MAX;
 use nikola_components::fill::{ComplexFill, RealFill};
 use nikola_components::geometry::axis::Axis;
+use nikola_systems::boundary::support;
 use rayon::prelude::*;
 
 /// What a profile looks like.
@@ -33,7 +35,8 @@ pub struct BadNode {
 /// # Errors
 /// The first node whose value is not finite or beyond [`MAGNITUDE_MAX`].
 pub fn real(grid: &Grid, fill: &dyn RealFill) -> Result<Summary, BadNode> {
-    pages(grid, |page, values, _| {
+    let chosen = grid.growth.as_ref().map(|_| grid.initial_pages.get().cloned().unwrap_or_default());
+    pages(grid, chosen, |page, values, _| {
         fill.fill(page, values);
         let bad = values.iter().position(|value| !is_usable(*value));
         bad.map(|i| (i, format!("{}", values[i]))).map_or_else(|| Ok(summary(values.iter().copied())), Err)
@@ -45,7 +48,11 @@ pub fn real(grid: &Grid, fill: &dyn RealFill) -> Result<Summary, BadNode> {
 /// # Errors
 /// The first node whose value is not finite or beyond [`MAGNITUDE_MAX`].
 pub fn complex(grid: &Grid, fill: &dyn ComplexFill) -> Result<Summary, BadNode> {
-    pages(grid, |page, re, im| {
+    let chosen = grid.growth.as_ref().map(|rule| {
+        // A field that needs more pages than there may be is refused when the world is built.
+        support(fill, &grid.torus, &rule.seeds, rule.threshold, rule.pages_max).unwrap_or_default()
+    });
+    pages(grid, chosen, |page, re, im| {
         fill.fill(page, re, im);
         match (0..re.len()).find(|&i| !is_usable(re[i]) || !is_usable(im[i])) {
             Some(i) => Err((i, format!("{} {:+}i", re[i], im[i]))),
@@ -72,16 +79,20 @@ type PageResult = Result<Summary, (usize, String)>;
 
 fn pages(
     grid: &Grid,
+    chosen: Option<Vec<usize>>,
     survey: impl Fn(usize, &mut [f64], &mut [f64]) -> PageResult + Sync,
 ) -> Result<Summary, BadNode> {
     let nodes = grid.torus.page_nodes();
-    let found: Vec<PageResult> = (0..grid.torus.n_pages())
+    let n_pages = chosen.as_ref().map_or(grid.torus.n_pages(), Vec::len);
+    let page_of = |i: usize| chosen.as_ref().map_or(i, |pages| pages[i]);
+    let found: Vec<PageResult> = (0..n_pages)
         .into_par_iter()
+        .map(page_of)
         .map_init(|| (vec![0.0; nodes], vec![0.0; nodes]), |(a, b), page| survey(page, a, b))
         .collect();
     let mut total = EMPTY;
-    for (page, result) in found.into_iter().enumerate() {
-        let part = result.map_err(|(i, value)| BadNode { value, node: describe(grid, page, i) })?;
+    for (k, result) in found.into_iter().enumerate() {
+        let part = result.map_err(|(i, value)| BadNode { value, node: describe(grid, page_of(k), i) })?;
         total = Summary {
             least: total.least.min(part.least),
             greatest: total.greatest.max(part.greatest),

@@ -6,6 +6,8 @@ use super::bad_scenes::Row;
 pub(super) const FIELDS: &[Row] = &[
     ("plasticity: (rate: 1)", "syntax", "plasticity", "unknown field `plasticity`", "torus", "remove"),
     ("engs: []", "syntax", "engs", "unknown field `engs`", "torus", "remove"),
+    ("growth: (rate: 1)", "syntax", "growth", "rate", "threshold, vacuum", ""),
+    ("growth: ()", "value", "growth", "one page", "at least two pages", "torus.page"),
     ("intial: Uniform()", "syntax", "test.ron:1:", "intial", "initial", "did you mean `initial`?"),
     ("seed: 1, seed: 2", "syntax", "seed", "`seed` a second time", "once", "remove"),
     ("seed: -1", "syntax", "seed", "-1", "whole number", "digits"),

@@ -302,6 +302,51 @@ fn the_smallest_scene_is_accepted() {
     resolved(&minimal("")).unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// Scenes on a sparse torus of 27 pages, with further fields.
+const SPARSE: &[Row] = &[
+    ("growth: (threshold: 0)", "value", "growth.threshold", "0", "from 1e-6", "at least"),
+    ("growth: (threshold: 0.9)", "value", "growth.threshold", "0.9", "to 0.5", "at most"),
+    ("growth: (vacuum: 0.7)", "value", "growth.vacuum", "0.7", "to 0.5", "at most"),
+    ("growth: (pages_max: 0)", "value", "growth.pages_max", "0", "whole number from 1", "choose"),
+    ("growth: (births_max: 1.5)", "value", "growth.births_max", "1.5", "whole number", "round"),
+    (
+        "growth: (every: 100, quiet_ticks: 50)",
+        "value",
+        "growth.quiet_ticks",
+        "50 ticks",
+        "at least 100",
+        "growth.every",
+    ),
+    ("growth: (seeds: [{x: 1}])", "value", "growth.seeds[0].x", "one node", "z", "remove"),
+    ("growth: (pages_max: 5)", "limit", "initial", "more than 5 pages", "growth.pages_max", "narrower"),
+    ("growth: (), equation: Wave()", "value", "equation", "wave form on a sparse", "Schrodinger", "remove"),
+    ("growth: (), time: Imaginary", "value", "time", "sparse torus", "Strang", "time: Real"),
+    (
+        "growth: (), integrator: Yoshida4",
+        "value",
+        "integrator",
+        "Yoshida4 on a sparse",
+        "Strang",
+        "integrator",
+    ),
+];
+
+#[test]
+fn broken_sparse_scenes_are_refused() {
+    refuse_all(SPARSE, |further| {
+        format!("(version: 1, torus: (extents: {{z: 81}}), ticks: 10, initial: Uniform(), {further})")
+    });
+    let block = (
+        "(version: 1, torus: (extents: {z: 81}, page: Shape({z: 5})), growth: (), ticks: 1, initial: Uniform())",
+        "value",
+        "torus.page.z",
+        "divisor of 81",
+        "equal pages",
+        "Auto",
+    );
+    refuse(block.0, &block);
+}
+
 #[test]
 fn nothing_can_be_normalised_to_something() {
     let text =

@@ -255,8 +255,9 @@ fn observables_reduce_over_the_torus() {
         resolved.plan.observables.iter().map(|observable| observable.name.as_str()).collect();
     assert_eq!(names, ["<z>", "<(z - 2)^2>", "norm", "max(abs)", "low", "late", "right", "is"]);
     let read = |page: usize, re: &mut [f64], im: &mut [f64]| resolved.setup.initial.fill(page, re, im);
+    let pages: Vec<usize> = (0..resolved.setup.torus.n_pages()).collect();
     let values: Vec<f64> =
-        resolved.plan.observables.iter().map(|observable| observable.evaluate(1.5, read)).collect();
+        resolved.plan.observables.iter().map(|observable| observable.evaluate(1.5, &pages, read)).collect();
     let expected = [2.0, 0.5, 9.0 * PI.sqrt(), 3.0, -8.0, 1.5, 0.5 * (1.0 - 0.5 / PI.sqrt()), 1.0];
     for ((name, value), expected) in names.iter().zip(&values).zip(expected) {
         let tolerance = if *name == "right" { 1e-2 } else { 1e-9 };
@@ -268,7 +269,8 @@ fn observables_reduce_over_the_torus() {
 fn means_of_nothing_are_not_a_number() {
     let resolved = resolve(LINE, "initial: Uniform(amplitude: 0), observables: [\"<z>\"]");
     let read = |page: usize, re: &mut [f64], im: &mut [f64]| resolved.setup.initial.fill(page, re, im);
-    assert!(resolved.plan.observables[0].evaluate(0.0, read).is_nan());
+    let pages: Vec<usize> = (0..resolved.setup.torus.n_pages()).collect();
+    assert!(resolved.plan.observables[0].evaluate(0.0, &pages, read).is_nan());
 }
 
 #[test]

@@ -29,7 +29,7 @@ use super::fibre::{Fibre, FibreLine};
 use super::sweep::{row_step, with_scratch};
 use super::{Axis, AxisTerm, BLOCK_ROWS, Probe, plan_axis};
 use crate::field::{PageMut, Real, Threads};
-use crate::half_potential::{LocalFlow, LocalPlan, Operands, Planes, Prefactor, Time};
+use crate::half_potential::{self, LocalFlow, LocalPlan, Operands, Planes, Prefactor, Time};
 use crate::simd::{Level, SimdReal};
 use crate::threads::for_each_chunk;
 
@@ -346,6 +346,19 @@ impl<T: Real> SparseKinetic<T> {
     /// The propagator of a page along an axis along which it is alone.
     fn plan_alone(&self, slot: usize, axis: usize) -> &LinePlan<T> {
         &self.columns[self.column_at[slot * self.blocks.sides.len() + axis]].line
+    }
+
+    /// The closing local flow.
+    pub fn close(
+        &self,
+        threads: Threads<'_>,
+        pages: &mut [PageMut<'_, T>],
+        closing: &LocalFlow<'_, T>,
+        probe: &Probe,
+    ) {
+        let start = probe.now();
+        half_potential::apply(self.level, threads, pages, closing);
+        probe.record(probe.now() - start, 0);
     }
 
     /// Rows of a transposed block of a run.

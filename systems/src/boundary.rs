@@ -1,0 +1,410 @@
+//! The boundary of a sparse torus: what would leave is measured, pages are born before it does, quiet ones pruned.
+//!
+//! Invariant: the set of pages changes here and nowhere else, at the tick border; a query visits pages in storage
+//! order before and after. A page is born with Ψ = 0, so a birth changes neither norm nor energy; what goes with a
+//! pruned page is accounted. Decisions follow from Ψ alone and come out alike for any number of threads.
+//!
+//! ```text
+//!          layer or leak > ε‖Ψ‖             norm below the vacuum's and no neighbour calls
+//! absent ───────────────────────▶ active ─────────────────────────────────────────────────▶ quiet
+//!   ▲                               ▲             louder, or called for, on any axis         │ │
+//!   │                               └────────────────────────────────────────────────────────┘ │
+//!   └────────────────────────────────── quiet_ticks in a row ──────────────────────────────────┘
+//! ```
+//!
+//! Each look takes the Gram matrices along one axis, in turn. Source: hysteresis and face neighbours as in pruned grids
+//! (Hartke, PCCP 8 (2006) 3627; Larsson, Hartke & Tannor, JCP 145 (2016) 204108).
+
+mod support;
+
+pub use support::{TooManyPages, support};
+
+use crate::ingress::TickPlan;
+use crate::observables::pages_ref;
+use crate::oracle::NormLedger;
+use crate::propagators::Propagators;
+use crate::world::{
+    BuildOptions, Compute, EMITTER_CUTOFF, Environment, Sources, fill_profile, page, source_nodes, values,
+};
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemState;
+use nikola_components::clock::Tick;
+use nikola_components::column::{Column, MemoryAdvice, Scalar, zeroed};
+use nikola_components::fill::{ComplexFill, Profile};
+use nikola_components::growth::{Change, Growth, GrowthEvent};
+use nikola_components::ledger::{EnergyFlows, Flow};
+use nikola_components::ports::Egress;
+use nikola_components::setup::{Setup, WaveParameters};
+use nikola_components::telemetry::{Stage, StageTimes};
+use nikola_components::torus::Torus;
+use nikola_components::wave::{Damping, Page, Potential, Psi};
+use nikola_kernels::kinetic::sparse::{ColumnGram, Leak};
+use nikola_kernels::{PageMut, Real, Values, reduce, source};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What new pages are made from, and what waits for them.
+#[derive(Resource)]
+pub struct Nursery {
+    potential: Option<Profile>,
+    damping: Option<Profile>,
+    memory_advice: Option<MemoryAdvice>,
+    /// Fields that arrive at the end of this tick, with their factors.
+    pub arrivals: Vec<((f64, f64), Arc<dyn ComplexFill>)>,
+}
+
+impl Nursery {
+    /// The profiles of a setup that pages carry as columns.
+    pub fn new(setup: &Setup, has_potential_column: bool, options: &BuildOptions) -> Self {
+        let is_uniform = matches!(setup.damping, Profile::Uniform(_));
+        Self {
+            potential: has_potential_column.then(|| setup.potential.clone()),
+            damping: (!is_uniform).then(|| setup.damping.clone()),
+            memory_advice: options.memory_advice,
+            arrivals: Vec::new(),
+        }
+    }
+}
+
+/// What a look decided.
+#[derive(Debug, Default)]
+struct Decided {
+    /// Pages to be born, with what called for them.
+    births: BTreeMap<usize, f64>,
+    /// Positions in storage order of pages to be pruned.
+    prunes: Vec<usize>,
+}
+
+type Look<T> = SystemState<(
+    Query<'static, 'static, &'static Psi<T>>,
+    ResMut<'static, Growth>,
+    ResMut<'static, Egress>,
+    Res<'static, Torus>,
+    Res<'static, Propagators<T>>,
+    Res<'static, Compute>,
+    Res<'static, Environment>,
+    Res<'static, Sources<T>>,
+    Res<'static, WaveParameters>,
+    Res<'static, Tick>,
+)>;
+
+/// The stage.
+pub fn grow<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) {
+    let began = world.resource::<StageTimes>().now();
+    let mut decided = decide(world, look);
+    call_for_fields::<T>(world, &mut decided);
+    if !decided.births.is_empty() || !decided.prunes.is_empty() {
+        change::<T>(world, decided);
+    }
+    arrive::<T>(world);
+    let mut times = world.resource_mut::<StageTimes>();
+    let ended = times.now();
+    times.add(Stage::Boundary, ended - began);
+}
+
+/// Looks at the lines along one axis.
+fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
+    let Ok((psi, mut growth, mut egress, torus, propagators, compute, environment, sources, wave, tick)) =
+        look.get_mut(world)
+    else {
+        return Decided::default();
+    };
+    let growth = &mut *growth;
+    let (every, n_axes) = (growth.rule.every, torus.storage().len() as u64);
+    let Some(sparse) = propagators.sparse().filter(|_| tick.0.is_multiple_of(every)) else {
+        return Decided::default();
+    };
+    let axis = (tick.0 / every % n_axes) as usize;
+    let grams = sparse.grams(compute.threads(), axis, &pages_ref(psi.iter()));
+    let norm2 = |gram: &ColumnGram| (0..gram.slots.len()).map(|k| gram.page_norm2(k)).sum::<f64>();
+    let total: f64 = grams.iter().map(norm2).sum();
+    if !(total.is_finite() && total > 0.0) {
+        return Decided::default();
+    }
+    let elapsed = wave.dt * (every * n_axes) as f64;
+    let leaks = sparse.leaks(axis, &grams);
+    let mut rates: BTreeMap<usize, f64> = BTreeMap::new();
+    rates.extend(leaks.iter().map(|leak| (leak.page, leak.rate2)));
+    growth.leaked += elapsed * (torus.cell_volume() * rates.values().sum::<f64>()).sqrt();
+    let pinned: BTreeSet<usize> =
+        sources.emitters.iter().flat_map(|emitter| &emitter.pages).map(|part| part.position).collect();
+    note_quiet(growth, &grams, total, &pinned);
+    let is_ripe = |slot: &usize| growth.quiet[*slot] >= growth.rule.quiet_ticks;
+    let spare = environment.pages.len() - 1;
+    let prunes: Vec<usize> =
+        (0..environment.pages.len()).filter(is_ripe).take(growth.rule.births_max.min(spare)).collect();
+    let births = admitted(growth, &leaks, total.sqrt(), elapsed, environment.pages.len(), |index, change| {
+        egress.push_growth(GrowthEvent { tick: tick.0, key: page(&torus, index).key, change });
+    });
+    Decided { births, prunes }
+}
+
+/// Counts the ticks for which pages have been quiet, as far as one axis shows.
+fn note_quiet(growth: &mut Growth, grams: &[ColumnGram], total: f64, pinned: &BTreeSet<usize>) {
+    let (own, facing) = (growth.rule.vacuum.powi(2) * total, growth.rule.threshold.powi(2) * total);
+    for gram in grams {
+        let side = gram.side;
+        for (k, &slot) in gram.slots.iter().enumerate() {
+            // Neighbours follow each other in a column; where they don't, there is a gap.
+            let before = k.checked_sub(1).filter(|&j| gram.positions[j].abs_diff(gram.positions[k]) == 1);
+            let after = Some(k + 1)
+                .filter(|&j| j < gram.slots.len() && gram.positions[j].abs_diff(gram.positions[k]) == 1);
+            let is_called = before.is_some_and(|j| gram.layer_norm2(j * side + side - 1) > facing)
+                || after.is_some_and(|j| gram.layer_norm2(j * side) > facing);
+            let is_quiet = gram.page_norm2(k) < own && !is_called && !pinned.contains(&slot);
+            growth.quiet[slot] = if is_quiet { growth.quiet[slot] + growth.rule.every } else { 0 };
+        }
+    }
+}
+
+/// The pages that are called for and may be born: strongest first, as many as a tick and the memory cap allow.
+fn admitted(
+    growth: &mut Growth,
+    leaks: &[Leak],
+    norm: f64,
+    elapsed: f64,
+    n_pages: usize,
+    mut refuse: impl FnMut(usize, Change),
+) -> BTreeMap<usize, f64> {
+    let mut strengths: BTreeMap<usize, f64> = BTreeMap::new();
+    for leak in leaks {
+        let strength = (leak.rate2.sqrt() * elapsed).max(leak.layer2.sqrt()) / norm;
+        let known = strengths.entry(leak.page).or_insert(0.0);
+        *known = known.max(strength);
+    }
+    let mut called: Vec<(usize, f64)> =
+        strengths.into_iter().filter(|(_, strength)| *strength > growth.rule.threshold).collect();
+    called.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    called.truncate(growth.rule.births_max);
+    let room = if growth.is_throttled { 0 } else { growth.rule.pages_max.saturating_sub(n_pages) };
+    if let Some(&(page, _)) = called.get(room) {
+        growth.n_refusals += (called.len() - room) as u64;
+        refuse(page, if growth.is_throttled { Change::Throttled } else { Change::Capped });
+    }
+    called.into_iter().take(room).collect()
+}
+
+/// Injections of the next tick, and fields that arrive now, call for the pages they touch.
+fn call_for_fields<T: Real + Scalar>(world: &mut World, decided: &mut Decided) {
+    let (growth, torus) = (world.resource::<Growth>(), world.resource::<Torus>());
+    let (sources, tick) = (world.resource::<Sources<T>>(), world.resource::<Tick>().0);
+    let environment = world.resource::<Environment>();
+    let due = sources.injections.iter().take_while(|injection| injection.tick <= tick);
+    let arriving = world.resource::<Nursery>().arrivals.iter().map(|(_, profile)| profile);
+    let rule = &growth.rule;
+    let mut wanted = BTreeSet::new();
+    for profile in due.map(|injection| &injection.profile).chain(arriving) {
+        match support(profile.as_ref(), torus, &rule.seeds, rule.threshold, rule.pages_max) {
+            Ok(pages) => wanted.extend(pages),
+            // Beyond the cap a field acts on the pages that exist.
+            Err(TooManyPages) => {}
+        }
+    }
+    if wanted.is_empty() {
+        return;
+    }
+    decided.prunes.retain(|&slot| !wanted.contains(&environment.pages[slot]));
+    let mut room = rule.pages_max.saturating_sub(environment.pages.len() + decided.births.len());
+    for page in wanted {
+        let is_new = environment.position(page).is_none() && !decided.births.contains_key(&page);
+        if is_new && room > 0 {
+            decided.births.insert(page, 1.0);
+            room -= 1;
+        }
+    }
+}
+
+/// Prunes and gives birth, and puts everything that depends on the set of pages in order again.
+fn change<T: Real + Scalar>(world: &mut World, decided: Decided) {
+    let tick = world.resource::<Tick>().0;
+    let mut events = Vec::new();
+    let mut members = world.query::<(Entity, &Page)>();
+    let before: Vec<(Entity, Page)> = members.iter(world).map(|(entity, page)| (entity, *page)).collect();
+    if !decided.prunes.is_empty() {
+        for (slot, (norm, energy)) in farewell::<T>(world, &decided.prunes) {
+            let change = Change::Pruned { norm, energy };
+            events.push(GrowthEvent { tick, key: before[slot].1.key, change });
+            world.despawn(before[slot].0);
+        }
+    }
+    for (index, strength) in decided.births {
+        let born = page(world.resource::<Torus>(), index);
+        let change = match spawn::<T>(world, born) {
+            true => Change::Born { strength },
+            false => Change::NotFinite,
+        };
+        events.push(GrowthEvent { tick, key: born.key, change });
+    }
+    reorder(world);
+    let pages: Vec<usize> = members.iter(world).map(|(_, page)| page.index as usize).collect();
+    adopt::<T>(world, pages);
+    let mut growth = world.resource_mut::<Growth>();
+    for event in &events {
+        match event.change {
+            Change::Born { .. } => growth.n_births += 1,
+            Change::Pruned { norm, energy } => {
+                growth.n_prunings += 1;
+                growth.pruned_norm += norm;
+                growth.pruned_energy += energy;
+            }
+            Change::Capped | Change::Throttled | Change::NotFinite => growth.n_refusals += 1,
+        }
+    }
+    let mut egress = world.resource_mut::<Egress>();
+    events.into_iter().for_each(|event| egress.push_growth(event));
+}
+
+/// Makes everything that depends on the set of pages follow it; `pages` are in storage order.
+fn adopt<T: Real + Scalar>(world: &mut World, pages: Vec<usize>) {
+    world.resource_mut::<Propagators<T>>().activate(&pages);
+    world.resource_mut::<Sources<T>>().place(&pages);
+    let mut environment = world.resource_mut::<Environment>();
+    let before = std::mem::replace(&mut environment.pages, pages);
+    if environment.drive.is_some() {
+        environment.potential_time = f64::NAN;
+    }
+    let pages = environment.pages.clone();
+    let mut growth = world.resource_mut::<Growth>();
+    let quiet = |page: &usize| before.binary_search(page).map_or(0, |slot| growth.quiet[slot]);
+    growth.quiet = pages.iter().map(quiet).collect();
+    growth.revision += 1;
+}
+
+/// Makes the set of pages that of a saved state; their Ψ is zero where they are new.
+pub fn replace_pages<T: Real + Scalar>(world: &mut World, saved: &[Page]) {
+    let mut members = world.query::<(Entity, &Page)>();
+    let before: Vec<(Entity, Page)> = members.iter(world).map(|(entity, page)| (entity, *page)).collect();
+    for (entity, page) in &before {
+        if !saved.contains(page) {
+            world.despawn(*entity);
+        }
+    }
+    for page in saved {
+        if !before.iter().any(|(_, known)| known == page) {
+            // Its columns were finite when it was born: a profile is a pure function of the page.
+            spawn::<T>(world, *page);
+        }
+    }
+    reorder(world);
+    let pages = members.iter(world).map(|(_, page)| page.index as usize).collect();
+    adopt::<T>(world, pages);
+}
+
+/// The index of a page that belongs to the torus.
+pub fn page_of(torus: &Torus, found: Page) -> Option<usize> {
+    let index = found.index as usize;
+    (index < torus.n_pages() && page(torus, index) == found).then_some(index)
+}
+
+/// Norm and energy that go with each pruned page, taken one after the other; the ledgers are told.
+fn farewell<T: Real + Scalar>(world: &mut World, prunes: &[usize]) -> Vec<(usize, (f64, f64))> {
+    let mut columns = world.query::<(&Psi<T>, Option<&Potential<T>>)>();
+    let (torus, propagators) = (world.resource::<Torus>(), world.resource::<Propagators<T>>());
+    let (compute, environment) = (world.resource::<Compute>(), world.resource::<Environment>());
+    let beta = world.resource::<WaveParameters>().beta;
+    let volume = torus.cell_volume();
+    let pages = pages_ref(columns.iter(world).map(|(psi, _)| psi));
+    let potential: Vec<&[T]> =
+        columns.iter(world).filter_map(|(_, potential)| potential.map(|v| &v.0[..])).collect();
+    let mut drops = vec![false; pages.len()];
+    let mut gone = Vec::with_capacity(prunes.len());
+    // Kinetic energy of the columns that hold a pruned page: without those pruned before, and without this one too.
+    let kinetic = |drops: &[bool]| {
+        let sparse = propagators.sparse().expect("a world that grows is sparse");
+        let axes = 0..torus.storage().len();
+        axes.map(|axis| sparse.energy_without(compute.threads(), axis, &pages, drops))
+            .fold(0.0, |sum, (with, without)| sum + (with - without))
+    };
+    let mut kinetic_before = 0.0;
+    for &slot in prunes {
+        drops[slot] = true;
+        let kinetic_gone = kinetic(&drops);
+        let column = potential.get(slot).copied().into_iter().collect::<Vec<_>>();
+        let none = Values::Uniform(T::from_f64(0.0));
+        let potential = values(environment.uniform_potential, &column);
+        let totals = reduce::totals(compute.level, compute.threads(), &pages[slot..=slot], potential, none);
+        let energy = kinetic_gone - kinetic_before + totals.potential + 0.5 * beta * totals.quartic;
+        gone.push((slot, (volume * totals.norm2, volume * energy)));
+        kinetic_before = kinetic_gone;
+    }
+    let (norm, energy) = gone.iter().fold((0.0, 0.0), |sum, (_, (n, e))| (sum.0 + n, sum.1 + e));
+    world.resource_mut::<NormLedger>().withdraw(norm);
+    if let Some(mut flows) = world.get_resource_mut::<EnergyFlows>() {
+        flows.add(Flow::Prune, -energy);
+    }
+    gone
+}
+
+/// Spawns a page with Ψ = 0 and its columns; not where a profile is no finite number.
+fn spawn<T: Real + Scalar>(world: &mut World, page: Page) -> bool {
+    let (torus, nursery) = (world.resource::<Torus>(), world.resource::<Nursery>());
+    let nodes = torus.page_nodes();
+    let column = |profile: &Profile| -> Option<Column<T>> {
+        let mut exact = vec![0.0; nodes];
+        fill_profile(profile, page.index as usize, &mut exact);
+        let mut column = zeroed::<T>(1, nodes, nursery.memory_advice).ok()?.pop()?;
+        for (slot, value) in column.iter_mut().zip(exact) {
+            *slot = T::from_f64(value);
+        }
+        column.iter().all(|value| value.to_f64().is_finite()).then_some(column)
+    };
+    let planes = zeroed::<T>(2, nodes, nursery.memory_advice).ok();
+    let potential = nursery.potential.as_ref().map(column);
+    let damping = nursery.damping.as_ref().map(column);
+    let is_positive = |damping: &Column<T>| damping.iter().all(|value| value.to_f64() >= 0.0);
+    let mut planes = planes.into_iter().flatten();
+    let (Some(re), Some(im), None | Some(Some(_)), None | Some(Some(_))) =
+        (planes.next(), planes.next(), &potential, &damping)
+    else {
+        return false;
+    };
+    if damping.iter().flatten().any(|damping| !is_positive(damping)) {
+        return false;
+    }
+    let mut entity = world.spawn((page, Psi { re, im }));
+    if let Some(column) = potential.flatten() {
+        entity.insert(Potential(column));
+    }
+    if let Some(column) = damping.flatten() {
+        entity.insert(Damping(column));
+    }
+    true
+}
+
+/// Marks pages that are on their way to another row.
+#[derive(Component)]
+struct Displaced;
+
+/// Brings the rows of pages into storage order again: those behind the first that is out of order leave their table
+/// and come back one by one.
+fn reorder(world: &mut World) {
+    let mut members = world.query::<(Entity, &Page)>();
+    let rows: Vec<(u32, Entity)> = members.iter(world).map(|(entity, page)| (page.index, entity)).collect();
+    let mut ordered = rows.clone();
+    ordered.sort_unstable_by_key(|(index, _)| *index);
+    let first = rows.iter().zip(&ordered).position(|(a, b)| a != b).unwrap_or(rows.len());
+    for (_, entity) in &ordered[first..] {
+        world.entity_mut(*entity).insert(Displaced);
+    }
+    for (_, entity) in &ordered[first..] {
+        world.entity_mut(*entity).remove::<Displaced>();
+    }
+}
+
+/// Adds the fields that were sent during this tick, now that their pages exist.
+fn arrive<T: Real + Scalar>(world: &mut World) {
+    let arrivals = std::mem::take(&mut world.resource_mut::<Nursery>().arrivals);
+    for (amplitude, profile) in arrivals {
+        let environment = world.resource::<Environment>();
+        let torus = world.resource::<Torus>();
+        let parts = source_nodes::<T>(profile.as_ref(), amplitude, torus, &environment.pages, EMITTER_CUTOFF);
+        let mut psi = world.query::<&mut Psi<T>>();
+        let mut pages: Vec<_> = psi.iter_mut(world).map(Mut::into_inner).collect();
+        for part in parts {
+            let psi = &mut *pages[part.position];
+            let page = PageMut { re: &mut psi.re, im: &mut psi.im };
+            source::kick(page, &part.nodes, &part.re, &part.im, 1.0, 0.0);
+        }
+        world.resource_mut::<TickPlan>().is_rebased = true;
+    }
+}
