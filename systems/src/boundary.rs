@@ -15,8 +15,10 @@
 //! Each look takes the Gram matrices along one axis, in turn. Source: hysteresis and face neighbours as in pruned grids
 //! (Hartke, PCCP 8 (2006) 3627; Larsson, Hartke & Tannor, JCP 145 (2016) 204108).
 
+mod start;
 mod support;
 
+pub use start::{initial_pages, too_many};
 pub use support::{TooManyPages, support};
 
 use crate::ingress::TickPlan;

@@ -3,7 +3,7 @@
 //! Invariant: after [`build`] no entity is added, removed or moved between archetypes, except by stage `boundary` on a
 //! sparse torus, and every table a tick needs exists. Filling goes page by page in f64 and rounds once.
 
-use crate::boundary::{Nursery, TooManyPages, support};
+use crate::boundary::{Nursery, TooManyPages, initial_pages, support, too_many};
 use crate::integrator::Composition;
 use crate::propagators::propagators;
 use crate::wave_form::{EnergyKeeper, WaveFlow};
@@ -14,7 +14,7 @@ use nikola_components::emitter::{Emitter, Envelope, Injection, PhaseAccumulator}
 use nikola_components::fill::{ComplexFill, Profile, RealFill, TimePotential};
 use nikola_components::geometry::morton::MortonKey;
 use nikola_components::geometry::peano;
-use nikola_components::growth::{Growth, GrowthRule};
+use nikola_components::growth::Growth;
 use nikola_components::ports::{Egress, Ingress, IngressLimits};
 use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
 use nikola_components::telemetry::StageTimes;
@@ -344,43 +344,6 @@ fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError
         None
     };
     Ok(Compute { level, pool, n_threads })
-}
-
-/// All pages of a dense torus; on a sparse one those that the initial field, the emitters and the injections at tick 0
-/// need.
-fn initial_pages<T: Real>(setup: &Setup, emitters: &[RunningEmitter<T>]) -> Result<Vec<usize>, BuildError> {
-    let Some(rule) = &setup.growth else { return Ok((0..setup.torus.n_pages()).collect()) };
-    let mut pages = initial_support(setup, rule)?;
-    for emitter in emitters {
-        pages.extend(emitter.pages.iter().map(|part| part.page));
-    }
-    for injection in setup.injections.iter().filter(|injection| injection.tick == 0) {
-        let profile = injection.profile.as_ref();
-        let more = support(profile, &setup.torus, &rule.seeds, rule.threshold, rule.pages_max);
-        pages.extend(more.map_err(|TooManyPages| too_many("an injection", rule))?);
-    }
-    pages.sort_unstable();
-    pages.dedup();
-    if pages.len() > rule.pages_max { Err(too_many("the start", rule)) } else { Ok(pages) }
-}
-
-/// Pages that the initial field of a sparse torus needs, ascending.
-///
-/// # Errors
-/// [`BuildError::TooManyPages`] beyond the memory cap.
-pub fn initial_support(setup: &Setup, rule: &GrowthRule) -> Result<Vec<usize>, BuildError> {
-    // With a margin, so that little is called for in the first ticks.
-    let fraction = 0.25 * rule.threshold;
-    support(setup.initial.as_ref(), &setup.torus, &rule.seeds, fraction, rule.pages_max)
-        .map_err(|TooManyPages| too_many("the initial field", rule))
-}
-
-fn too_many(what: &str, rule: &GrowthRule) -> BuildError {
-    BuildError::TooManyPages {
-        what: what.into(),
-        pages_max: rule.pages_max,
-        remedy: "raise growth.pages_max or growth.threshold, or make the field narrower",
-    }
 }
 
 /// Identity of the page with this index.
