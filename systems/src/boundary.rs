@@ -196,11 +196,9 @@ fn call_for_fields<T: Real + Scalar>(world: &mut World, decided: &mut Decided) {
     let rule = &growth.rule;
     let mut wanted = BTreeSet::new();
     for profile in due.map(|injection| &injection.profile).chain(arriving) {
-        match support(profile.as_ref(), torus, &rule.seeds, rule.threshold, rule.pages_max) {
-            Ok(pages) => wanted.extend(pages),
-            // Beyond the cap a field acts on the pages that exist.
-            Err(TooManyPages) => {}
-        }
+        // Beyond the cap a field acts on the pages that exist.
+        let pages = support(profile.as_ref(), torus, &rule.seeds, rule.threshold, rule.pages_max);
+        wanted.extend(pages.unwrap_or_default());
     }
     if wanted.is_empty() {
         return;
