@@ -14,6 +14,7 @@ pub mod wave;
 
 pub mod emitter;
 pub mod growth;
+pub mod metric;
 pub mod scan;
 pub mod setup;
 

@@ -4,6 +4,7 @@
 use crate::emitter::{Emitter, Injection};
 use crate::fill::{ComplexFill, Profile, TimePotential};
 use crate::growth::GrowthRule;
+use crate::metric::{MetricProfile, Plasticity};
 use crate::scan::ScanSetup;
 use crate::torus::Torus;
 use bevy_ecs::prelude::Resource;
@@ -101,7 +102,7 @@ pub struct WaveParameters {
     pub dt: f64,
     /// β: in the Schrödinger form, positive defocuses and negative focuses; in the wave form, the other way round.
     pub beta: f64,
-    /// D^{dd} = c² g^{dd} along r…z, with c = c0/(1 + ŝ).
+    /// D^{dd} = c² g^{dd} along r…z, with c = c0/(1 + ŝ); its greatest value where it varies in space.
     pub diffusion: [f64; 9],
     /// Composition of the tick.
     pub integrator: Integrator,
@@ -122,6 +123,10 @@ pub struct Setup {
     pub equation: Equation,
     /// Its parameters.
     pub wave: WaveParameters,
+    /// D^{ij}(x) where it is more than the constant diagonal `wave.diffusion`.
+    pub metric: Option<MetricProfile>,
+    /// How the metric learns; `None` for a metric that doesn't.
+    pub plasticity: Option<Plasticity>,
     /// Static potential V(x).
     pub potential: Profile,
     /// V(x, t) − V(x), where the potential depends on time.
@@ -160,6 +165,8 @@ impl Setup {
                 integrator: Integrator::Strang,
                 time: TimeMode::Real,
             },
+            metric: None,
+            plasticity: None,
             potential: Profile::Uniform(0.0),
             drive: None,
             damping: Profile::Uniform(0.0),
@@ -182,6 +189,8 @@ impl fmt::Debug for Setup {
             .field("seed", &self.seed)
             .field("equation", &self.equation.name())
             .field("wave", &self.wave)
+            .field("metric", &self.metric)
+            .field("plasticity", &self.plasticity)
             .field("potential", &self.potential)
             .field("driven", &self.drive.is_some())
             .field("damping", &self.damping)

@@ -40,6 +40,8 @@ pub struct Sample {
 pub enum Stage {
     /// Commands and injections enter.
     Ingress,
+    /// The plastic metric yields and returns.
+    MetricUpdate,
     /// Both potential half steps, with the nonlinear flow in the same pass.
     HalfPotential,
     /// The kinetic propagator.
@@ -60,11 +62,12 @@ pub enum Stage {
 
 impl Stage {
     /// How many there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 10;
 
     /// All stages in execution order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Ingress,
+        Self::MetricUpdate,
         Self::HalfPotential,
         Self::Kinetic,
         Self::Nonlinear,
@@ -79,6 +82,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ingress => "ingress",
+            Self::MetricUpdate => "metric_update",
             Self::HalfPotential => "half_potential",
             Self::Kinetic => "kinetic",
             Self::Nonlinear => "nonlinear",

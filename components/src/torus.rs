@@ -150,6 +150,17 @@ impl Torus {
         self.page_shape
     }
 
+    /// Whether every page is a contiguous run of the row-major order of all nodes, as on a dense torus.
+    pub fn has_contiguous_pages(&self) -> bool {
+        let mut is_cut = false;
+        self.storage.iter().rev().all(|axis| {
+            let (extent, side) = (self.extents[axis.index()], self.page_shape[axis.index()]);
+            let is_run = !is_cut || side == 1;
+            is_cut |= side != extent;
+            is_run
+        })
+    }
+
     /// Nodes along r…z.
     pub fn extents(&self) -> &[usize; 9] {
         &self.extents

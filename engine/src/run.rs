@@ -398,6 +398,7 @@ impl<'a> Recorder<'a> {
             state_digest: digest.clone(),
             stages,
             observables: self.observables(simulation),
+            metric: simulation.metric_counts(),
             n_nodes: simulation.torus().n_nodes(),
             precision: simulation.precision().name(),
             threads: simulation.compute().n_threads,

@@ -196,6 +196,8 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
         seed: _,
         equation,
         wave: _,
+        metric,
+        plasticity,
         potential: _,
         drive: _,
         damping: _,
@@ -212,6 +214,12 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
     }
     if growth.is_some() {
         return Some(("growth", "remove growth, or run on the processor"));
+    }
+    if metric.is_some() {
+        return Some(("equation.metric or state, varying in space", "use numbers"));
+    }
+    if plasticity.is_some() {
+        return Some(("plasticity", "remove plasticity"));
     }
     (*precision == Precision::F64).then_some(("precision: F64", "set precision: F32 (or --precision f32)"))
 }

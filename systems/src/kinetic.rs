@@ -1,4 +1,5 @@
-//! The kinetic propagator exp(−i dt T), T = −½ Σ_d D_d ∂_d², exact on every axis.
+//! The kinetic propagator exp(−i dt T), T = −½ Σ_ij ∂_i D^{ij} ∂_j: exact on every axis where D is a constant
+//! diagonal, a palindrome of exact line propagators where it varies in space.
 //!
 //! Invariant: runs the inside of the tick's composition; the last memory sweep is left to `half_potential::close`,
 //! which fuses it with the closing local flow. For Strang that means one sweep here and one there.
@@ -43,7 +44,7 @@ pub fn propagate<T: Real + Scalar>(
     let n_kinetic = composition.kinetic.len();
     for i in 0..n_kinetic {
         let mut view = LocalView::new(&mut columns);
-        let kinetic = &plans[which[i]];
+        let kinetic = &mut plans[which[i]];
         match opening.take() {
             Some(armed) if n_kinetic == 1 && ledger.measures_leak(*tick, &environment) => {
                 let (pages, flow) = view.flow(&armed, &environment, wave.time);

@@ -2,13 +2,16 @@
 //! Invariant: a tick is a pure function of (world, ingress batch). No I/O, no wall clock, no thread of its own: the
 //! pool and the clock are lent by the caller, and neither changes a result.
 //!
-//! Reading order: [`tick`] → the stages [`ingress`], [`half_potential`], [`kinetic`], [`nonlinear`] or [`wave_form`],
-//! [`boundary`], [`mamba_scan`], [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) → [`propagators`] →
-//! [`world`] (how it is built) → [`simulation`] (the handle) → [`state`] (what survives).
+//! Reading order: [`tick`] → the stages [`ingress`], [`metric_update`], [`half_potential`], [`kinetic`], [`nonlinear`]
+//! or [`wave_form`], [`boundary`], [`mamba_scan`], [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) →
+//! [`propagators`] (what moves the wave) → [`world`] (how it is built) → [`simulation`] (the handle) → [`state`]
+//! (what survives).
 
 pub mod tick;
 
 pub mod ingress;
+
+pub mod metric_update;
 
 pub mod half_potential;
 pub mod kinetic;

@@ -13,6 +13,7 @@ use nikola_components::setup::WaveParameters;
 use nikola_components::telemetry::Sample;
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Potential, Psi, Velocity};
+use nikola_kernels::kinetic::gradient::energy as gradient_energy;
 use nikola_kernels::{PageRef, Real, Values, reduce};
 
 /// The columns an observation reads.
@@ -49,8 +50,13 @@ pub fn measure<T: Real + Scalar>(
     for (storage_axis, axis) in torus.storage().iter().enumerate() {
         let moments = propagators.moments(level, threads, storage_axis, &pages);
         let unit = core::f64::consts::TAU / torus.lengths()[axis.index()];
-        gradient += 0.5 * wave.diffusion[axis.index()] * unit * unit * moments.second * volume;
+        if propagators.diffusion.is_none() {
+            gradient += 0.5 * wave.diffusion[axis.index()] * unit * unit * moments.second * volume;
+        }
         momentum[axis.index()] = unit * moments.first * volume;
+    }
+    if let Some(diffusion) = &propagators.diffusion {
+        gradient = volume * gradient_energy(diffusion, &pages);
     }
     let velocity: Vec<_> = columns.iter().filter_map(|(_, velocity, _)| velocity).collect();
     let is_first_order = velocity.is_empty();

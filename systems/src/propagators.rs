@@ -1,18 +1,33 @@
-//! The kinetic propagators of a world: one per distinct weight of the composition.
+//! The kinetic propagators of a world: one per distinct weight of the composition, for a metric that is constant or
+//! that varies in space.
 //!
-//! Invariant: a dense scene with a constant diagonal metric runs [`Kinetic`] and nothing else; which one runs is
-//! decided when the world is built.
+//! Invariant: a scene with a constant diagonal metric runs [`Kinetic`] and nothing else; which one runs is decided
+//! when the world is built.
 
 use crate::integrator::Composition;
-use crate::world::BuildOptions;
+use crate::world::{BuildError, BuildOptions, fill_profile};
 use bevy_ecs::prelude::Resource;
-use nikola_components::setup::{Setup, TimeMode};
+use nikola_components::fill::Profile;
+use nikola_components::geometry::axis::Axis;
+use nikola_components::metric::{CellRule, MetricProfile};
+use nikola_components::setup::{Integrator, Setup, TimeMode};
+use nikola_components::torus::Torus;
 use nikola_kernels::half_potential::{LocalFlow, Time};
+use nikola_kernels::kinetic::fibre::FIBRE_NODES_MAX;
+use nikola_kernels::kinetic::remainder::{RemainderCounts, RemainderRule};
 use nikola_kernels::kinetic::sparse::{Blocks, SparseKinetic};
+use nikola_kernels::kinetic::varying::{CellGrid, Diffusion, OffDiagonal, Varying};
 use nikola_kernels::kinetic::{AxisTerm, Kinetic, Probe};
 use nikola_kernels::reduce::{SpectralMoments, spectral_moments};
 use nikola_kernels::simd::Level;
 use nikola_kernels::{PageMut, PageRef, Real, Shape, Threads};
+
+/// How a static off-diagonal remainder is applied: in every tick, one order better than the composition needs.
+const STATIC_REMAINDER: RemainderRule = RemainderRule { every: 1, vectors: 4 };
+/// Vectors that keep a fourth-order composition at its order.
+const FOURTH_ORDER_VECTORS: usize = 5;
+/// Vectors for a plastic metric, whose off-diagonals are small.
+const PLASTIC_VECTORS: usize = 3;
 
 /// The composition of a tick and one kinetic propagator per distinct weight.
 #[derive(Resource)]
@@ -27,16 +42,20 @@ pub struct Propagators<T: Real> {
     pub plans: Vec<Plan<T>>,
     /// Model time of each of them.
     pub durations: Vec<f64>,
-    /// Kinetic term of each storage axis.
+    /// Kinetic term of each storage axis of a constant metric.
     pub terms: Vec<AxisTerm>,
+    /// D^{ij} where it varies in space; the propagators stand for it.
+    pub diffusion: Option<Diffusion>,
     /// Time spent inside fused sweeps.
     pub probe: Probe,
 }
 
 /// The kinetic flow of one weight.
 pub enum Plan<T: Real> {
-    /// Constant diagonal metric on a dense torus.
+    /// Constant diagonal metric.
     Constant(Kinetic<T>),
+    /// A metric that varies in space.
+    Varying(Box<Varying<T>>),
     /// Constant diagonal metric on the active pages of a sparse torus.
     Sparse(SparseKinetic<T>),
 }
@@ -44,7 +63,7 @@ pub enum Plan<T: Real> {
 impl<T: Real> Plan<T> {
     /// Opening local flow, then what of the kinetic flow is not left to [`Plan::sweep_outer`].
     pub fn sweep_inner(
-        &self,
+        &mut self,
         threads: Threads<'_>,
         pages: &mut [PageMut<'_, T>],
         opening: Option<&LocalFlow<'_, T>>,
@@ -53,6 +72,7 @@ impl<T: Real> Plan<T> {
     ) {
         match self {
             Self::Constant(plan) => plan.sweep_inner(threads, pages, opening, probe),
+            Self::Varying(plan) => plan.sweep_inner(threads, pages, opening, tick, probe),
             Self::Sparse(plan) => plan.sweep(threads, pages, opening, !tick.is_multiple_of(2), probe),
         }
     }
@@ -67,6 +87,7 @@ impl<T: Real> Plan<T> {
     ) {
         match (self, closing) {
             (Self::Constant(plan), _) => plan.sweep_outer(threads, pages, closing, probe),
+            (Self::Varying(plan), _) => plan.sweep_outer(threads, pages, closing, probe),
             (Self::Sparse(plan), Some(closing)) => plan.close(threads, pages, closing, probe),
             (Self::Sparse(_), None) => {}
         }
@@ -76,7 +97,16 @@ impl<T: Real> Plan<T> {
     pub fn describe(&self) -> Vec<String> {
         match self {
             Self::Constant(plan) => plan.describe(),
+            Self::Varying(plan) => plan.describe(),
             Self::Sparse(plan) => vec!["active set".into(); plan.blocks().sides.len()],
+        }
+    }
+
+    /// What the off-diagonal remainder did so far, where there is one.
+    pub fn remainder(&self) -> Option<RemainderCounts> {
+        match self {
+            Self::Constant(_) | Self::Sparse(_) => None,
+            Self::Varying(plan) => plan.remainder().map(|remainder| remainder.counts()),
         }
     }
 }
@@ -134,12 +164,16 @@ pub fn axis_terms(setup: &Setup) -> (Shape, Vec<AxisTerm>) {
 }
 
 /// Plans the propagators of `setup`.
+///
+/// # Errors
+/// [`BuildError::Unsupported`] where the metric varies along a line that is too long for a dense propagator, and
+/// [`BuildError::NotFinite`] where a component is no number.
 pub fn propagators<T: Real>(
     setup: &Setup,
     composition: Composition,
     level: Level,
     options: &BuildOptions,
-) -> Propagators<T> {
+) -> Result<Propagators<T>, BuildError> {
     let torus = &setup.torus;
     let (shape, terms) = axis_terms(setup);
     let time = match setup.wave.time {
@@ -155,16 +189,129 @@ pub fn propagators<T: Real>(
             distinct.push(weight);
         }
     }
+    let diffusion = diffusion(setup, &shape)?;
+    let rule = match setup.plasticity {
+        Some(plasticity) => RemainderRule { every: plasticity.remainder_every, vectors: PLASTIC_VECTORS },
+        None if setup.wave.integrator == Integrator::Strang => STATIC_REMAINDER,
+        None => RemainderRule { vectors: FOURTH_ORDER_VECTORS, ..STATIC_REMAINDER },
+    };
     let durations: Vec<f64> = distinct.iter().map(|weight| weight * setup.wave.dt).collect();
     let plan = |&duration: &f64| {
-        if setup.growth.is_none() {
-            return Plan::Constant(Kinetic::new(level, &shape, &terms, duration, time));
+        if setup.growth.is_some() {
+            let sides = torus.storage().iter().map(|axis| torus.page_shape()[axis.index()]).collect();
+            let blocks = Blocks { extents: shape.extents.clone(), sides };
+            return Ok(Plan::Sparse(SparseKinetic::new(level, &blocks, &terms, duration)));
         }
-        let sides = torus.storage().iter().map(|axis| torus.page_shape()[axis.index()]).collect();
-        let blocks = Blocks { extents: shape.extents.clone(), sides };
-        Plan::Sparse(SparseKinetic::new(level, &blocks, &terms, duration))
+        let Some(diffusion) = &diffusion else {
+            return Ok(Plan::Constant(Kinetic::new(level, &shape, &terms, duration, time)));
+        };
+        let is_plastic = setup.plasticity.is_some();
+        Varying::new(level, diffusion, duration, time, is_plastic, rule)
+            .map(|plan| Plan::Varying(Box::new(plan)))
+            .map_err(|long| too_long(torus.storage()[long.axis], long.extent))
     };
-    let plans = durations.iter().map(plan).collect();
+    let plans = durations.iter().map(plan).collect::<Result<_, _>>()?;
     let probe = Probe { now_nanos: options.now_nanos, ..Probe::default() };
-    Propagators { composition, shape, which, plans, durations, terms, probe }
+    Ok(Propagators { composition, shape, which, plans, durations, terms, diffusion, probe })
+}
+
+/// Which schemes would run each storage axis of `setup`, without a field.
+///
+/// # Errors
+/// As [`propagators`].
+pub fn describe(setup: &Setup) -> Result<Vec<String>, BuildError> {
+    let composition = Composition::new(Integrator::Strang);
+    let planned = propagators::<f64>(setup, composition, Level::Scalar, &BuildOptions::default())?;
+    Ok(planned.plans.first().map(Plan::describe).unwrap_or_default())
+}
+
+/// Refuses a metric that varies along a line too long for a dense propagator.
+///
+/// # Errors
+/// [`BuildError::Unsupported`] names the axis.
+pub fn refuse_long_lines(torus: &Torus, metric: &MetricProfile) -> Result<(), BuildError> {
+    for (storage_axis, axis) in torus.storage().iter().enumerate() {
+        let extent = torus.extents()[axis.index()];
+        if extent <= FIBRE_NODES_MAX || matches!(metric.diagonal[axis.index()], Profile::Uniform(_)) {
+            continue;
+        }
+        let mut only =
+            MetricProfile { diagonal: [const { Profile::Uniform(1.0) }; 9], off_diagonal: Vec::new() };
+        only.diagonal[axis.index()] = metric.diagonal[axis.index()].clone();
+        let shape = Shape { extents: torus.storage_extents(), page_nodes: torus.page_nodes() };
+        if !of_profile(&only, torus, grid(torus, &shape, CellRule::Node))?.is_constant_along(storage_axis) {
+            return Err(too_long(*axis, extent));
+        }
+    }
+    Ok(())
+}
+
+fn grid(torus: &Torus, shape: &Shape, rule: CellRule) -> CellGrid {
+    let cell = rule.shape(torus);
+    CellGrid {
+        shape: shape.clone(),
+        spacing: torus.storage().iter().map(|&axis| torus.spacing(axis)).collect(),
+        cell: torus.storage().iter().map(|axis| cell[axis.index()]).collect(),
+    }
+}
+
+fn too_long(axis: Axis, extent: usize) -> BuildError {
+    BuildError::Unsupported {
+        what: format!("the metric g^{{{axis}{axis}}} varies along axis {axis}, which has {extent} nodes"),
+        remedy: format!(
+            "give axis {axis} at most {FIBRE_NODES_MAX} nodes, or let g^{{{axis}{axis}}} depend on other axes only"
+        ),
+    }
+}
+
+/// D^{ij} of a setup whose metric varies or learns.
+fn diffusion(setup: &Setup, shape: &Shape) -> Result<Option<Diffusion>, BuildError> {
+    if setup.metric.is_none() && setup.plasticity.is_none() {
+        return Ok(None);
+    }
+    let torus = &setup.torus;
+    let rule = setup.plasticity.map_or(CellRule::Node, |plasticity| plasticity.cell);
+    let grid = grid(torus, shape, rule);
+    if setup.plasticity.is_some() {
+        let n_cells = grid.n_cells();
+        let axes = grid.cell.len();
+        let pairs = (0..axes).flat_map(|i| (i + 1..axes).map(move |j| (i, j)));
+        let diagonal = torus.storage().iter().map(|axis| vec![setup.wave.diffusion[axis.index()]; n_cells]);
+        return Ok(Some(Diffusion {
+            diagonal: diagonal.collect(),
+            off_diagonal: pairs.map(|axes| OffDiagonal { axes, values: vec![0.0; n_cells] }).collect(),
+            grid,
+        }));
+    }
+    setup.metric.as_ref().map(|metric| of_profile(metric, torus, grid)).transpose()
+}
+
+fn of_profile(metric: &MetricProfile, torus: &Torus, grid: CellGrid) -> Result<Diffusion, BuildError> {
+    let position = |axis: Axis| torus.storage().iter().position(|other| *other == axis);
+    let diagonal = torus.storage().iter().map(|axis| match &metric.diagonal[axis.index()] {
+        Profile::Uniform(value) => Ok(vec![*value]),
+        profile => per_node("the diagonal of the metric", profile, torus),
+    });
+    let diagonal = diagonal.collect::<Result<_, _>>()?;
+    let mut off_diagonal = Vec::new();
+    for (a, b, profile) in &metric.off_diagonal {
+        if let (Some(a), Some(b)) = (position(*a), position(*b)) {
+            let values = per_node("an off-diagonal component of the metric", profile, torus)?;
+            off_diagonal.push(OffDiagonal { axes: (a.min(b), a.max(b)), values });
+        }
+    }
+    Ok(Diffusion { grid, diagonal, off_diagonal })
+}
+
+/// A profile on every node, pages in storage order.
+fn per_node(what: &'static str, profile: &Profile, torus: &Torus) -> Result<Vec<f64>, BuildError> {
+    let nodes = torus.page_nodes();
+    let mut values = vec![0.0; torus.n_nodes()];
+    for (page, values) in values.chunks_mut(nodes).enumerate() {
+        fill_profile(profile, page, values);
+        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+            return Err(BuildError::NotFinite { what, found: values[i], coordinates: torus.node(page, i) });
+        }
+    }
+    Ok(values)
 }

@@ -3,9 +3,10 @@
 
 use crate::device::{Device, device_world, scatter};
 use crate::mamba_scan::RunningReadout;
+use crate::metric_update::{MetricCounts, PlasticMetric};
 use crate::observables::{ObservedColumns, measure};
 use crate::oracle::NormLedger;
-use crate::propagators::Propagators;
+use crate::propagators::{Plan, Propagators};
 use crate::state::{ColumnKind, Mark, PageColumn, StateError, StateTable};
 use crate::tick;
 use crate::wave_form::WaveFlow;
@@ -15,6 +16,7 @@ use bevy_ecs::system::SystemState;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::growth::{Growth, GrowthEvent};
+use nikola_components::metric::MetricCells;
 use nikola_components::ports::{Command, Egress, Ingress, IngressError};
 use nikola_components::scan::ScanOutput;
 use nikola_components::setup::{Precision, Setup, WaveParameters};
@@ -23,6 +25,8 @@ use nikola_components::torus::Torus;
 use nikola_components::wave::{Page, Potential, Psi, Velocity};
 use nikola_kernels::Real;
 use nikola_kernels::backend::{Backend, DeviceWorld, Residency};
+use nikola_kernels::kinetic::remainder::RemainderCounts;
+use nikola_kernels::metric_update::n_components;
 
 type ReadPage = fn(&World, Entity, &mut [f64], &mut [f64]);
 
@@ -41,6 +45,7 @@ pub struct Simulation {
     read_potential: fn(&World, Entity, &mut [f64]) -> bool,
     sample: fn(&mut World) -> Sample,
     describe_kinetic: fn(&World) -> Vec<String>,
+    remainder: fn(&World) -> Option<RemainderCounts>,
 }
 
 impl std::fmt::Debug for Simulation {
@@ -86,6 +91,7 @@ impl Simulation {
                     .unwrap_or_default(),
             },
             read_velocity: read_velocity::<T>,
+            remainder: |world| world.resource::<Propagators<T>>().plans.first().and_then(Plan::remainder),
         };
         let first = simulation.sample();
         simulation.world.resource_mut::<NormLedger>().set_reference(first.norm, first.energy);
@@ -294,6 +300,25 @@ impl Simulation {
             self.world.resource_mut::<Device>().replace(psi, tick);
         }
         Ok(())
+    }
+
+    /// What the plastic metric did so far, where there is one.
+    pub fn metric_counts(&self) -> Option<MetricCounts> {
+        self.world.get_resource::<PlasticMetric>().map(|metric| metric.counts)
+    }
+
+    /// The covariant metric g of cell `at` of a page: packed components over the storage axes (upper triangle row by
+    /// row), and whether there is one.
+    pub fn read_metric(&self, page: usize, at: usize) -> Option<Vec<f64>> {
+        let cells = self.world.get::<MetricCells>(self.page_entities[page])?;
+        let axes = self.torus.storage().len();
+        let per_page = cells.g.len() / n_components(axes);
+        Some((0..n_components(axes)).map(|c| cells.g[c * per_page + at]).collect())
+    }
+
+    /// What the remainder of an off-diagonal metric did so far, where there is one.
+    pub fn remainder_counts(&self) -> Option<RemainderCounts> {
+        (self.remainder)(&self.world)
     }
 
     /// Copies Ψ of a page (storage order, exact widening to f64); zeros where it is not active.

@@ -17,6 +17,7 @@ pub use blob::{StateReader, StateWriter};
 use crate::boundary;
 use crate::half_potential::{LocalColumns, drive_potential};
 use crate::mamba_scan::RunningReadout;
+use crate::metric_update;
 use crate::oracle::NormLedger;
 use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};
@@ -27,6 +28,7 @@ use bevy_ecs::system::SystemState;
 use nikola_components::clock::Tick;
 use nikola_components::column::{Column, Scalar};
 use nikola_components::growth::Growth;
+use nikola_components::metric::MetricCells;
 use nikola_components::setup::WaveParameters;
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Page, Psi, Velocity};
@@ -196,6 +198,13 @@ impl StateTable {
                 ColumnEntry::of::<Psi<T>, T>(2, "psi_im", |psi| &psi.im, |psi| &mut psi.im),
                 ColumnEntry::of::<Velocity<T>, T>(3, "velocity_re", |own| &own.re, |own| &mut own.re),
                 ColumnEntry::of::<Velocity<T>, T>(4, "velocity_im", |own| &own.im, |own| &mut own.im),
+                ColumnEntry::of::<MetricCells, f64>(16, "metric", |cells| &cells.g, |cells| &mut cells.g),
+                ColumnEntry::of::<MetricCells, f64>(
+                    17,
+                    "metric_factorised",
+                    |cells| &cells.factorised,
+                    |cells| &mut cells.factorised,
+                ),
             ],
             scalars: vec![
                 ScalarEntry::of::<Tick>("tick"),
@@ -207,7 +216,11 @@ impl StateTable {
                 ScalarEntry::where_present::<RunningReadout>("readout"),
                 ScalarEntry::where_present::<Growth>("growth"),
             ],
-            derive: vec![forget_past_injections::<T>, refresh_driven_potential::<T>],
+            derive: vec![
+                forget_past_injections::<T>,
+                refresh_driven_potential::<T>,
+                metric_update::restore::<T>,
+            ],
             adopt_pages: adopt_pages::<T>,
         }
     }

@@ -4,13 +4,13 @@
 //! without an order are an error when the schedule is built. Parallelism lives inside kernels.
 //!
 //! ```text
-//! ingress ─ half_potential ─ kinetic ─ nonlinear ─ half_potential ─ boundary ─ mamba_scan ─ oracle ─ egress
-//!           V,Γ,E and half    T         closing β    V,Γ,E mirrored   pages      reads Ψ      norm,    samples
-//!           the β flow                  half                          come, go   in order     NaN      leave
+//! ingress ─ metric_update ─ half_potential ─ kinetic ─ nonlinear ─ half_potential ─ boundary ─ mamba_scan ─ oracle ─ egress
+//!           g yields and    V,Γ,E and half    T         closing β    V,Γ,E mirrored   pages      reads Ψ      norm,    samples
+//!           returns         the β flow                  half                          come, go   in order     NaN      leave
 //! ```
 //!
 //! The second-order wave equation has a middle of its own, `ingress ─ wave_form ─ oracle ─ egress`;
-//! `mamba_scan` exists only in worlds whose setup asks for a scan.
+//! `mamba_scan` and `metric_update` exist only in worlds whose setup asks for a scan or for plasticity.
 //!
 //! The two half steps and the kinetic step share memory sweeps: `half_potential::open` arms the opening local flow
 //! and the kinetic stage applies it page by page just before the axes inside the page; `nonlinear` arms the closing
@@ -18,7 +18,8 @@
 //! tick reads and writes Ψ twice. `boundary` exists only in sparse worlds.
 
 use crate::{
-    boundary, device, egress, half_potential, ingress, kinetic, mamba_scan, nonlinear, oracle, wave_form,
+    boundary, device, egress, half_potential, ingress, kinetic, mamba_scan, metric_update, nonlinear, oracle,
+    wave_form,
 };
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::ScheduleConfigs;
@@ -50,17 +51,26 @@ fn empty() -> Schedule {
 pub fn schedule<T: Real + Scalar>(setup: &Setup) -> Schedule {
     let mut schedule = empty();
     schedule.add_systems(
-        (ingress::take_in::<T>, step::<T>(&setup.equation), look::<T>(setup), egress::report::<T>).chain(),
+        (ingress::take_in::<T>, step::<T>(setup), look::<T>(setup), egress::report::<T>).chain(),
     );
     schedule
 }
 
 /// The stages that advance the wave by dt.
-fn step<T: Real + Scalar>(equation: &Equation) -> ScheduleConfigs<ScheduleSystem> {
-    match equation {
+fn step<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
+    match setup.equation {
         Equation::Schrodinger => {
-            (half_potential::open::<T>, kinetic::propagate::<T>, nonlinear::close, half_potential::close::<T>)
-                .chain()
+            let wave = (
+                half_potential::open::<T>,
+                kinetic::propagate::<T>,
+                nonlinear::close,
+                half_potential::close::<T>,
+            )
+                .chain();
+            match setup.plasticity {
+                Some(_) => (metric_update::update::<T>, wave).chain(),
+                None => wave,
+            }
         }
         Equation::Wave { .. } => (wave_form::keep_energy::<T>, wave_form::advance::<T>).chain(),
     }

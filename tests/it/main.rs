@@ -6,6 +6,7 @@ mod golden;
 mod kept;
 mod kills;
 mod mamba_scan;
+mod metric;
 mod precision;
 mod python;
 mod sources;

@@ -1,6 +1,6 @@
 //! The validation cases as tests; the slow ground states are left to `cargo xtask validate`.
 
-use nikola_tests::validation::{Case, exact, ground_state, spectrum, wave_form};
+use nikola_tests::validation::{Case, exact, ground_state, metric, spectrum, wave_form};
 
 fn assert_all(cases: Vec<Case>) {
     assert!(!cases.is_empty());
@@ -11,6 +11,11 @@ fn assert_all(cases: Vec<Case>) {
 #[test]
 fn exact_solutions_and_identities() {
     assert_all(exact::cases());
+}
+
+#[test]
+fn variable_metrics() {
+    assert_all(metric::cases());
 }
 
 #[test]

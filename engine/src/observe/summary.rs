@@ -2,6 +2,7 @@
 //! Invariant: both show the same numbers.
 
 use crate::persist::keeper::KeepReport;
+use nikola_systems::metric_update::MetricCounts;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -44,6 +45,8 @@ pub struct Summary {
     pub stages: Vec<(&'static str, StageQuantiles)>,
     /// The scene's observables at the end.
     pub observables: Vec<(String, f64)>,
+    /// What the plastic metric did, where there is one.
+    pub metric: Option<MetricCounts>,
     /// Nodes.
     pub n_nodes: usize,
     /// `"f32"` or `"f64"`.
@@ -97,6 +100,16 @@ impl Summary {
         let observables: Map<String, Value> =
             self.observables.iter().map(|(name, value)| (name.clone(), number(*value))).collect();
         put("observables", Value::Object(observables.clone()));
+        let metric = self.metric.map(|counts| {
+            json!({
+                "updated": counts.n_updated,
+                "factorised": counts.n_factorised,
+                "hit_rate": number(counts.hit_rate()),
+                "projected": counts.n_projected,
+                "work": number(counts.work),
+            })
+        });
+        put("metric", json!(metric));
         put("nodes", json!(self.n_nodes));
         put("precision", json!(self.precision));
         put("threads", json!(self.threads));
@@ -136,6 +149,14 @@ impl Summary {
         line("max |Ψ|", format!("{:.6}", self.max_abs_psi));
         for (name, value) in &self.observables {
             line(name, format!("{value:.9}"));
+        }
+        if let Some(metric) = &self.metric {
+            let rate = 100.0 * metric.hit_rate();
+            let text = format!(
+                "{rate:.1} % of {} updates kept their factors, {} projected, work {:+.6e}",
+                metric.n_updated, metric.n_projected, metric.work
+            );
+            line("metric", text);
         }
         if let Some(late) = self.late_ticks {
             line("late ticks", format!("{late} ({:.2} %)", 100.0 * late as f64 / self.ticks.max(1) as f64));

@@ -8,10 +8,7 @@ use super::warning::{Figures, Warning, k_max, kinetic_phase, nonlinear_phase};
 use nikola_components::fill::Profile;
 use nikola_components::geometry::axis::Axis;
 use nikola_components::setup::{Equation, Integrator, Setup};
-use nikola_systems::kernels::Shape;
-use nikola_systems::kernels::half_potential::Time;
-use nikola_systems::kernels::kinetic::{AxisTerm, Kinetic};
-use nikola_systems::kernels::simd::Level;
+use nikola_systems::propagators::describe;
 use serde::Serialize;
 use std::fmt;
 
@@ -137,24 +134,10 @@ pub struct OutputReport {
 
 /// How the engine propagates along each active axis, in storage order, as its planner says.
 fn schemes(setup: &Setup) -> Vec<String> {
-    let torus = &setup.torus;
     if setup.growth.is_some() {
-        return vec!["active set".into(); torus.storage().len()];
+        return vec!["active set".into(); setup.torus.storage().len()];
     }
-    let shape = Shape { extents: torus.storage_extents(), page_nodes: torus.page_nodes() };
-    let mut terms: Vec<AxisTerm> = torus
-        .storage()
-        .iter()
-        .map(|axis| AxisTerm {
-            extent: torus.extents()[axis.index()],
-            wavenumber_unit: core::f64::consts::TAU / torus.lengths()[axis.index()],
-            diffusion: setup.wave.diffusion[axis.index()],
-        })
-        .collect();
-    if terms.is_empty() {
-        terms.push(AxisTerm { extent: 1, wavenumber_unit: 0.0, diffusion: 0.0 });
-    }
-    Kinetic::<f64>::new(Level::Scalar, &shape, &terms, setup.wave.dt, Time::Real).describe()
+    describe(setup).unwrap_or_default()
 }
 
 /// Kinetic and local flows per tick: (local, kinetic).

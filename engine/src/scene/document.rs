@@ -53,9 +53,12 @@ pub struct Document {
     /// r̂(x) in [0, 1]: damping is α(1 − r̂).
     #[serde(default = "default_resonance")]
     pub resonance: Quantity,
-    /// ŝ in [0, 2], uniform: c = c0/(1 + ŝ).
+    /// ŝ(x) in [0, 2]: c = c0/(1 + ŝ).
     #[serde(default = "default_state")]
     pub state: Quantity,
+    /// How the metric learns; it doesn't where absent.
+    #[serde(default)]
+    pub plasticity: Option<PlasticityForm>,
     /// Ψ at tick 0.
     pub initial: FieldForm,
     /// Ψ̇ at tick 0, of the wave form; zero where absent.
@@ -165,9 +168,12 @@ pub enum EquationForm {
         /// Damping scale.
         #[serde(default = "default_zero")]
         alpha: Quantity,
-        /// Diagonal of the inverse metric; 1 where not named.
+        /// Diagonal of the inverse metric, numbers or formulas of position; 1 where not named.
         #[serde(default)]
         metric: PerAxis<Quantity>,
+        /// Other components of the inverse metric: `{xy: "0.1*sin(x)"}`; 0 where not named.
+        #[serde(default)]
+        off_diagonal: Constants,
     },
     /// Ψ̈ + α(1 − r̂)Ψ̇ − Σ_d c² g^{dd} ∂_d²Ψ = β|Ψ|²Ψ + E.
     Wave {
@@ -196,14 +202,19 @@ pub struct EquationParameters<'a> {
     pub alpha: &'a Quantity,
     /// Diagonal of the inverse metric.
     pub metric: &'a PerAxis<Quantity>,
+    /// Its other components, where the equation has them.
+    pub off_diagonal: Option<&'a Constants>,
 }
 
 impl EquationForm {
     /// The parameters, whichever equation has them.
     pub fn parameters(&self) -> EquationParameters<'_> {
         match self {
-            Self::Schrodinger { c0, beta, alpha, metric } | Self::Wave { c0, beta, alpha, metric } => {
-                EquationParameters { c0, beta, alpha, metric }
+            Self::Schrodinger { c0, beta, alpha, metric, off_diagonal } => {
+                EquationParameters { c0, beta, alpha, metric, off_diagonal: Some(off_diagonal) }
+            }
+            Self::Wave { c0, beta, alpha, metric } => {
+                EquationParameters { c0, beta, alpha, metric, off_diagonal: None }
             }
         }
     }
@@ -216,8 +227,45 @@ impl Default for EquationForm {
             beta: default_zero(),
             alpha: default_zero(),
             metric: PerAxis::default(),
+            off_diagonal: Constants::default(),
         }
     }
+}
+
+/// ∂g/∂t = −η(D)·C − λ(S)·(g − g₀) on every metric cell.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename = "plasticity")]
+pub struct PlasticityForm {
+    /// η_base, per unit of model time.
+    pub eta: Quantity,
+    /// λ_base, per unit of model time.
+    pub lambda: Quantity,
+    /// What a cell is.
+    #[serde(default)]
+    pub cell: CellForm,
+    /// Ticks between updates of a cell; 8 where absent.
+    #[serde(default)]
+    pub every: Option<Quantity>,
+    /// Change of a component of g that makes a new factorisation due; 1e-4 where absent.
+    #[serde(default)]
+    pub tolerance: Option<Quantity>,
+    /// Mean |∇Ψ|² below which a wave leaves no trace; 1e-12 where absent.
+    #[serde(default)]
+    pub gradient_floor: Option<Quantity>,
+    /// Ticks per application of the off-diagonal remainder, odd; 5 where absent.
+    #[serde(default)]
+    pub remainder_every: Option<Quantity>,
+}
+
+/// What a metric cell is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename = "cell")]
+pub enum CellForm {
+    /// 3 × 3 × 3 nodes along x, y, z.
+    #[default]
+    Block,
+    /// One node.
+    Node,
 }
 
 /// Real or imaginary time.

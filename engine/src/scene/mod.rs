@@ -27,6 +27,7 @@ pub mod emission;
 pub mod field;
 pub mod from_npy;
 pub mod growth;
+pub mod metric;
 pub mod potential;
 pub mod random;
 pub mod scan;

@@ -11,6 +11,7 @@ use super::evaluate::{Grid, RealExpression};
 use super::field::FieldBuilder;
 use super::growth::{self, initial_pages};
 use super::limits::NODES_MAX;
+use super::metric::{Metric, metric};
 use super::plan::{RunPlan, plan};
 use super::potential::PotentialBuilder;
 use super::quantity::{PerAxis, Quantity};
@@ -26,6 +27,7 @@ use nikola_components::growth::GrowthRule;
 use nikola_components::scan::ScanSetup;
 use nikola_components::setup::{Equation, Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_components::torus::{EXTENT_MAX, PageRule, Torus, TorusError};
+use nikola_systems::world::{BuildError, check_metric};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,7 +68,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     let grid = Grid::new(torus.clone(), growth.clone());
     let EquationParameters { beta, alpha, .. } = document.equation.parameters();
     let beta = context.number(beta, "equation.beta")?;
-    let diffusion = diffusion(&context, document)?;
+    let Metric { diffusion, profile: metric, plasticity } = metric(&context, document, &grid)?;
     let wave = WaveParameters {
         dt,
         beta,
@@ -126,6 +128,8 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         seed: document.seed,
         equation,
         wave,
+        metric,
+        plasticity,
         potential: potential.profile,
         drive: potential.drive,
         damping,
@@ -138,6 +142,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         sample_every: plan.series_every,
     };
     refuse_without_meaning(&context, &setup)?;
+    refuse_unsupported(&context, &setup)?;
     refuse_beyond_memory(&context, memory_bytes(&setup))?;
     for (_, scheduled) in &plan.schedule {
         if let Scheduled::Order(Order::Inject(text)) = scheduled {
@@ -216,15 +221,28 @@ fn refuse_in_wave_form(context: &Context<'_>, setup: &Setup) -> Result<(), Scene
             "use Strang",
         ),
         (has_potential, "potential", "a potential", "remove the potential"),
+        (setup.metric.is_some(), "equation.metric", "a metric or state that varies in space", "use numbers"),
+        (setup.plasticity.is_some(), "plasticity", "plasticity", "remove plasticity"),
     ];
     match refusals.into_iter().find(|(is_refused, ..)| *is_refused) {
         None => Ok(()),
         Some((_, path, found, remedy)) => Err(context.value(
             path,
             format!("{found} with equation Wave"),
-            "real time, integrator Strang and no potential: the wave form has a second-order step of its own",
+            "real time, integrator Strang, a constant metric and no potential: the wave form has a step of its own",
             format!("{remedy}, or write equation: Schrodinger(…)"),
         )),
+    }
+}
+
+/// What the fields describe but no propagator computes.
+fn refuse_unsupported(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
+    let field = if setup.plasticity.is_some() { "plasticity" } else { "equation.metric" };
+    match check_metric(setup) {
+        Err(BuildError::Unsupported { what, remedy }) => {
+            Err(context.value(field, what, "a metric that the kinetic step can propagate", remedy))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -337,38 +355,6 @@ fn time_step(context: &Context<'_>, document: &Document) -> Result<f64, SceneErr
         "a time step above 0",
         "write a small positive number, e.g. 1e-3",
     ))
-}
-
-/// D^{dd} = c² g^{dd}, c = c0/(1 + ŝ).
-fn diffusion(context: &Context<'_>, document: &Document) -> Result<[f64; 9], SceneError> {
-    let EquationParameters { c0, metric, .. } = document.equation.parameters();
-    let c0 = context.positive(c0, "equation.c0")?;
-    let state = context.node(&document.state, "state", Names::Space)?;
-    let Some(state) = state.number() else {
-        return Err(context.value(
-            "state",
-            "an expression that varies in space",
-            "one number for the whole torus, from 0 to 2",
-            "write a number: a wave speed that varies in space is not available yet",
-        ));
-    };
-    if !(0.0..=2.0).contains(&state) {
-        return Err(context.value(
-            "state",
-            format!("{state}"),
-            "a number from 0 to 2",
-            "ŝ = 0 leaves c at c0",
-        ));
-    }
-    let speed = c0 / (1.0 + state);
-    let mut diffusion = [speed * speed; 9];
-    for axis in Axis::ALL {
-        if let Some(quantity) = metric.get(axis) {
-            let field = format!("equation.metric.{}", metric.key(axis));
-            diffusion[axis.index()] *= context.positive(quantity, &field)?;
-        }
-    }
-    Ok(diffusion)
 }
 
 /// r̂ and its least value.

@@ -10,19 +10,25 @@
 //!                                             → closing local flow → scatter
 //! ```
 //!
-//! Source: Strang 1968; each axis as in `kinetic/ring.rs` (extent 3), `kinetic/fft.rs` or `kinetic/direct.rs`; lines with
-//! a metric of their own in `kinetic/fibre.rs`; active sets of pages in `kinetic/sparse.rs`.
+//! Source: Strang 1968; each axis as in `kinetic/ring.rs` (extent 3), `kinetic/fft.rs` or `kinetic/direct.rs`; a metric
+//! that varies in space in `kinetic/varying.rs`; active sets of pages in `kinetic/sparse.rs`.
 
 #![allow(unsafe_code)] // Pages shared between chunks as raw planes.
 
+mod bundle;
+mod cells;
 mod dft;
 mod direct;
 mod fft;
 pub mod fibre;
+pub mod gradient;
 pub(crate) mod lines;
+pub mod remainder;
 mod ring;
+mod ring3;
 pub mod sparse;
 pub(crate) mod sweep;
+pub mod varying;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +39,13 @@ use crate::threads::for_each_chunk;
 use fft::FftPlan;
 
 #[doc(hidden)]
+pub use bundle::BundlePass;
+#[doc(hidden)]
+pub use cells::CellPass;
+#[doc(hidden)]
 pub use direct::DirectPlan;
+#[doc(hidden)]
+pub use remainder::{CombinePass, FluxPass};
 #[doc(hidden)]
 pub use sweep::{OuterBatch, PageSweep};
 
@@ -73,7 +85,7 @@ impl Probe {
 }
 
 /// How one axis is propagated.
-enum Scheme<T: SimdReal> {
+pub(crate) enum Scheme<T: SimdReal> {
     Ring { b: (T, T) },
     Fft(FftPlan<T>),
     Direct(DirectPlan<T>),
@@ -309,6 +321,17 @@ impl<T: Real> Kinetic<T> {
     /// Bytes of tables, and of scratch on one thread.
     pub fn bytes(&self) -> usize {
         self.axes.iter().map(Axis::bytes).sum::<usize>() + self.scratch * T::BYTES
+    }
+}
+
+/// e^{−iθ} − 1 in real, e^{−θ} − 1 in imaginary time, without cancellation.
+fn increment(theta: f64, time: Time) -> (f64, f64) {
+    match time {
+        Time::Real => {
+            let (sin, cos) = libm::sincos(0.5 * theta);
+            (-2.0 * sin * sin, -2.0 * sin * cos)
+        }
+        Time::Imaginary { .. } => (libm::expm1(-theta), 0.0),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod field;
 pub mod half_potential;
 pub mod kinetic;
 pub mod mamba_scan;
+pub mod metric_update;
 pub mod nonlinear;
 pub mod readout;
 pub mod reduce;

@@ -18,7 +18,8 @@ use crate::field::{PageRef, Real, Shape};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::sparse::{GramUnit, SparseUnit};
-use crate::kinetic::{DirectPlan, OuterBatch, PageSweep};
+use crate::kinetic::{BundlePass, CellPass, CombinePass, DirectPlan, FluxPass, OuterBatch, PageSweep};
+use crate::metric_update::StructurePass;
 use crate::reduce::{self, Piece, SpectralMoments, Sum, SumPiece, Totals};
 use crate::wave_form::{PairBatch, PairPage};
 
@@ -179,6 +180,16 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn pair_batch(level: Level, batch: PairBatch<'_, Self>);
     #[doc(hidden)]
+    fn bundle_pass(level: Level, pass: BundlePass<'_, Self>);
+    #[doc(hidden)]
+    fn cell_pass(level: Level, pass: CellPass<'_, Self>);
+    #[doc(hidden)]
+    fn flux_pass(level: Level, pass: FluxPass<'_, Self>);
+    #[doc(hidden)]
+    fn combine_pass(level: Level, pass: CombinePass<'_, Self>);
+    #[doc(hidden)]
+    fn structure_pass(level: Level, pass: StructurePass<'_, Self>) -> Vec<f64>;
+    #[doc(hidden)]
     fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, Self>) -> Totals;
     #[doc(hidden)]
     fn moments(
@@ -250,6 +261,21 @@ macro_rules! simd_real {
             }
             fn pair_batch(level: Level, batch: PairBatch<'_, $t>) {
                 dispatch(level, batch);
+            }
+            fn bundle_pass(level: Level, pass: BundlePass<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn cell_pass(level: Level, pass: CellPass<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn flux_pass(level: Level, pass: FluxPass<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn combine_pass(level: Level, pass: CombinePass<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn structure_pass(level: Level, pass: StructurePass<'_, $t>) -> Vec<f64> {
+                dispatch(level, pass)
             }
             fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, $t>) -> Totals {
                 dispatch(level, SumPiece { sum, piece })

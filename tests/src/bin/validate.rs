@@ -1,7 +1,7 @@
 //! Runs every validation case, prints the table and, given a path, writes it as Markdown.
 //! Invariant: exits with 1 when any case is out of its tolerance.
 
-use nikola_tests::validation::{Case, exact, ground_state, spectrum};
+use nikola_tests::validation::{Case, exact, ground_state, metric, spectrum};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     let target = std::env::args().nth(1);
     let sections = [
         ("Exact solutions and identities", exact::cases as fn() -> Vec<Case>),
+        ("Variable metric", metric::cases),
         ("Linear response", spectrum::cases),
         ("Ground states", ground_state::cases),
     ];

@@ -4,6 +4,7 @@
 pub mod endurance;
 pub mod exact;
 pub mod ground_state;
+pub mod metric;
 pub mod spectrum;
 pub mod wave_form;
 
@@ -58,6 +59,7 @@ impl Case {
 /// All cases, in the order of the report.
 pub fn all() -> Vec<Case> {
     let mut cases = exact::cases();
+    cases.extend(metric::cases());
     cases.extend(spectrum::cases());
     cases.extend(wave_form::cases());
     cases.extend(ground_state::cases());

@@ -91,33 +91,8 @@ pub struct Fibre<T> {
 impl<T: Real> Fibre<T> {
     /// exp(−i·duration·A) − 1 in real time, exp(−duration·A) − 1 in imaginary time.
     pub fn new(line: &FibreLine<'_>, duration: f64, time: Time) -> Self {
-        let mut a = line.hamiltonian();
         let m = (0..line.diffusion.len()).filter(|&node| line.is_active(node)).count();
-        let vectors = diagonalise(&mut a, m);
-        let factor = |k: usize| {
-            let theta = duration * a[k * m + k];
-            match time {
-                Time::Real => {
-                    let half = libm::sin(0.5 * theta);
-                    (-2.0 * half * half, -libm::sin(theta))
-                }
-                Time::Imaginary { .. } => (libm::expm1(-theta), 0.0),
-            }
-        };
-        let factors: Vec<_> = (0..m).map(factor).collect();
-        let (mut re, mut im) = (vec![0.0; m * m], vec![0.0; m * m]);
-        for (k, &(c, s)) in factors.iter().enumerate() {
-            let v = &vectors[k * m..(k + 1) * m];
-            for i in 0..m {
-                for j in 0..m {
-                    re[i * m + j] += c * (v[i] * v[j]);
-                    im[i * m + j] += s * (v[i] * v[j]);
-                }
-            }
-        }
-        if time == Time::Real {
-            polish(&mut re, &mut im, m);
-        }
+        let (re, im) = increments(line.hamiltonian(), m, duration, time);
         let round = |x: Vec<f64>| x.into_iter().map(T::from_f64).collect();
         Fibre { m, re: round(re), im: round(im) }
     }
@@ -172,8 +147,28 @@ impl<T: Real> Fibre<T> {
     }
 }
 
-/// Jacobi's cyclic method: leaves the eigenvalues on the diagonal of `a`, returns the eigenvectors as rows.
-fn diagonalise(a: &mut [f64], m: usize) -> Vec<f64> {
+/// exp(−i·duration·A) − 1, or exp(−duration·A) − 1, of a real symmetric m × m matrix.
+fn increments(mut a: Vec<f64>, m: usize, duration: f64, time: Time) -> (Vec<f64>, Vec<f64>) {
+    let vectors = diagonalise(&mut a, m);
+    let (mut re, mut im) = (vec![0.0; m * m], vec![0.0; m * m]);
+    for k in 0..m {
+        let (c, s) = super::increment(duration * a[k * m + k], time);
+        let v = &vectors[k * m..(k + 1) * m];
+        for i in 0..m {
+            for j in 0..m {
+                re[i * m + j] += c * (v[i] * v[j]);
+                im[i * m + j] += s * (v[i] * v[j]);
+            }
+        }
+    }
+    if time == Time::Real {
+        polish(&mut re, &mut im, m);
+    }
+    (re, im)
+}
+
+/// Jacobi's cyclic method for a real symmetric m × m matrix: leaves the eigenvalues on the diagonal of `a`, returns the eigenvectors as rows.
+pub fn diagonalise(a: &mut [f64], m: usize) -> Vec<f64> {
     let mut vectors = vec![0.0; m * m];
     for i in 0..m {
         vectors[i * m + i] = 1.0;
@@ -269,6 +264,14 @@ impl<T: Real> Kernel<T> for FibrePass<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
+        self.by_lanes::<V>();
+    }
+}
+
+impl<T: Real> FibrePass<'_, T> {
+    /// Vectors across lines.
+    #[inline(always)]
+    pub(crate) fn by_lanes<V: Lanes<T = T>>(&self) {
         let m = self.fibre.m;
         for lane in (0..self.lanes).step_by(V::N) {
             let n = V::N.min(self.lanes - lane);
@@ -289,9 +292,42 @@ impl<T: Real> Kernel<T> for FibrePass<'_, T> {
             }
         }
     }
-}
 
-impl<T: Real> FibrePass<'_, T> {
+    /// Vectors along the line, one line after the other: for bundles too thin to fill a vector.
+    #[inline(always)]
+    pub(crate) fn by_nodes<V: Lanes<T = T>>(&self) {
+        let Fibre { m, re, im } = self.fibre;
+        for lane in 0..self.lanes {
+            // SAFETY: rows have `lanes` nodes, the scratch two vectors per row; columns of the matrix have m entries.
+            unsafe {
+                let (x, y) = (self.scratch, self.scratch.add(*m));
+                for (k, row) in self.rows.iter().enumerate() {
+                    x.add(k).write(*row.re.add(lane));
+                    y.add(k).write(*row.im.add(lane));
+                }
+                for i in (0..*m).step_by(V::N) {
+                    let n = V::N.min(m - i);
+                    let mut sum = Complex::<V>::zero();
+                    for j in 0..*m {
+                        let (a, b) = (V::splat(*x.add(j)), V::splat(*y.add(j)));
+                        let column_re = V::load_n(re.as_ptr().add(j * m + i), n);
+                        let column_im = V::load_n(im.as_ptr().add(j * m + i), n);
+                        sum = sum.add(Complex { re: column_re, im: column_im }.mul(a, b));
+                    }
+                    let old = Complex { re: V::load_n(x.add(i), n), im: V::load_n(y.add(i), n) };
+                    let new = old.add(sum);
+                    let (mut out_re, mut out_im) = ([T::default(); 16], [T::default(); 16]);
+                    new.re.store_array(&mut out_re);
+                    new.im.store_array(&mut out_im);
+                    for (k, row) in self.rows[i..i + n].iter().enumerate() {
+                        row.re.add(lane).write(out_re[k]);
+                        row.im.add(lane).write(out_im[k]);
+                    }
+                }
+            }
+        }
+    }
+
     /// Rows `i .. i + R`: increments are summed among themselves and added once.
     ///
     /// # Safety

@@ -364,7 +364,7 @@ fn ring_pair<T: Real>(axes: &[Axis<T>]) -> usize {
 /// # Safety
 /// As [`run_axes`].
 #[inline(always)]
-pub(super) unsafe fn run_group<V: Lanes, const PASS: u8>(
+pub(crate) unsafe fn run_group<V: Lanes, const PASS: u8>(
     group: &[Axis<V::T>],
     planes: Planes<V::T>,
     lines: Lines,

@@ -1,0 +1,122 @@
+//! Derivatives along axes and the kinetic energy of a varying metric, by the very discretisation that propagates.
+//!
+//! Invariant: ⟨Ψ|T|Ψ⟩ = ½ Σ_ij Σ_n D^{ij} Re(∂_iΨ* ∂_jΨ) with the Fourier derivative, plus the Nyquist modes of even
+//! axes; in f64 whatever the state's precision, pages in order. Source: `fibre.rs` for one line.
+
+use super::bundle::{AxisPass, Table};
+use super::direct::DirectPlan;
+use super::fft::FftPlan;
+use super::varying::Diffusion;
+use super::{Axis, Scheme, ring3};
+use crate::field::{PageMut, PageRef, Real, Shape, Threads};
+use crate::half_potential::Planes;
+use crate::simd::Level;
+
+/// The pass Ψ → ∂Ψ along storage axis `axis`.
+pub(crate) fn derivative_pass<T: Real>(shape: &Shape, axis: usize, spacing: f64) -> AxisPass<T> {
+    let extent = shape.extents[axis];
+    let table = if extent == 3 {
+        Table::Slope(T::from_f64(ring3::slope(spacing)))
+    } else {
+        let unit = core::f64::consts::TAU / (extent as f64 * spacing);
+        let phase = |mode: usize| {
+            let k = match (2 * mode).cmp(&extent) {
+                core::cmp::Ordering::Less => mode as f64,
+                core::cmp::Ordering::Equal => 0.0,
+                core::cmp::Ordering::Greater => mode as f64 - extent as f64,
+            };
+            (0.0, k * unit)
+        };
+        let scheme = match FftPlan::new(extent, phase) {
+            Some(plan) => Scheme::Fft(plan),
+            None => Scheme::Direct(DirectPlan::new(extent, &(0..extent).map(phase).collect::<Vec<_>>())),
+        };
+        Table::Transforms(vec![Axis { extent, stride: shape.stride(axis), scheme }])
+    };
+    AxisPass::new(shape, axis, table, |_| 0)
+}
+
+/// A field in double precision, and its derivatives.
+struct Wide {
+    re: Vec<f64>,
+    im: Vec<f64>,
+}
+
+impl Wide {
+    fn of<T: Real>(pages: &[PageRef<'_, T>]) -> Self {
+        Wide {
+            re: pages.iter().flat_map(|page| page.re.iter().map(|x| x.to_f64())).collect(),
+            im: pages.iter().flat_map(|page| page.im.iter().map(|x| x.to_f64())).collect(),
+        }
+    }
+
+    fn derivative(&self, shape: &Shape, axis: usize, spacing: f64) -> Wide {
+        let mut to = Wide { re: self.re.clone(), im: self.im.clone() };
+        let nodes = shape.page_nodes;
+        let pages = to.re.chunks_mut(nodes).zip(to.im.chunks_mut(nodes));
+        let planes: Vec<_> = pages.map(|(re, im)| Planes::of(&mut PageMut { re, im })).collect();
+        derivative_pass::<f64>(shape, axis, spacing).run(Level::detect(), Threads::Serial, &planes);
+        to
+    }
+}
+
+/// Σ over nodes of the kinetic energy's density: times the volume of a node, ⟨Ψ|T|Ψ⟩. Allocates derivatives as it
+/// goes; meant for observation. Panics if pages and shape disagree.
+pub fn energy<T: Real>(diffusion: &Diffusion, pages: &[PageRef<'_, T>]) -> f64 {
+    let shape = &diffusion.grid.shape;
+    assert!(pages.len() == shape.n_pages() && pages.iter().all(|p| p.re.len() == shape.page_nodes));
+    energy_of(diffusion, &Wide::of(pages))
+}
+
+fn energy_of(diffusion: &Diffusion, psi: &Wide) -> f64 {
+    let grid = &diffusion.grid;
+    let n = grid.shape.n_nodes();
+    let cells: Vec<u32> = (0..n).map(|node| grid.cell_of_node(node) as u32).collect();
+    let mut gradients: Vec<Option<Wide>> = (0..grid.cell.len()).map(|_| None).collect();
+    let couples =
+        |axis: usize| diffusion.off_diagonal.iter().any(|pair| pair.axes.0 == axis || pair.axes.1 == axis);
+    let mut sum = 0.0;
+    for axis in (0..grid.cell.len()).filter(|&axis| grid.shape.extents[axis] > 1) {
+        let gradient = psi.derivative(&grid.shape, axis, grid.spacing[axis]);
+        sum += (0..n).fold(0.0, |sum, node| {
+            let (re, im) = (gradient.re[node], gradient.im[node]);
+            sum + 0.5 * diffusion.at(axis, cells[node] as usize) * (re * re + im * im)
+        });
+        sum += nyquist(diffusion, axis, psi, &cells);
+        if couples(axis) {
+            gradients[axis] = Some(gradient);
+        }
+    }
+    for pair in &diffusion.off_diagonal {
+        if let (Some(a), Some(b)) = (&gradients[pair.axes.0], &gradients[pair.axes.1]) {
+            sum += (0..n).fold(0.0, |sum, node| {
+                let product = a.re[node] * b.re[node] + a.im[node] * b.im[node];
+                sum + pair.values[cells[node] as usize] * product
+            });
+        }
+    }
+    sum
+}
+
+/// The Nyquist modes of an even axis, weighed with the line's mean D.
+fn nyquist(diffusion: &Diffusion, axis: usize, psi: &Wide, cells: &[u32]) -> f64 {
+    let grid = &diffusion.grid;
+    let (extent, stride) = (grid.shape.extents[axis], grid.shape.stride(axis));
+    if !extent.is_multiple_of(2) {
+        return 0.0;
+    }
+    let k = core::f64::consts::PI / grid.spacing[axis];
+    let line = |line: usize| {
+        let first = line / stride * extent * stride + line % stride;
+        let (mut re, mut im, mut mean) = (0.0, 0.0, 0.0);
+        for node in 0..extent {
+            let at = first + node * stride;
+            let sign = if node.is_multiple_of(2) { 1.0 } else { -1.0 };
+            re += sign * psi.re[at];
+            im += sign * psi.im[at];
+            mean += diffusion.at(axis, cells[at] as usize) / extent as f64;
+        }
+        0.5 * k * k * mean * (re * re + im * im) / extent as f64
+    };
+    (0..grid.shape.n_nodes() / extent).fold(0.0, |sum, l| sum + line(l))
+}

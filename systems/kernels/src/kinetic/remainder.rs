@@ -1,0 +1,403 @@
+//! The off-diagonal part of a metric, R = −½ Σ_{i≠j} ∂_i D^{ij} ∂_j, propagated by a short Lanczos iteration.
+//!
+//! Invariant: R is Hermitian, because ∂ is real and antisymmetric, and the iteration ends with the exponential of a
+//! small real symmetric matrix in an orthonormal basis: the norm is kept to rounding whatever the accuracy; the error
+//! of one application with m vectors is of order m in its duration. Small off-diagonals change slowly, so one application may
+//! stand for several flows in whose middle it sits (multiple time steps).
+//! Source: Park & Light, J. Chem. Phys. 85 (1986) 5870; Tuckerman, Berne & Martyna, J. Chem. Phys. 97 (1992) 1990.
+
+#![allow(unsafe_code)] // Pages shared between chunks as raw planes.
+
+use super::bundle::AxisPass;
+use super::dft::Complex;
+use super::fibre::diagonalise;
+use super::gradient::derivative_pass;
+use super::varying::Diffusion;
+use crate::field::{PageMut, PageRef, Real, Threads};
+use crate::half_potential::{Planes, Time};
+use crate::reduce;
+use crate::simd::{Kernel, Lanes, Level, SimdReal};
+use crate::threads::for_each_chunk;
+
+/// Below this |D^{ij}| the remainder is skipped, and the skip counted.
+pub const OFF_DIAGONAL_FLOOR: f64 = 1e-5;
+
+/// Most vectors of the Krylov basis.
+const BASIS: usize = 5;
+
+/// How the remainder is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemainderRule {
+    /// Flows that share one application in their middle; odd.
+    pub every: u64,
+    /// Vectors of the Krylov basis, 3 to 5: one application has an error of that order in its duration.
+    pub vectors: usize,
+}
+
+/// What the remainder did so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct RemainderCounts {
+    /// Applications.
+    pub n_applied: u64,
+    /// Applications skipped because every |D^{ij}| was below [`OFF_DIAGONAL_FLOOR`].
+    pub n_skipped: u64,
+    /// Weight of the last basis vector in the last application: its square bounds the error's order of magnitude.
+    pub residual: f64,
+}
+
+/// A scratch field of the torus' shape.
+struct Scratch<T> {
+    re: Vec<T>,
+    im: Vec<T>,
+}
+
+impl<T: Real> Scratch<T> {
+    fn new(n: usize) -> Self {
+        Scratch { re: vec![T::default(); n], im: vec![T::default(); n] }
+    }
+
+    fn planes(&mut self, page_nodes: usize) -> Vec<Planes<T>> {
+        let pages = self.re.chunks_mut(page_nodes).zip(self.im.chunks_mut(page_nodes));
+        pages.map(|(re, im)| Planes::of(&mut PageMut { re, im })).collect()
+    }
+
+    fn pages(&self, page_nodes: usize) -> Vec<PageRef<'_, T>> {
+        let pages = self.re.chunks(page_nodes).zip(self.im.chunks(page_nodes));
+        pages.map(|(re, im)| PageRef { re, im }).collect()
+    }
+}
+
+/// D^{ij} of one pair; `axes` are positions in the list of axes that the remainder couples.
+struct Pair<T> {
+    axes: (usize, usize),
+    values: Vec<T>,
+}
+
+/// A planned remainder.
+pub struct Remainder<T: SimdReal> {
+    rule: RemainderRule,
+    duration: f64,
+    time: Time,
+    page_nodes: usize,
+    /// Contiguous nodes that are in one cell.
+    run: usize,
+    /// Whether every node is a cell.
+    is_per_node: bool,
+    /// The cell of each run.
+    cells: Vec<u32>,
+    pairs: Vec<Pair<T>>,
+    greatest: Option<f64>,
+    derivatives: Vec<AxisPass<T>>,
+    gradients: Vec<Scratch<T>>,
+    flux: Scratch<T>,
+    basis: Vec<Scratch<T>>,
+    image: Scratch<T>,
+    counts: RemainderCounts,
+}
+
+impl<T: Real> Remainder<T> {
+    /// Plans the remainder of flows over `duration`. Panics if the rule asks for an even interval, or for fewer than
+    /// 3 or more than 5 vectors.
+    pub fn new(diffusion: &Diffusion, duration: f64, time: Time, rule: RemainderRule) -> Self {
+        assert!(!rule.every.is_multiple_of(2) && (3..=BASIS).contains(&rule.vectors));
+        let grid = &diffusion.grid;
+        let n = grid.shape.n_nodes();
+        let mut coupled: Vec<usize> =
+            diffusion.off_diagonal.iter().flat_map(|pair| [pair.axes.0, pair.axes.1]).collect();
+        coupled.sort_unstable();
+        coupled.dedup();
+        let position = |axis: usize| coupled.binary_search(&axis).unwrap_or_default();
+        let pair = |pair: &super::varying::OffDiagonal| Pair {
+            axes: (position(pair.axes.0), position(pair.axes.1)),
+            values: pair.values.iter().map(|&x| T::from_f64(x)).collect(),
+        };
+        // A cell's nodes are contiguous over its whole trailing axes and its share of the next.
+        let mut run = 1;
+        for d in (0..grid.cell.len()).rev() {
+            run *= grid.cell[d];
+            if grid.cell[d] != grid.shape.extents[d] {
+                break;
+            }
+        }
+        Remainder {
+            rule,
+            duration: duration * rule.every as f64,
+            time,
+            page_nodes: grid.shape.page_nodes,
+            run,
+            is_per_node: grid.cell_nodes() == 1,
+            cells: (0..n).step_by(run).map(|node| grid.cell_of_node(node) as u32).collect(),
+            pairs: diffusion.off_diagonal.iter().map(pair).collect(),
+            greatest: None,
+            derivatives: coupled
+                .iter()
+                .map(|&axis| derivative_pass(&grid.shape, axis, grid.spacing[axis]))
+                .collect(),
+            gradients: coupled.iter().map(|_| Scratch::new(n)).collect(),
+            flux: Scratch::new(n),
+            basis: (0..rule.vectors).map(|_| Scratch::new(n)).collect(),
+            image: Scratch::new(n),
+            counts: RemainderCounts::default(),
+        }
+    }
+
+    /// Takes over D^{ij} of some cells.
+    pub fn renew(&mut self, diffusion: &Diffusion, changed: &[usize]) {
+        for (pair, source) in self.pairs.iter_mut().zip(&diffusion.off_diagonal) {
+            for &cell in changed {
+                pair.values[cell] = T::from_f64(source.values[cell]);
+            }
+        }
+        self.greatest = None;
+    }
+
+    /// Bytes of the fields and tables.
+    pub fn bytes(&self) -> usize {
+        let fields = self.gradients.len() + 2 + self.basis.len();
+        2 * fields * self.image.re.len() * T::BYTES
+            + self.pairs.iter().map(|pair| pair.values.len() * T::BYTES).sum::<usize>()
+            + 4 * self.cells.len()
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> RemainderCounts {
+        self.counts
+    }
+
+    /// Whether `tick` is in the middle of its interval and R is large enough to matter.
+    pub fn is_due(&mut self, tick: u64) -> bool {
+        if tick % self.rule.every != self.rule.every / 2 {
+            return false;
+        }
+        let pairs = &self.pairs;
+        let greatest = *self.greatest.get_or_insert_with(|| {
+            pairs.iter().flat_map(|pair| &pair.values).fold(0.0, |most, x| most.max(x.to_f64().abs()))
+        });
+        let is_large = greatest >= OFF_DIAGONAL_FLOOR;
+        self.counts.n_skipped += u64::from(!is_large);
+        is_large
+    }
+
+    /// Ψ ← exp(−iτR)Ψ.
+    ///
+    /// - equation: i∂tΨ = RΨ
+    /// - source: the module's
+    /// - scheme and order: Lanczos with m vectors, order m in one application
+    /// - stability bound: none (unitary in its subspace)
+    /// - bytes and flops per node: about m·(6 + 8a) scalars for a coupled axes, m·(12a + 8·pairs) flops
+    pub fn apply(&mut self, level: Level, threads: Threads<'_>, pages: &mut [PageMut<'_, T>]) {
+        let views: Vec<_> = pages.iter().map(PageMut::as_ref).collect();
+        let size = reduce::norm2(level, threads, &views).sqrt();
+        if size == 0.0 || !size.is_finite() {
+            return;
+        }
+        let psi: Vec<_> = pages.iter_mut().map(Planes::of).collect();
+        let nodes = self.page_nodes;
+        let mut matrix = [0.0; BASIS * BASIS];
+        combine(level, threads, &self.basis[0].planes(nodes), &[(&psi, 1.0 / size, 0.0)], false);
+        let vectors = self.rule.vectors;
+        let mut n_basis = vectors;
+        let mut beta = 0.0;
+        for k in 0..vectors {
+            self.image_of(level, threads, k);
+            let image = self.image.planes(nodes);
+            if k > 0 {
+                let before = self.basis[k - 1].planes(nodes);
+                combine(level, threads, &image, &[(&before, -beta, 0.0)], true);
+            }
+            let alpha = inner(&self.basis[k], &self.image, nodes);
+            matrix[k * BASIS + k] = alpha;
+            if k + 1 == vectors {
+                break;
+            }
+            let this = self.basis[k].planes(nodes);
+            combine(level, threads, &image, &[(&this, -alpha, 0.0)], true);
+            beta = reduce::norm2(level, threads, &self.image.pages(nodes)).sqrt();
+            if beta <= f64::EPSILON * alpha.abs() || beta == 0.0 {
+                n_basis = k + 1;
+                break;
+            }
+            matrix[k * BASIS + k + 1] = beta;
+            matrix[(k + 1) * BASIS + k] = beta;
+            combine(level, threads, &self.basis[k + 1].planes(nodes), &[(&image, 1.0 / beta, 0.0)], false);
+        }
+        let weights = self.weights(matrix, n_basis);
+        let parts: Vec<Vec<Planes<T>>> = self.basis.iter_mut().map(|q| q.planes(nodes)).collect();
+        let terms: Vec<_> = parts
+            .iter()
+            .zip(weights)
+            .take(n_basis)
+            .map(|(q, (re, im))| (&q[..], re * size, im * size))
+            .collect();
+        combine(level, threads, &psi, &terms, true);
+        self.counts.n_applied += 1;
+        self.counts.residual = weights[vectors - 1].0.hypot(weights[vectors - 1].1);
+    }
+
+    /// (exp(−iτM) − 1)e₁.
+    fn weights(&self, matrix: [f64; BASIS * BASIS], n_basis: usize) -> [(f64, f64); BASIS] {
+        let mut values: Vec<f64> =
+            (0..n_basis * n_basis).map(|at| matrix[at / n_basis * BASIS + at % n_basis]).collect();
+        let vectors = diagonalise(&mut values, n_basis);
+        let mut weights = [(0.0, 0.0); BASIS];
+        for e in 0..n_basis {
+            let (re, im) = super::increment(self.duration * values[e * n_basis + e], self.time);
+            let first = vectors[e * n_basis];
+            for (k, weight) in weights.iter_mut().enumerate().take(n_basis) {
+                let v = first * vectors[e * n_basis + k];
+                weight.0 += v * re;
+                weight.1 += v * im;
+            }
+        }
+        weights
+    }
+
+    /// image ← R·basis[k].
+    fn image_of(&mut self, level: Level, threads: Threads<'_>, k: usize) {
+        let nodes = self.page_nodes;
+        let source = self.basis[k].planes(nodes);
+        let gradients: Vec<Vec<Planes<T>>> = self.gradients.iter_mut().map(|g| g.planes(nodes)).collect();
+        for (gradient, derivative) in gradients.iter().zip(&self.derivatives) {
+            combine(level, threads, gradient, &[(&source, 1.0, 0.0)], false);
+            derivative.run(level, threads, gradient);
+        }
+        let image = self.image.planes(nodes);
+        let flux = self.flux.planes(nodes);
+        for (i, derivative) in self.derivatives.iter().enumerate() {
+            let terms: Vec<(&[T], &[Planes<T>])> = self
+                .pairs
+                .iter()
+                .filter_map(|pair| match pair.axes {
+                    (a, b) if a == i => Some((&pair.values[..], &gradients[b][..])),
+                    (a, b) if b == i => Some((&pair.values[..], &gradients[a][..])),
+                    _ => None,
+                })
+                .collect();
+            for_each_chunk(threads, flux.len(), |page| {
+                T::flux_pass(
+                    level,
+                    FluxPass {
+                        page,
+                        run: self.run,
+                        is_per_node: self.is_per_node,
+                        cells: &self.cells,
+                        terms: &terms,
+                        flux: flux[page],
+                    },
+                );
+            });
+            derivative.run(level, threads, &flux);
+            combine(level, threads, &image, &[(&flux, -0.5, 0.0)], i > 0);
+        }
+    }
+}
+
+/// to ← Σ (re + i·im)·term, or that added to `to`. Pages are independent.
+fn combine<T: Real>(
+    level: Level,
+    threads: Threads<'_>,
+    to: &[Planes<T>],
+    terms: &[(&[Planes<T>], f64, f64)],
+    adds: bool,
+) {
+    for_each_chunk(threads, to.len(), |page| {
+        let to = to[page];
+        // SAFETY: planes have `len` scalars each; the fields are different; one chunk owns the page.
+        let (to_re, to_im) = unsafe {
+            (core::slice::from_raw_parts_mut(to.re, to.len), core::slice::from_raw_parts_mut(to.im, to.len))
+        };
+        for (t, &(term, re, im)) in terms.iter().enumerate() {
+            let term = term[page];
+            // SAFETY: as above.
+            let (x, y) = unsafe {
+                (
+                    core::slice::from_raw_parts(term.re, term.len),
+                    core::slice::from_raw_parts(term.im, term.len),
+                )
+            };
+            let (re, im) = (T::from_f64(re), T::from_f64(im));
+            T::combine_pass(
+                level,
+                CombinePass { to: (to_re, to_im), term: (x, y), factor: (re, im), adds: adds || t > 0 },
+            );
+        }
+    });
+}
+
+/// to ← factor·term, or that added to `to`. Slices of one length.
+pub struct CombinePass<'a, T> {
+    to: (&'a mut [T], &'a mut [T]),
+    term: (&'a [T], &'a [T]),
+    factor: (T, T),
+    adds: bool,
+}
+
+impl<T: Real> Kernel<T> for CombinePass<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let CombinePass { to: (to_re, to_im), term: (re, im), factor, adds } = self;
+        let factor = (V::splat(factor.0), V::splat(factor.1));
+        for node in (0..re.len()).step_by(V::N) {
+            let n = V::N.min(re.len() - node);
+            // SAFETY: four slices of one length.
+            unsafe {
+                let load = |plane: &[T]| V::load_n(plane.as_ptr().add(node), n);
+                let term = Complex { re: load(re), im: load(im) }.mul(factor.0, factor.1);
+                let sum = if adds { Complex { re: load(to_re), im: load(to_im) }.add(term) } else { term };
+                sum.re.store_n(to_re.as_mut_ptr().add(node), n);
+                sum.im.store_n(to_im.as_mut_ptr().add(node), n);
+            }
+        }
+    }
+}
+
+/// Re⟨a|b⟩.
+fn inner<T: Real>(a: &Scratch<T>, b: &Scratch<T>, nodes: usize) -> f64 {
+    reduce::inner(&a.pages(nodes), &b.pages(nodes)).0
+}
+
+/// F_i = Σ_j D^{ij} ∂_jΨ on one page. Built only with fields of one shape.
+pub struct FluxPass<'a, T: SimdReal> {
+    page: usize,
+    run: usize,
+    is_per_node: bool,
+    cells: &'a [u32],
+    terms: &'a [(&'a [T], &'a [Planes<T>])],
+    flux: Planes<T>,
+}
+
+impl<T: Real> Kernel<T> for FluxPass<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let FluxPass { page, run, is_per_node, cells, terms, flux } = self;
+        // Where every node is a cell, D is a vector; else it is one number over each run.
+        let length = if is_per_node { flux.len } else { run };
+        for first in (0..flux.len).step_by(length) {
+            let node = page * flux.len + first;
+            let cell = if is_per_node { node } else { cells[node / run] as usize };
+            for lane in (0..length).step_by(V::N) {
+                let n = V::N.min(length - lane);
+                let zero = V::splat(T::default());
+                let (mut re, mut im) = (zero, zero);
+                // SAFETY: `n` nodes of the page, and as many cells where nodes are cells.
+                unsafe {
+                    for (values, gradient) in terms {
+                        let gradient = gradient.get_unchecked(page).offset(first + lane);
+                        let d = if is_per_node {
+                            V::load_n(values.as_ptr().add(cell + lane), n)
+                        } else {
+                            V::splat(*values.get_unchecked(cell))
+                        };
+                        re = V::load_n(gradient.re, n).mul_add(d, re);
+                        im = V::load_n(gradient.im, n).mul_add(d, im);
+                    }
+                    let to = flux.offset(first + lane);
+                    re.store_n(to.re, n);
+                    im.store_n(to.im, n);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The kinetic flow of a metric that varies in space: T = −½ Σ_ij ∂_i D^{ij}(x) ∂_j.
+//!
+//! Invariant: a palindrome of flows that are each unitary to rounding, hence second order whatever the metric and no
+//! norm is lost: axes forward with half their duration, [axes inside cells, remainder, axes inside cells], axes
+//! backward.
+//!
+//! ```text
+//! ½r ½s ½t … ½w │ ½xyz  R  ½xyz │ ½w … ½t ½s ½r        (without a remainder this tick: one whole xyz)
+//! ```
+//!
+//! Where D^{dd} is constant along a line, as inside a cell that spans its axes, the line's flow is diagonal in Fourier
+//! space with its own phase; elsewhere it is a small dense unitary, cached, and renewed only where D changed.
+//! Source: physics of the splitting in Strang 1968; each factor in `ring3.rs`, `fibre.rs`, `cells.rs`, `remainder.rs`.
+
+use super::bundle::{AxisPass, Table};
+use super::cells::CellBlocks;
+use super::fibre::{FIBRE_NODES_MAX, Fibre, FibreLine};
+use super::remainder::{Remainder, RemainderRule};
+use super::{Axis, AxisTerm, Probe, plan_axis, ring3};
+use crate::field::{PageMut, Real, Shape, Threads};
+use crate::half_potential::{self, LocalFlow, Planes, Prefactor, Time};
+use crate::simd::{Level, SimdReal};
+use std::collections::BTreeMap;
+
+/// Where the metric's cells are: boxes of equal shape that tile every page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellGrid {
+    /// Storage shape of the torus.
+    pub shape: Shape,
+    /// Distance between nodes along each storage axis.
+    pub spacing: Vec<f64>,
+    /// Nodes of a cell along each storage axis.
+    pub cell: Vec<usize>,
+}
+
+impl CellGrid {
+    /// Nodes of a cell.
+    pub fn cell_nodes(&self) -> usize {
+        self.cell.iter().product()
+    }
+
+    /// Cells of the torus. They are counted in row-major order over the lattice of cells, page after page.
+    pub fn n_cells(&self) -> usize {
+        self.shape.n_nodes() / self.cell_nodes()
+    }
+
+    /// Cells along storage axis `axis`.
+    pub fn extent(&self, axis: usize) -> usize {
+        self.shape.extents[axis] / self.cell[axis]
+    }
+
+    /// Distance in cells between neighbours along storage axis `axis`.
+    pub fn stride(&self, axis: usize) -> usize {
+        (axis + 1..self.cell.len()).map(|d| self.extent(d)).product()
+    }
+
+    /// Number of the cell with the node of these storage coordinates.
+    fn cell_of(&self, coordinates: impl Fn(usize) -> usize) -> usize {
+        (0..self.cell.len()).fold(0, |cell, d| cell * self.extent(d) + coordinates(d) / self.cell[d])
+    }
+
+    /// Number of the cell with node `node`, counted over all pages.
+    pub fn cell_of_node(&self, node: usize) -> usize {
+        self.cell_of(|d| node / self.shape.stride(d) % self.shape.extents[d])
+    }
+}
+
+/// D^{ij} on the cells of a grid, in storage order of axes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diffusion {
+    /// The cells.
+    pub grid: CellGrid,
+    /// D^{dd} of each storage axis, per cell; one number where it is the same everywhere and stays so.
+    pub diagonal: Vec<Vec<f64>>,
+    /// D^{ij} of the pairs i < j of storage axes that can be other than zero.
+    pub off_diagonal: Vec<OffDiagonal>,
+}
+
+/// One off-diagonal component.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OffDiagonal {
+    /// Storage axes i < j.
+    pub axes: (usize, usize),
+    /// D^{ij} = D^{ji} per cell.
+    pub values: Vec<f64>,
+}
+
+impl Diffusion {
+    /// D^{dd} of `axis` on `cell`.
+    pub fn at(&self, axis: usize, cell: usize) -> f64 {
+        let values = &self.diagonal[axis];
+        values[if values.len() == 1 { 0 } else { cell }]
+    }
+
+    /// Largest |D^{ij}|, i ≠ j.
+    pub fn off_diagonal_greatest(&self) -> f64 {
+        self.off_diagonal.iter().flat_map(|pair| &pair.values).fold(0.0, |most, x| most.max(x.abs()))
+    }
+
+    fn is_uniform(&self, axis: usize) -> bool {
+        self.diagonal[axis].len() == 1
+    }
+
+    /// Axes at the end of the storage order that lie wholly inside cells, if cells are runs of nodes.
+    fn axes_inside_cells(&self) -> usize {
+        let grid = &self.grid;
+        let is_inside = |d: &usize| grid.cell[*d] == 3 && grid.shape.extents[*d] == 3 && !self.is_uniform(*d);
+        let inside = (0..grid.cell.len()).rev().take_while(is_inside).count().min(3);
+        let rest = grid.cell.len() - inside;
+        if grid.cell[..rest].iter().all(|&nodes| nodes == 1) { inside } else { 0 }
+    }
+
+    /// Whether every line of `axis` lies inside one cell.
+    pub fn is_constant_along(&self, axis: usize) -> bool {
+        self.is_uniform(axis) || self.grid.extent(axis) == 1 || {
+            let (extent, stride) = (self.grid.extent(axis), self.grid.stride(axis));
+            (0..self.grid.n_cells()).all(|cell| {
+                let first = cell - cell / stride % extent * stride;
+                self.diagonal[axis][cell] == self.diagonal[axis][first]
+            })
+        }
+    }
+}
+
+/// A storage axis that this flow cannot propagate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineTooLong {
+    /// Storage axis.
+    pub axis: usize,
+    /// Nodes along it.
+    pub extent: usize,
+}
+
+/// One axis and what is needed to renew its table.
+struct Line<T: SimdReal> {
+    pass: AxisPass<T>,
+    axis: usize,
+    /// Whether the table has one entry per line of cells, so that it can be renewed.
+    by_cells: bool,
+}
+
+/// A planned kinetic flow of a varying metric.
+pub struct Varying<T: SimdReal> {
+    level: Level,
+    grid: CellGrid,
+    time: Time,
+    /// Half the flow's duration.
+    half: f64,
+    axes: Vec<Line<T>>,
+    inside: Option<CellBlocks<T>>,
+    remainder: Option<Remainder<T>>,
+    described: Vec<String>,
+}
+
+impl<T: Real> Varying<T> {
+    /// Plans the flow over `duration`. `is_plastic` keeps tables renewable.
+    ///
+    /// # Errors
+    /// [`LineTooLong`] where D^{dd} varies along a line of more than [`FIBRE_NODES_MAX`] nodes.
+    pub fn new(
+        level: Level,
+        diffusion: &Diffusion,
+        duration: f64,
+        time: Time,
+        is_plastic: bool,
+        rule: RemainderRule,
+    ) -> Result<Self, LineTooLong> {
+        let grid = &diffusion.grid;
+        let inside = diffusion.axes_inside_cells();
+        let outside = grid.cell.len() - inside;
+        let half = 0.5 * duration;
+        let (mut axes, mut described) = (Vec::new(), Vec::new());
+        for axis in 0..outside {
+            let extent = grid.shape.extents[axis];
+            if extent == 1 {
+                described.push("none".to_owned());
+                continue;
+            }
+            let line = plan_line::<T>(diffusion, axis, half, time, is_plastic)?;
+            described.push(describe(&line));
+            axes.push(line);
+        }
+        described.extend((outside..grid.cell.len()).map(|_| "ring3 per cell".to_owned()));
+        let inside = (inside > 0).then(|| CellBlocks::new(diffusion, inside, half, time));
+        let remainder =
+            (!diffusion.off_diagonal.is_empty()).then(|| Remainder::new(diffusion, duration, time, rule));
+        Ok(Varying { level, grid: grid.clone(), time, half, axes, inside, remainder, described })
+    }
+
+    /// Renews what depends on the cells marked in `changed`. Only for a plastic plan.
+    pub fn renew(&mut self, diffusion: &Diffusion, changed: &[usize]) {
+        for line in &mut self.axes {
+            if line.by_cells {
+                line.renew(diffusion, changed, self.half, self.time);
+            }
+        }
+        if let Some(inside) = &mut self.inside {
+            inside.renew(diffusion, changed);
+        }
+        if let Some(remainder) = &mut self.remainder {
+            remainder.renew(diffusion, changed);
+        }
+    }
+
+    /// Opening local flow, then the whole kinetic flow. `tick` says whether the remainder is due.
+    pub fn sweep_inner(
+        &mut self,
+        threads: Threads<'_>,
+        pages: &mut [PageMut<'_, T>],
+        opening: Option<&LocalFlow<'_, T>>,
+        tick: u64,
+        probe: &Probe,
+    ) {
+        let began = probe.now();
+        if let Some(flow) = opening {
+            half_potential::apply(self.level, threads, pages, flow);
+        }
+        let opened = probe.now();
+        assert_eq!(pages.len(), self.grid.shape.n_pages(), "as many pages as the shape has");
+        let planes: Vec<_> = pages.iter_mut().map(Planes::of).collect();
+        for line in &self.axes {
+            line.pass.run(self.level, threads, &planes);
+        }
+        let is_due = self.remainder.as_mut().is_some_and(|remainder| remainder.is_due(tick));
+        if let Some(inside) = &self.inside {
+            inside.run(self.level, threads, &planes, is_due);
+        }
+        if is_due {
+            if let Some(remainder) = &mut self.remainder {
+                remainder.apply(self.level, threads, pages);
+            }
+            if let Some(inside) = &self.inside {
+                inside.run(self.level, threads, &planes, true);
+            }
+        }
+        for line in self.axes.iter().rev() {
+            line.pass.run(self.level, threads, &planes);
+        }
+        probe.record(opened - began, probe.now() - opened);
+    }
+
+    /// The closing local flow.
+    pub fn sweep_outer(
+        &self,
+        threads: Threads<'_>,
+        pages: &mut [PageMut<'_, T>],
+        closing: Option<&LocalFlow<'_, T>>,
+        probe: &Probe,
+    ) {
+        let began = probe.now();
+        if let Some(flow) = closing {
+            half_potential::apply(self.level, threads, pages, flow);
+        }
+        probe.record(probe.now() - began, 0);
+    }
+
+    /// Which scheme each storage axis runs.
+    pub fn describe(&self) -> Vec<String> {
+        self.described.clone()
+    }
+
+    /// What the remainder did so far.
+    pub fn remainder(&self) -> Option<&Remainder<T>> {
+        self.remainder.as_ref()
+    }
+
+    /// Bytes of tables and of the remainder's fields.
+    pub fn bytes(&self) -> usize {
+        self.axes.iter().map(|line| line.pass.bytes()).sum::<usize>()
+            + self.inside.as_ref().map_or(0, CellBlocks::bytes)
+            + self.remainder.as_ref().map_or(0, Remainder::bytes)
+    }
+}
+
+impl<T: Real> Line<T> {
+    fn renew(&mut self, diffusion: &Diffusion, changed: &[usize], duration: f64, time: Time) {
+        let (extent, stride) = (diffusion.grid.extent(self.axis), diffusion.grid.stride(self.axis));
+        let mut last = usize::MAX;
+        for &cell in changed {
+            // Cells come in ascending order, so the cells of a line along the fastest axis follow each other.
+            let entry = cell / (extent * stride) * stride + cell % stride;
+            if entry != last {
+                let spacing = diffusion.grid.spacing[self.axis];
+                let value = line_value(diffusion, self.axis, entry);
+                match &mut self.pass.table {
+                    Table::Rings(weights) => {
+                        weights[entry] = ring_weights([0, 1, 2].map(value), spacing, duration, time);
+                    }
+                    Table::Dense(fibres) => {
+                        let nodes = 0..diffusion.grid.shape.extents[self.axis];
+                        let values: Vec<f64> = nodes.map(value).collect();
+                        fibres[entry] = fibre(&values, spacing, duration, time);
+                    }
+                    Table::Transforms(_) | Table::Slope(_) => unreachable!("not renewable"),
+                }
+            }
+            last = entry;
+        }
+    }
+}
+
+/// D^{dd} by node on line of cells `entry` along `axis`.
+fn line_value(diffusion: &Diffusion, axis: usize, entry: usize) -> impl Fn(usize) -> f64 {
+    let grid = &diffusion.grid;
+    let (extent, stride) = (grid.extent(axis), grid.stride(axis));
+    let first = entry / stride * extent * stride + entry % stride;
+    move |node| diffusion.at(axis, first + node / grid.cell[axis] * stride)
+}
+
+fn ring_weights<T: Real>(values: [f64; 3], spacing: f64, duration: f64, time: Time) -> [T; 6] {
+    let weights = ring3::weights(values, spacing, duration, time);
+    core::array::from_fn(|i| T::from_f64(if i % 2 == 0 { weights[i / 2].0 } else { weights[i / 2].1 }))
+}
+
+fn fibre<T: Real>(values: &[f64], spacing: f64, duration: f64, time: Time) -> Fibre<T> {
+    Fibre::new(&FibreLine { spacing, diffusion: values, active: None }, duration, time)
+}
+
+/// Chooses the scheme of one axis and fills its table.
+fn plan_line<T: Real>(
+    diffusion: &Diffusion,
+    axis: usize,
+    duration: f64,
+    time: Time,
+    is_plastic: bool,
+) -> Result<Line<T>, LineTooLong> {
+    let grid = &diffusion.grid;
+    let (shape, spacing, extent) = (&grid.shape, grid.spacing[axis], grid.shape.extents[axis]);
+    let by_cells = is_plastic && !diffusion.is_uniform(axis);
+    let is_constant = !by_cells && diffusion.is_constant_along(axis);
+    if extent != 3 && !is_constant && extent > FIBRE_NODES_MAX {
+        return Err(LineTooLong { axis, extent });
+    }
+    let n_cell_lines = grid.n_cells() / grid.extent(axis);
+    // Which entry of the table each line of cells uses, and the values that an entry stands for.
+    let mut entries: Vec<u32> = Vec::with_capacity(n_cell_lines);
+    let mut distinct: Vec<Vec<f64>> = Vec::new();
+    let mut known: BTreeMap<Vec<u64>, u32> = BTreeMap::new();
+    for cell_line in 0..if diffusion.is_uniform(axis) { 1 } else { n_cell_lines } {
+        let values: Vec<f64> = (0..extent).map(line_value(diffusion, axis, cell_line)).collect();
+        let next = distinct.len() as u32;
+        let entry = if by_cells {
+            next
+        } else {
+            *known.entry(values.iter().map(|x| x.to_bits()).collect()).or_insert(next)
+        };
+        if entry == next {
+            distinct.push(values);
+        }
+        entries.push(entry);
+    }
+    let n_lines = shape.n_nodes() / extent;
+    let table = if extent == 3 {
+        let weights =
+            |values: &Vec<f64>| ring_weights([values[0], values[1], values[2]], spacing, duration, time);
+        Table::Rings(distinct.iter().map(weights).collect())
+    } else if is_constant {
+        let transform = |values: &Vec<f64>| {
+            let wavenumber_unit = core::f64::consts::TAU / (extent as f64 * spacing);
+            let term = AxisTerm { extent, wavenumber_unit, diffusion: values[0] };
+            let scheme = plan_axis(&term, n_lines, duration, time, &mut { Prefactor::NONE });
+            Axis { extent, stride: shape.stride(axis), scheme }
+        };
+        Table::Transforms(distinct.iter().map(transform).collect())
+    } else {
+        Table::Dense(distinct.iter().map(|values| fibre(values, spacing, duration, time)).collect())
+    };
+    let (cell_extent, cell_stride) = (grid.extent(axis), grid.stride(axis));
+    let stride = shape.stride(axis);
+    let entry = |line: usize| {
+        if entries.len() == 1 {
+            return entries[0];
+        }
+        let cell = grid.cell_of_node(line / stride * extent * stride + line % stride);
+        entries[cell / (cell_extent * cell_stride) * cell_stride + cell % cell_stride]
+    };
+    Ok(Line { pass: AxisPass::new(shape, axis, table, entry), axis, by_cells })
+}
+
+fn describe<T: Real>(line: &Line<T>) -> String {
+    match &line.pass.table {
+        Table::Rings(weights) if weights.len() == 1 => "ring3".to_owned(),
+        Table::Rings(weights) => format!("ring3, {} lines", weights.len()),
+        Table::Dense(fibres) => format!("dense, {} lines", fibres.len()),
+        Table::Transforms(axes) => format!("{}, {} lines", axes[0].describe(), axes.len()),
+        Table::Slope(_) => "derivative".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
