@@ -11,6 +11,8 @@ mod info;
 mod plot;
 mod replay;
 mod run;
+#[cfg(feature = "spine")]
+mod spine;
 mod task;
 mod verify;
 
@@ -46,7 +48,8 @@ const THREADS_MAX: usize = 1024;
                   Exit codes: 0 done, 1 defect of the program, 2 command line, 3 scene or override, 4 unreadable \
                   input file,\n            5 result cannot be written, 6 the state left the finite numbers, 7 damaged \
                   state file,\n            8 state directory in use, 9 key missing or wrong, 10 replay differs from its \
-                  digests,\n            11 no GPU backend, or it failed."
+                  digests,\n            11 no GPU backend, or it failed, 12 no control plane, or no answer from it, 13 it \
+                  said no."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -77,6 +80,9 @@ enum Command {
     Task(task::TaskArguments),
     /// List the GPUs and test them; with --bench, measure a tick on one.
     Gpu(gpu::GpuArguments),
+    #[cfg(feature = "spine")]
+    #[command(flatten)]
+    Spine(spine::SpineTask),
 }
 
 #[derive(Args, Debug)]
@@ -141,6 +147,10 @@ pub fn main() -> u8 {
         pace: Pace::Free,
         state: None,
         key_file: None,
+        no_spine: false,
+        listen: None,
+        keys: None,
+        children: Vec::new(),
         json: false,
         backend: BackendChoice::Cpu,
         adapter: None,
@@ -157,6 +167,8 @@ pub fn main() -> u8 {
         Command::Compact(arguments) => compact::execute(&arguments),
         Command::Replay(arguments) => replay::execute(&arguments),
         Command::Export(arguments) => export::execute(&arguments),
+        #[cfg(feature = "spine")]
+        Command::Spine(task) => spine::execute(&task),
     };
     match outcome {
         Ok(()) => exit::OK,

@@ -24,3 +24,7 @@ pub const KEY: u8 = 9;
 pub const REPLAY: u8 = 10;
 /// The backend that was asked for is not there, cannot run the scene, or failed.
 pub const BACKEND: u8 = 11;
+/// The control plane does not start, or does not answer.
+pub const SPINE: u8 = 12;
+/// The control plane answered no.
+pub const REFUSED: u8 = 13;

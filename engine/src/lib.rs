@@ -23,6 +23,8 @@ pub mod run;
 pub mod runner;
 pub mod scene;
 pub mod signals;
+#[cfg(feature = "spine")]
+pub mod spine;
 pub mod task;
 
 pub use nikola_systems as systems;

@@ -58,6 +58,19 @@ pub struct RunRequest {
     pub state: Option<StateRequest>,
     /// What signals ask for.
     pub bells: Bells,
+    /// The control plane; none for a run that nobody can reach.
+    pub spine: Option<SpineRequest>,
+}
+
+/// How a run can be reached; without the feature `spine`, or without a run folder, it cannot.
+#[derive(Debug, Clone, Default)]
+pub struct SpineRequest {
+    /// Network address, `tcp://ADDRESS:PORT`; this machine alone when absent.
+    pub listen: Option<String>,
+    /// Key store; the user's when absent.
+    pub keys: Option<PathBuf>,
+    /// Children to supervise, `NAME=PROGRAM ARGUMENTS…`.
+    pub children: Vec<String>,
 }
 
 /// Why a run failed.
@@ -83,6 +96,12 @@ pub enum RunError {
     /// The state cannot be kept or continued.
     #[error(transparent)]
     Persist(#[from] PersistError),
+    /// The control plane does not start.
+    #[error("no spine: {reason}\n  remedy: as above, or run with --no-spine")]
+    Spine {
+        /// Why, with its remedy.
+        reason: String,
+    },
     /// Ψ left the finite numbers.
     #[error(
         "{scene}: Ψ is not finite after tick {tick}\n  found:    {n_nodes} node(s) that are NaN or infinite\n  expected: finite amplitudes\n  \
@@ -109,6 +128,7 @@ impl RunError {
             Self::Backend(_) => exit::BACKEND,
             Self::Output(error) => error.exit_code(),
             Self::Persist(error) => error.exit_code(),
+            Self::Spine { .. } => exit::SPINE,
             Self::Diverged { .. } => exit::DIVERGED,
         }
     }
@@ -153,14 +173,25 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
         (None, false) => Some(RunFolder::claim(&PathBuf::from("runs"), &stem)?),
     };
     keeper.record_in(folder.as_ref(), request.quiet)?;
+    #[cfg(feature = "spine")]
+    let run_path = folder.as_ref().map(|folder| folder.path().to_path_buf());
     let mut recorder = Recorder::new(&simulation, &resolved, folder, request)?;
     let began = now_nanos();
     recorder.observe(&mut simulation)?;
-    let (_sender, intake) = Intake::new(OrderBuilder::new(&request.scene, &resolved.setup));
+    let (sender, intake) = Intake::new(OrderBuilder::new(&request.scene, &resolved.setup));
     let mut intake = intake.with_schedule(&plan.schedule).with_bells(request.bells.clone());
+    #[cfg(feature = "spine")]
+    let mut spine = match (&request.spine, &run_path) {
+        (Some(spine), Some(path)) => crate::spine::attach::attach(spine, path, &stem, sender)?,
+        _ => None,
+    };
+    #[cfg(not(feature = "spine"))]
+    drop(sender);
     let mut edges: Vec<&mut dyn Edge> = vec![&mut keeper];
     edges.extend(kept.as_mut().map(|kept| -> &mut dyn Edge { kept }));
     edges.push(&mut recorder);
+    #[cfg(feature = "spine")]
+    edges.extend(spine.as_mut().map(|spine| -> &mut dyn Edge { spine }));
     let outcome = runner::run(&mut simulation, plan.ticks, request.pace, &mut intake, &mut edges);
     recorder.progress.finish();
     let report = outcome?;

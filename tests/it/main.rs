@@ -11,6 +11,7 @@ mod precision;
 mod python;
 mod sources;
 mod sparse;
+mod spine;
 mod state;
 mod tidy;
 mod validation;

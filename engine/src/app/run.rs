@@ -4,7 +4,7 @@
 use super::{Failure, LevelName, PrecisionName, SceneArguments, level, load, print_line, threads};
 use crate::backend::BackendChoice;
 use crate::persist::open::StateRequest;
-use crate::run::{RunRequest, run};
+use crate::run::{RunRequest, SpineRequest, run};
 use crate::runner::Pace;
 use crate::{exit, signals};
 use clap::Args;
@@ -41,6 +41,18 @@ pub(super) struct RunArguments {
     /// Encrypt the kept state with the key in this file (32 bytes, mode 0600).
     #[arg(long, value_name = "FILE", requires = "state")]
     pub(super) key_file: Option<PathBuf>,
+    /// Run without a control plane: `nikola ctl` cannot reach it.
+    #[arg(long, conflicts_with_all = ["listen", "keys", "children"])]
+    pub(super) no_spine: bool,
+    /// Let known keys in over the network too: tcp://ADDRESS:PORT, and the three ports after it.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<String>,
+    /// Key store; NIKOLA_KEYS, /etc/nikola/keys or the user's state folder when absent.
+    #[arg(long, value_name = "DIR")]
+    pub(super) keys: Option<PathBuf>,
+    /// Start and supervise a component (may be repeated).
+    #[arg(long = "child", value_name = "NAME=COMMAND")]
+    pub(super) children: Vec<String>,
     /// Print one JSON object instead of the table, and no progress.
     #[arg(long)]
     pub(super) json: bool,
@@ -80,6 +92,11 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
             .map(|folder| StateRequest { folder, key_file: arguments.key_file.clone() }),
         bells: signals::listen()
             .map_err(|error| Failure::new(format!("cannot listen to signals: {error}"), exit::INTERNAL))?,
+        spine: (!arguments.no_spine).then(|| SpineRequest {
+            listen: arguments.listen.clone(),
+            keys: arguments.keys.clone(),
+            children: arguments.children.clone(),
+        }),
     };
     let summary = run(&request).map_err(|error| Failure::new(&error, error.exit_code()))?;
     if arguments.json {

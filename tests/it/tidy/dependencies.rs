@@ -7,15 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
 /// Our crates and what of ours each one needs: exactly this.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("nikola-kernels", &[]),
     ("nikola-components", &[]),
     ("nikola-systems", &["nikola-components", "nikola-kernels"]),
     ("nikola-shaders", &["nikola-kernels"]),
-    ("nikola-engine", &["nikola-components", "nikola-shaders", "nikola-systems"]),
+    ("nikola-engine", &["nikola-components", "nikola-shaders", "nikola-systems", "zmq-sys"]),
     ("nikola-tests", &["nikola-engine"]),
     ("nikola-benches", &["nikola-engine"]),
     ("xtask", &[]),
+    // A protobuf compiler is heavy, and only its output is needed.
+    ("nikola-proto", &[]),
+    // A native library, and the name under which the crate `zmq` looks for it.
+    ("zmq-sys", &[]),
 ];
 
 /// Crates that belong to the edges of the engine: windows, devices, sockets, files.
@@ -83,7 +87,7 @@ fn architecture_draws_the_same_arrows() {
     let (_, after) = text.split_once("Dependencies point one way:").expect("the sentence about dependencies");
     let sentence = after.split("\n\n").next().expect("split yields one part");
     let crate_name = |short: &str| match short.trim() {
-        "xtask" => "xtask".to_string(),
+        own @ ("xtask" | "zmq-sys") => own.to_string(),
         short => format!("nikola-{short}"),
     };
     let mut drawn: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -71,3 +71,32 @@ fn find() -> Option<String> {
     let can_import = |python: &&str| answers(python, &["-c", "import numpy, pandas"]);
     INTERPRETERS.into_iter().find(can_import).map(String::from)
 }
+
+/// The environment variable that names a folder with pyzmq and protobuf, for clients of the spine; unset without them.
+pub const PACKAGES_VARIABLE: &str = "NIKOLA_PYTHON_PACKAGES";
+
+/// What a client of the spine needs.
+const CLIENT_PACKAGES: [&str; 2] = ["pyzmq==27.3.0", "protobuf==7.36.2"];
+
+/// A folder below the target folder with [`CLIENT_PACKAGES`], for PYTHONPATH; nothing of the system changes.
+///
+/// # Errors
+/// Why there is none and what to do, in one line.
+pub fn client_packages() -> Result<String, String> {
+    let folder = target_folder().join("python-packages").display().to_string();
+    let can_import = || {
+        let code = format!("import sys; sys.path.insert(0, {folder:?}); import zmq, google.protobuf");
+        answers(INTERPRETERS[0], &["-c", &code])
+    };
+    if can_import() {
+        return Ok(folder);
+    }
+    println!("installing {} into {folder} for clients of the spine", CLIENT_PACKAGES.join(" "));
+    let mut arguments = vec!["-m", "pip", "install", "--quiet", "--target", &folder];
+    arguments.extend(CLIENT_PACKAGES);
+    let is_installed = answers(INTERPRETERS[0], &arguments);
+    if is_installed && can_import() {
+        return Ok(folder);
+    }
+    Err(format!("`{} {}` failed; run it by hand to see why", INTERPRETERS[0], arguments.join(" ")))
+}

@@ -7,7 +7,7 @@
 
 use crate::command;
 use crate::python;
-use crate::python::{PYTHON_VARIABLE, READER_VARIABLE};
+use crate::python::{PACKAGES_VARIABLE, PYTHON_VARIABLE, READER_VARIABLE};
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -47,6 +47,10 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if let Err(why) = &reader {
         report.skipped.push(format!("reading .nik files from Python: {why}"));
     }
+    let packages = python::client_packages();
+    if let Err(why) = &packages {
+        report.skipped.push(format!("a Python client of the spine: {why}"));
+    }
     report.step("format", &["fmt", "--all", "--check"], &[]);
     report.step(
         "lints",
@@ -57,7 +61,8 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     report.step("documentation", &documentation, &[("RUSTDOCFLAGS", "-D warnings")]);
     // The command-line tests drive the real binary.
     report.step("binary", &["build", "--bin", "nikola"], &[]);
-    report.tests(python.ok().as_deref(), reader.ok().as_deref())?;
+    let found = [(PYTHON_VARIABLE, python), (READER_VARIABLE, reader), (PACKAGES_VARIABLE, packages)];
+    report.tests(found.into_iter().filter_map(|(name, path)| Some((name, path.ok()?))).collect())?;
     report.print(began);
     if !report.failed_steps.is_empty() {
         std::process::exit(1);
@@ -83,11 +88,10 @@ impl Report {
     }
 
     /// Every test of the workspace, documentation examples included.
-    fn tests(&mut self, python: Option<&str>, reader: Option<&str>) -> anyhow::Result<()> {
+    fn tests(&mut self, environment: Vec<(&str, String)>) -> anyhow::Result<()> {
         let began = begin("tests");
         let mut process = command("cargo", &["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
-        process.envs(python.map(|path| (PYTHON_VARIABLE, path)));
-        process.envs(reader.map(|path| (READER_VARIABLE, path)));
+        process.envs(environment);
         let mut child = process.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
         let mut reader = Reader::default();
         for line in BufReader::new(child.stdout.take().context("cargo test has no output")?).lines() {
