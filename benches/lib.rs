@@ -3,9 +3,13 @@
 
 use nikola_engine::bench::copy_bandwidth;
 use nikola_engine::runner::now_nanos;
+use nikola_engine::scene::{load_str, resolve};
+use nikola_engine::systems::Simulation;
 use nikola_engine::systems::components::column::{Column, zeroed};
 use nikola_engine::systems::components::noise;
+use nikola_engine::systems::components::telemetry::Stage;
 use nikola_engine::systems::kernels::{PageMut, Shape};
+use nikola_engine::systems::world::BuildOptions;
 
 /// The reference shapes of the benches: slowest axis first.
 pub const SHAPES: [&[usize]; 4] = [&[3; 9], &[27, 27, 27], &[128, 128, 128], &[512, 512]];
@@ -80,5 +84,40 @@ pub fn row(name: &str, extents: &[usize], secs: f64, bytes: f64) {
         secs * 1e6,
         floor * 1e6,
         secs / floor
+    );
+}
+
+/// Prints what a stage costs on the default scene with `fields` added, tick by tick, and what the whole tick costs with
+/// and without them, interleaved.
+pub fn watched(name: &str, stage: Stage, fields: &str) {
+    let build = |fields: &str| {
+        let text =
+            include_str!("../scenes/default.ron").replacen("seed: 1,", &format!("{fields} seed: 1,"), 1);
+        let scene = load_str("bench.ron", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let setup = resolve(&scene, &scene.base_dir).unwrap_or_else(|error| panic!("{error}")).setup;
+        let options = BuildOptions { threads: 1, now_nanos: Some(now_nanos), ..BuildOptions::default() };
+        Simulation::new(&setup, &options).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (mut with, mut without) = (build(fields), build(""));
+    let (mut stages, mut ticks) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for _ in 0..4_000 {
+        for (world, samples) in [&mut without, &mut with].into_iter().zip(&mut ticks) {
+            let start = now_nanos();
+            world.tick();
+            samples.push((now_nanos() - start) as f64 * 1e-3);
+        }
+        stages.push(with.stage_times().nanos[stage as usize] as f64 * 1e-3);
+    }
+    let mean = stages.iter().sum::<f64>() / stages.len() as f64;
+    let at = |samples: &mut Vec<f64>, quantile: f64| {
+        samples.sort_by(f64::total_cmp);
+        samples[(samples.len() as f64 * quantile) as usize]
+    };
+    let (p50, p99) = (at(&mut stages, 0.5), at(&mut stages, 0.99));
+    let [without, with] = &mut ticks;
+    println!(
+        "{name:<28}stage p50 {p50:.2} µs, mean {mean:.2} µs, p99 {p99:.2} µs; tick p50 {:.2} µs with, {:.2} µs without",
+        at(with, 0.5),
+        at(without, 0.5)
     );
 }

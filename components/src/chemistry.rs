@@ -54,6 +54,135 @@ impl Default for Chemistry {
     }
 }
 
+/// How neurochemistry runs. Per second means per second of model time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EngsSettings {
+    /// Ticks between updates.
+    pub every: u64,
+    /// Scalars at tick 0.
+    pub initial: Chemistry,
+    /// ŝ of the scene, which N lowers.
+    pub state: f64,
+    /// Time constant τ of the expected energy.
+    pub tau_secs: f64,
+    /// Smallest |Ĥ| that a prediction error is relative to.
+    pub energy_floor: f64,
+    /// Decay of S towards rest while awake.
+    pub serotonin_decay_per_sec: f64,
+    /// Decay of N towards rest.
+    pub norepinephrine_decay_per_sec: f64,
+    /// a of ΔB = a(1 − tanh(k·Hs)).
+    pub boredom_growth: f64,
+    /// k of the same.
+    pub boredom_sharpness: f64,
+    /// Boredom lost per |δ|.
+    pub boredom_relief: f64,
+    /// B above which a curiosity event is raised.
+    pub curiosity_at: f64,
+    /// Node-steps that a full store of ATP pays for.
+    pub atp_capacity: f64,
+    /// ATP regained at rest.
+    pub atp_recharge_per_sec: f64,
+}
+
+impl Default for EngsSettings {
+    fn default() -> Self {
+        Self {
+            every: 10,
+            initial: Chemistry::default(),
+            state: 0.0,
+            tau_secs: 1.0,
+            energy_floor: 1e-9,
+            serotonin_decay_per_sec: 0.01,
+            norepinephrine_decay_per_sec: 0.5,
+            boredom_growth: 1e-3,
+            boredom_sharpness: 0.25,
+            boredom_relief: 0.5,
+            curiosity_at: 0.8,
+            atp_capacity: 1e11,
+            atp_recharge_per_sec: 0.1,
+        }
+    }
+}
+
+/// How far away a goal lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Horizon {
+    /// Seconds.
+    Short,
+    /// Minutes.
+    Mid,
+    /// Longer.
+    Long,
+}
+
+/// Something to be reached.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Goal {
+    /// Name by number; the sender's choice, unique among open goals.
+    pub id: u64,
+    /// How far away.
+    pub horizon: Horizon,
+    /// Reward when it is reached, in [−1, 1].
+    pub reward: f64,
+}
+
+/// Something that acts on the chemistry from outside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Stimulus {
+    /// External reward R in [−1, 1], for the next update.
+    Reward(f64),
+    /// A security alert.
+    Alert,
+    /// Stress in [0, 1] (late ticks), added to N.
+    Stress(f64),
+    /// Work done elsewhere (a tool call), in node-steps.
+    Work(f64),
+    /// A new goal.
+    AddGoal(Goal),
+    /// The goal of this id is reached.
+    ReachGoal(u64),
+    /// Go to rest.
+    Nap,
+}
+
+/// Why a nap is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NapCause {
+    /// ATP is below 5 %.
+    Exhaustion,
+    /// Dopamine stayed low.
+    Fatigue,
+    /// A stimulus asked for it.
+    Asked,
+}
+
+/// Work that stages measured since the last update: deterministic counts, never times.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Resource)]
+pub struct Work {
+    /// Nodes advanced by one tick.
+    pub node_steps: u64,
+    /// Metric cells updated.
+    pub plasticity_updates: u64,
+}
+
+/// What the scalars do to the stages, as applied.
+#[derive(Debug, Clone, Copy, PartialEq, Resource)]
+pub struct Effects {
+    /// Γ/Γ_scene = 1.5 − S.
+    pub damping_scale: f64,
+    /// D/D_scene = ((1 + ŝ)/(1 + ŝ_eff))².
+    pub diffusion_scale: f64,
+    /// θ of growth and of the ingest gate.
+    pub firing_threshold: f64,
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Self { damping_scale: 1.0, diffusion_scale: 1.0, firing_threshold: 0.6 }
+    }
+}
+
 /// The scalars as other threads see them: five values of 12 bits each and a validity bit in one word, so that a load
 /// can never mix two ticks. Resolution 1/4095, enough for a display or a gate; the tick itself computes in f64.
 #[derive(Debug, Clone, Default, Resource)]

@@ -64,15 +64,61 @@ impl Flow {
 }
 
 /// Energy that entered (positive) or left (negative) since the world began, by cause.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Resource)]
+#[derive(Debug, Clone, Copy, PartialEq, Resource)]
 pub struct EnergyFlows {
     totals: [f64; Flow::COUNT],
+    norm: f64,
+    rest: Option<Flow>,
+    damping_ratio: f64,
+    kinetic_ratio: f64,
+}
+
+impl Default for EnergyFlows {
+    fn default() -> Self {
+        Self { totals: [0.0; Flow::COUNT], norm: 0.0, rest: None, damping_ratio: 1.0, kinetic_ratio: 1.0 }
+    }
 }
 
 impl EnergyFlows {
     /// Adds an energy change.
     pub fn add(&mut self, flow: Flow, delta_h: f64) {
         self.totals[flow as usize] += delta_h;
+    }
+
+    /// Adds a change of ∫|Ψ|² that belongs to this tick.
+    pub fn add_norm(&mut self, delta: f64) {
+        self.norm += delta;
+    }
+
+    /// The changes of the norm since the last call.
+    pub fn take_norm(&mut self) -> f64 {
+        std::mem::take(&mut self.norm)
+    }
+
+    /// Whatever this tick leaves unexplained belongs to `flow`: the balance starts anew at its end. For a change
+    /// that is too rare to be worth an exact figure (an injection, a page that was born, a restored state).
+    pub fn attribute_rest(&mut self, flow: Flow) {
+        self.rest = Some(flow);
+    }
+
+    /// The cause given to [`Self::attribute_rest`] since the last call.
+    pub fn take_rest(&mut self) -> Option<Flow> {
+        self.rest.take()
+    }
+
+    /// Γ was scaled by `ratio` at the beginning of this tick, everywhere.
+    pub fn scale_damping(&mut self, ratio: f64) {
+        self.damping_ratio *= ratio;
+    }
+
+    /// T was scaled by `ratio` at the beginning of this tick, everywhere.
+    pub fn scale_kinetic(&mut self, ratio: f64) {
+        self.kinetic_ratio *= ratio;
+    }
+
+    /// The products of the ratios of Γ and of T since the last call.
+    pub fn take_ratios(&mut self) -> (f64, f64) {
+        (std::mem::replace(&mut self.damping_ratio, 1.0), std::mem::replace(&mut self.kinetic_ratio, 1.0))
     }
 
     /// Sum of the changes by one cause.

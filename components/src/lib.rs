@@ -21,5 +21,6 @@ pub mod setup;
 pub mod chemistry;
 pub mod clock;
 pub mod ledger;
+pub mod oracle;
 pub mod ports;
 pub mod telemetry;

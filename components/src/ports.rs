@@ -3,11 +3,14 @@
 //! Invariant: both are bounded. Ingress refuses what does not fit (the sender is told); egress drops the oldest
 //! entry and counts it, because a tick never waits for a reader.
 
+use crate::chemistry::{NapCause, Stimulus};
 use crate::growth::GrowthEvent;
+use crate::oracle::Incident;
 use crate::telemetry::Sample;
 use bevy_ecs::prelude::Resource;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fill::ComplexFill;
 
@@ -16,6 +19,20 @@ pub const INGRESS_CAPACITY: usize = 1024;
 
 /// Most samples that wait to be collected.
 pub const EGRESS_CAPACITY: usize = 4096;
+
+/// Most events that wait to be collected.
+pub const EVENT_CAPACITY: usize = 1024;
+
+/// A state to go back to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// Ticks completed when it was taken.
+    pub tick: u64,
+    /// Real parts, page after page in storage order.
+    pub re: Vec<f64>,
+    /// Imaginary parts.
+    pub im: Vec<f64>,
+}
 
 /// Something that enters a tick.
 #[derive(Clone)]
@@ -44,6 +61,14 @@ pub enum Command {
     Teach(Arc<[f64]>),
     /// New weights of the readout: per target, the bias and one weight per feature.
     SetReadout(Arc<[f64]>),
+    /// Freeze the world now: sources off, damping up.
+    Scram,
+    /// End a freeze, a reset or a halt.
+    Resume,
+    /// Answer to [`Event::RestoreWanted`]: Ψ of a checkpoint, or nothing because there is none.
+    Restore(Option<Arc<Checkpoint>>),
+    /// Something for the chemistry.
+    Stimulate(Stimulus),
 }
 
 impl std::fmt::Debug for Command {
@@ -56,6 +81,10 @@ impl std::fmt::Debug for Command {
             Self::Drive { emitter, value } => write!(f, "Drive({emitter}, {value})"),
             Self::Teach(targets) => write!(f, "Teach({targets:?})"),
             Self::SetReadout(weights) => write!(f, "SetReadout({} weights)", weights.len()),
+            Self::Scram => f.write_str("Scram"),
+            Self::Resume => f.write_str("Resume"),
+            Self::Restore(checkpoint) => write!(f, "Restore({:?})", checkpoint.as_ref().map(|c| c.tick)),
+            Self::Stimulate(stimulus) => write!(f, "Stimulate({stimulus:?})"),
         }
     }
 }
@@ -92,6 +121,24 @@ pub enum IngressError {
         /// What fits.
         expected: usize,
     },
+    /// A number is out of range.
+    #[error("{what} is {found}; expected a number from {least} to {greatest}")]
+    OutOfRange {
+        /// Which argument.
+        what: &'static str,
+        /// What was sent.
+        found: f64,
+        /// Smallest accepted.
+        least: f64,
+        /// Largest accepted.
+        greatest: f64,
+    },
+    /// The world takes no input now.
+    #[error("the world takes no input now: {reason}; send again later")]
+    Closed {
+        /// Why.
+        reason: &'static str,
+    },
 }
 
 /// What a world has, as far as commands name it.
@@ -110,12 +157,13 @@ pub struct IngressLimits {
 pub struct Ingress {
     batch: Vec<Command>,
     limits: IngressLimits,
+    closed: Option<&'static str>,
 }
 
 impl Ingress {
     /// An empty batch for a world that has what `limits` says.
     pub fn new(limits: IngressLimits) -> Self {
-        Self { batch: Vec::new(), limits }
+        Self { limits, ..Self::default() }
     }
 
     /// Checks and queues a command.
@@ -132,7 +180,6 @@ impl Ingress {
                 finite("the injected amplitude's imaginary part", amplitude.1)?;
             }
             Command::SetBeta(beta) => finite("beta", *beta)?,
-            Command::Degrade | Command::Sample => {}
             Command::Drive { emitter, value } => {
                 let n_emitters = self.limits.n_emitters;
                 if *emitter >= n_emitters {
@@ -146,6 +193,15 @@ impl Ingress {
             Command::SetReadout(weights) => {
                 self.fits("weights of the readout", weights, self.limits.n_weights)?;
             }
+            Command::Stimulate(stimulus) => in_range(stimulus)?,
+            Command::Degrade | Command::Sample | Command::Scram | Command::Resume | Command::Restore(_) => {}
+        }
+        let is_outside_input = matches!(
+            command,
+            Command::Inject { .. } | Command::SetBeta(_) | Command::Drive { .. } | Command::Stimulate(_)
+        );
+        if let Some(reason) = self.closed.filter(|_| is_outside_input) {
+            return Err(IngressError::Closed { reason });
         }
         if self.batch.len() == INGRESS_CAPACITY {
             return Err(IngressError::Full);
@@ -169,10 +225,94 @@ impl Ingress {
         self.batch.iter().any(|command| matches!(command, Command::Inject { .. }))
     }
 
+    /// Refuses injections, parameters and stimuli from now on, or takes them again.
+    pub fn set_closed(&mut self, reason: Option<&'static str>) {
+        self.closed = reason;
+    }
+
     /// Takes the whole batch, keeping the allocation.
     pub fn take(&mut self, into: &mut Vec<Command>) {
         into.clear();
         into.append(&mut self.batch);
+    }
+}
+
+/// Refuses a stimulus whose number is out of range or no number.
+fn in_range(stimulus: &Stimulus) -> Result<(), IngressError> {
+    let (what, found, least, greatest) = match *stimulus {
+        Stimulus::Reward(reward) => ("the reward", reward, -1.0, 1.0),
+        Stimulus::AddGoal(goal) => ("the goal's reward", goal.reward, -1.0, 1.0),
+        Stimulus::Stress(stress) => ("the stress", stress, 0.0, 1.0),
+        Stimulus::Work(work) => ("the work in node-steps", work, 0.0, 1e18),
+        Stimulus::Alert | Stimulus::ReachGoal(_) | Stimulus::Nap => return Ok(()),
+    };
+    if (least..=greatest).contains(&found) {
+        return Ok(());
+    }
+    Err(IngressError::OutOfRange { what, found, least, greatest })
+}
+
+/// Something that left a tick and wants an answer or a record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The oracle changed its state.
+    Incident(Incident),
+    /// The state is healthy: a good time to keep a copy of it.
+    CheckpointWanted,
+    /// Answer with [`Command::Restore`]: the newest checkpoint but `skip`.
+    RestoreWanted {
+        /// Checkpoints to pass over, because they did not help.
+        skip: usize,
+    },
+    /// An injection was refused because it once led to a reset.
+    Refused {
+        /// Tick.
+        tick: u64,
+        /// Digest of the input.
+        digest: u64,
+    },
+    /// A nap begins: a good time to write the state down.
+    NapWanted {
+        /// Tick.
+        tick: u64,
+        /// Why.
+        cause: NapCause,
+    },
+    /// The nap is over.
+    Woke {
+        /// Tick.
+        tick: u64,
+    },
+    /// ATP fell below 15 %.
+    AtpLow {
+        /// Tick.
+        tick: u64,
+        /// What is left.
+        atp: f64,
+    },
+    /// Boredom rose above its threshold: a goal to explore was set.
+    Curiosity {
+        /// Tick.
+        tick: u64,
+        /// The goal's id.
+        goal: u64,
+    },
+}
+
+/// How often a thread found a port's lock taken and had to wait: edges that guard a port with a lock count here. The
+/// tick itself holds no lock, so it never waits.
+#[derive(Debug, Clone, Default, Resource)]
+pub struct LockContention(Arc<AtomicU64>);
+
+impl LockContention {
+    /// One wait more.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits so far.
+    pub fn total(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -181,6 +321,7 @@ impl Ingress {
 pub struct Egress {
     samples: VecDeque<Sample>,
     growth: VecDeque<GrowthEvent>,
+    events: VecDeque<Event>,
     dropped: u64,
 }
 
@@ -211,6 +352,20 @@ impl Egress {
     /// Removes the oldest event of a page.
     pub fn pop_growth(&mut self) -> Option<GrowthEvent> {
         self.growth.pop_front()
+    }
+
+    /// Queues an event; the oldest is dropped, and counted, when nobody collected for long.
+    pub fn push_event(&mut self, event: Event) {
+        if self.events.len() == EVENT_CAPACITY {
+            self.events.pop_front();
+            self.dropped += 1;
+        }
+        self.events.push_back(event);
+    }
+
+    /// Removes the oldest event.
+    pub fn pop_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
     }
 
     /// Samples and events lost because nobody collected them.

@@ -1,10 +1,12 @@
 //! Everything a world is built from, validated by whoever reads it (a scene file, a test, an embedding program).
 //! Invariant: plain data and pure functions, in f64 and model units; precision is chosen when the world is built.
 
+use crate::chemistry::EngsSettings;
 use crate::emitter::{Emitter, Injection};
 use crate::fill::{ComplexFill, Profile, TimePotential};
 use crate::growth::GrowthRule;
 use crate::metric::{MetricProfile, Plasticity};
+use crate::oracle::OracleSettings;
 use crate::scan::ScanSetup;
 use crate::torus::Torus;
 use bevy_ecs::prelude::Resource;
@@ -145,6 +147,10 @@ pub struct Setup {
     pub growth: Option<GrowthRule>,
     /// The scan over the torus and its readout.
     pub scan: Option<ScanSetup>,
+    /// The watch on the energy balance, where there is one.
+    pub oracle: Option<OracleSettings>,
+    /// Neurochemistry, where there is any.
+    pub engs: Option<EngsSettings>,
     /// Ticks between samples of the standard observables; 0 for none but those asked for.
     pub sample_every: u64,
 }
@@ -176,6 +182,8 @@ impl Setup {
             injections: Vec::new(),
             growth: None,
             scan: None,
+            oracle: None,
+            engs: None,
             sample_every: 0,
         }
     }
@@ -199,6 +207,8 @@ impl fmt::Debug for Setup {
             .field("injections", &self.injections)
             .field("growth", &self.growth)
             .field("scan", &self.scan)
+            .field("oracle", &self.oracle)
+            .field("engs", &self.engs)
             .field("sample_every", &self.sample_every)
             .finish_non_exhaustive()
     }

@@ -54,7 +54,9 @@ pub enum Stage {
     Boundary,
     /// The scan over the torus and its readout.
     MambaScan,
-    /// Norm, maximum and finiteness; the norm-leak controller.
+    /// Neurochemistry: reward prediction error, update, broadcast.
+    Engs,
+    /// Norm, maximum and finiteness; the norm-leak controller; the energy balance.
     Oracle,
     /// Samples leave.
     Egress,
@@ -62,7 +64,7 @@ pub enum Stage {
 
 impl Stage {
     /// How many there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
 
     /// All stages in execution order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -74,6 +76,7 @@ impl Stage {
         Self::WaveForm,
         Self::Boundary,
         Self::MambaScan,
+        Self::Engs,
         Self::Oracle,
         Self::Egress,
     ];
@@ -89,6 +92,7 @@ impl Stage {
             Self::WaveForm => "wave_form",
             Self::Boundary => "boundary",
             Self::MambaScan => "mamba_scan",
+            Self::Engs => "engs",
             Self::Oracle => "oracle",
             Self::Egress => "egress",
         }

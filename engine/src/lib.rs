@@ -13,6 +13,7 @@ pub mod edge;
 pub mod exit;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod incidents;
 pub mod intake;
 pub mod memory;
 pub mod observe;

@@ -4,6 +4,7 @@
 
 use crate::backend::{BackendChoice, BackendFailure, Keeper};
 use crate::edge::{Edge, Ending, Flow};
+use crate::incidents::{Incidents, describe};
 use crate::intake::{Bells, Intake, OrderBuilder};
 use crate::observe::digest::state_digest;
 use crate::observe::histogram::Histogram;
@@ -23,7 +24,9 @@ use crate::{exit, memory};
 use nikola_systems::Simulation;
 use nikola_systems::components::geometry::axis::Axis;
 use nikola_systems::components::growth::Change;
+use nikola_systems::components::ledger::Flow as Cause;
 use nikola_systems::components::telemetry::{Sample, Stage};
+use nikola_systems::kernels::engs as rules;
 use nikola_systems::kernels::simd::Level;
 use nikola_systems::world::{BuildError, BuildOptions};
 use serde_json::json;
@@ -117,6 +120,19 @@ pub enum RunError {
         /// Where the files are, as a clause.
         folder: String,
     },
+    /// The oracle gave the world up.
+    #[error(
+        "{scene}: the oracle halted the world\n  found:    {incident}\n  expected: a state that a freeze or a checkpoint brings back\n  \
+         remedy:   read the incident files; lower dt, |beta| or the source amplitudes, or raise oracle.psi_max{folder}"
+    )]
+    Halted {
+        /// Scene name.
+        scene: String,
+        /// The last incident.
+        incident: String,
+        /// Where the files are, as a clause.
+        folder: String,
+    },
 }
 
 impl RunError {
@@ -129,7 +145,7 @@ impl RunError {
             Self::Output(error) => error.exit_code(),
             Self::Persist(error) => error.exit_code(),
             Self::Spine { .. } => exit::SPINE,
-            Self::Diverged { .. } => exit::DIVERGED,
+            Self::Diverged { .. } | Self::Halted { .. } => exit::DIVERGED,
         }
     }
 }
@@ -187,8 +203,11 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     };
     #[cfg(not(feature = "spine"))]
     drop(sender);
+    let mut incidents = Incidents::new(&simulation, recorder.folder.clone(), request.quiet);
     let mut edges: Vec<&mut dyn Edge> = vec![&mut keeper];
     edges.extend(kept.as_mut().map(|kept| -> &mut dyn Edge { kept }));
+    // The oracle's edge goes before the recorder: the last row is taken with every event answered.
+    edges.extend(incidents.iter_mut().map(|edge| edge as &mut dyn Edge));
     edges.push(&mut recorder);
     #[cfg(feature = "spine")]
     edges.extend(spine.as_mut().map(|spine| -> &mut dyn Edge { spine }));
@@ -197,7 +216,12 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     let report = outcome?;
     recorder.kept = kept.map(|kept| kept.report);
     let wall_secs = (now_nanos() - began) as f64 * 1e-9;
-    recorder.finish(&mut simulation, request, &stem, wall_secs, report)
+    let folder = recorder.folder_clause();
+    let summary = recorder.finish(&mut simulation, request, &stem, wall_secs, report)?;
+    match incidents.as_ref().and_then(Incidents::halting) {
+        Some(incident) => Err(RunError::Halted { scene: stem, incident: describe(incident), folder }),
+        None => Ok(summary),
+    }
 }
 
 /// What is written and remembered during a run.
@@ -222,7 +246,8 @@ impl Edge for Recorder<'_> {
         for (histogram, nanos) in self.stages.iter_mut().zip(simulation.stage_times().nanos) {
             histogram.add(nanos);
         }
-        if simulation.ledger().n_nonfinite_ticks > 0 {
+        // A watched world that leaves the finite numbers is the oracle's to bring back.
+        if simulation.ledger().n_nonfinite_ticks > 0 && simulation.oracle().is_none() {
             self.diverged_at = Some(simulation.tick_count());
         }
         if simulation.growth().is_some() {
@@ -311,7 +336,8 @@ impl<'a> Recorder<'a> {
         }
         self.last = simulation.sample();
         self.norm_now = self.last.norm;
-        if self.last.n_nonfinite > 0 && self.diverged_at.is_none() {
+        let is_lost = self.last.n_nonfinite > 0 && simulation.oracle().is_none();
+        if is_lost && self.diverged_at.is_none() {
             self.diverged_at = Some(tick);
         }
         if is_row || is_end {
@@ -350,8 +376,13 @@ impl<'a> Recorder<'a> {
         }
         row.extend(scan_columns(simulation).into_iter().map(|(_, value)| value));
         row.extend(self.stages.iter().map(|histogram| histogram.quantile_micros(0.5)));
+        row.extend(watch_values(simulation));
         row.extend(self.observables(simulation).into_iter().map(|(_, value)| value));
         row
+    }
+
+    fn folder_clause(&self) -> String {
+        self.folder.as_ref().map_or_else(String::new, |f| format!("; files are in {}", f.path().display()))
     }
 
     fn observables(&self, simulation: &Simulation) -> Vec<(String, f64)> {
@@ -505,8 +536,42 @@ fn columns(simulation: &Simulation, plan: &RunPlan) -> Vec<String> {
     }
     columns.extend(scan_columns(simulation).into_iter().map(|(name, _)| name));
     columns.extend(Stage::ALL.map(|stage| format!("{}_p50_micros", stage.name())));
+    columns.extend(watch_columns(simulation));
     columns.extend(plan.observables.iter().map(|observable| observable.name.clone()));
     columns
+}
+
+/// Columns of the oracle and of the chemistry, where the scene has them.
+fn watch_columns(simulation: &Simulation) -> Vec<String> {
+    let mut columns = Vec::new();
+    if simulation.oracle().is_some() {
+        columns.extend(["oracle_state", "energy_drift_ratio", "energy_drift_total", "lock_contention_count"]);
+    }
+    if simulation.chemistry().is_some() {
+        columns.extend(["dopamine", "serotonin", "norepinephrine", "boredom", "atp"]);
+        columns.extend(["plasticity_factor", "elasticity_factor"]);
+        columns.extend(["damping_scale", "diffusion_scale", "firing_threshold"]);
+    }
+    let flows = simulation.energy_flows().is_some().then_some(Cause::ALL).into_iter().flatten();
+    columns.into_iter().map(String::from).chain(flows.map(|flow| format!("work_{}", flow.name()))).collect()
+}
+
+/// Their values.
+fn watch_values(simulation: &Simulation) -> Vec<f64> {
+    let mut values = Vec::new();
+    if let Some(report) = simulation.oracle() {
+        let contention = simulation.lock_contention_count() as f64;
+        let state = f64::from(report.health as u8);
+        values.extend([state, report.energy_drift_ratio, report.energy_drift_total, contention]);
+    }
+    if let (Some(chemistry), Some(effects)) = (simulation.chemistry(), simulation.effects()) {
+        values.extend(chemistry.scalars());
+        values.push(rules::plasticity_rate(1.0, chemistry.dopamine));
+        values.push(rules::elasticity_rate(1.0, chemistry.serotonin));
+        values.extend([effects.damping_scale, effects.diffusion_scale, effects.firing_threshold]);
+    }
+    values.extend(simulation.energy_flows().iter().flat_map(|flows| Cause::ALL.map(|flow| flows.of(flow))));
+    values
 }
 
 fn versions(simulation: &Simulation) -> serde_json::Value {

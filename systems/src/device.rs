@@ -207,8 +207,16 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
         injections: _,
         growth,
         scan: _,
+        oracle,
+        engs,
         sample_every: _,
     } = setup;
+    if oracle.is_some() {
+        return Some(("oracle", "remove `oracle`"));
+    }
+    if engs.is_some() {
+        return Some(("engs", "remove `engs`"));
+    }
     if matches!(equation, Equation::Wave { .. }) {
         return Some(("equation: Wave", "use equation: Schrodinger"));
     }

@@ -5,18 +5,29 @@
 //! born at the last tick's end; a field that is sent waits for its pages and is added at the end of this tick.
 
 use crate::boundary::Nursery;
-use crate::world::{EMITTER_CUTOFF, Environment, Sources, source_nodes};
+use crate::engs::Inbox;
+use crate::observables::pages_ref;
+use crate::world::{Compute, EMITTER_CUTOFF, Environment, SourceNodes, Sources, source_nodes};
 use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::fill::ComplexFill;
-use nikola_components::ports::{Command, Ingress};
+use nikola_components::ledger::{EnergyFlows, Flow};
+use nikola_components::ports::{Checkpoint, Command, Ingress};
 use nikola_components::setup::WaveParameters;
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::Psi;
-use nikola_kernels::{PageMut, Real, source};
+use nikola_kernels::{PageMut, Real, Values, reduce, source};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// Inputs remembered for the case that one of them leads to a reset.
+const RECENT_INPUTS_MAX: usize = 256;
+
+/// Digests that are refused, at most; the oldest is forgotten.
+const BLACKLIST_MAX: usize = 1024;
 
 /// What this tick will do, decided here and read by the later stages.
 #[derive(Debug, Default, Resource)]
@@ -31,7 +42,71 @@ pub struct TickPlan {
     pub taught: Option<Arc<[f64]>>,
     /// New weights of the readout.
     pub readout: Option<Arc<[f64]>>,
+    /// A freeze was asked for.
+    pub is_scram_asked: bool,
+    /// The end of a freeze was asked for.
+    pub is_resume_asked: bool,
+    /// The oracle's request for a checkpoint was answered: its tick, or none.
+    pub restored: Option<Option<u64>>,
     batch: Vec<Command>,
+}
+
+/// The injections that entered a watched world, by digest.
+#[derive(Debug, Default, Resource)]
+pub struct InputLog {
+    recent: VecDeque<u64>,
+    blacklist: VecDeque<u64>,
+    refused: Vec<u64>,
+}
+
+impl InputLog {
+    /// Whether an injection may enter; remembers it if so.
+    fn admit(&mut self, digest: u64) -> bool {
+        if self.blacklist.contains(&digest) {
+            self.refused.push(digest);
+            return false;
+        }
+        if self.recent.len() == RECENT_INPUTS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(digest);
+        true
+    }
+
+    /// The state is healthy: what entered until now did no harm.
+    pub fn absolve(&mut self) {
+        self.recent.clear();
+    }
+
+    /// Blacklists what entered since the last [`Self::absolve`], and returns it.
+    pub fn condemn(&mut self) -> Vec<u64> {
+        let condemned: Vec<u64> = self.recent.drain(..).collect();
+        self.blacklist.extend(&condemned);
+        let excess = self.blacklist.len().saturating_sub(BLACKLIST_MAX);
+        self.blacklist.drain(..excess);
+        condemned
+    }
+
+    /// Digests refused since the last call.
+    pub fn take_refused(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.refused)
+    }
+}
+
+/// What only some worlds have, and ingress feeds.
+#[derive(SystemParam)]
+pub struct Watched<'w> {
+    log: Option<ResMut<'w, InputLog>>,
+    flows: Option<ResMut<'w, EnergyFlows>>,
+    inbox: Option<ResMut<'w, Inbox>>,
+}
+
+impl Watched<'_> {
+    fn attribute_rest(&mut self, flow: Flow) {
+        if let Some(flows) = &mut self.flows {
+            flows.attribute_rest(flow);
+        }
+    }
 }
 
 /// The stage.
@@ -43,6 +118,8 @@ pub fn take_in<T: Real + Scalar>(
     mut sources: ResMut<'_, Sources<T>>,
     mut nursery: Option<ResMut<'_, Nursery>>,
     environment: Res<'_, Environment>,
+    mut watched: Watched<'_>,
+    compute: Res<'_, Compute>,
     torus: Res<'_, Torus>,
     tick: Res<'_, Tick>,
     mut psi: Query<'_, '_, &mut Psi<T>>,
@@ -54,46 +131,124 @@ pub fn take_in<T: Real + Scalar>(
     *plan = TickPlan::default();
     for command in &batch {
         match command {
-            Command::Inject { amplitude, profile } => {
-                match &mut nursery {
-                    Some(nursery) => nursery.arrivals.push((*amplitude, profile.clone())),
-                    None => inject(&mut psi, profile.as_ref(), *amplitude, &torus, &environment),
+            Command::Inject { .. } if sources.is_muted => {}
+            Command::Inject { amplitude, profile } => match &mut nursery {
+                Some(nursery) => {
+                    nursery.arrivals.push((*amplitude, profile.clone()));
+                    plan.is_rebased = true;
                 }
-                plan.is_rebased = true;
-            }
+                None => {
+                    plan.is_rebased |=
+                        inject(&mut psi, profile.as_ref(), *amplitude, &torus, &environment, &mut watched);
+                }
+            },
             Command::SetBeta(beta) => {
                 wave.beta = *beta;
                 plan.is_rebased = true;
+                watched.attribute_rest(Flow::Parameters);
             }
             Command::Degrade => plan.is_degraded = true,
             Command::Sample => plan.wants_sample = true,
-            Command::Drive { emitter, value } => sources.emitters[*emitter].drive = *value,
+            Command::Drive { emitter, value } => {
+                sources.emitters[*emitter].drive = *value;
+                watched.attribute_rest(Flow::Source);
+            }
             Command::Teach(targets) => plan.taught = Some(targets.clone()),
             Command::SetReadout(weights) => plan.readout = Some(weights.clone()),
+            Command::Scram => plan.is_scram_asked = true,
+            Command::Resume => plan.is_resume_asked = true,
+            Command::Restore(checkpoint) => {
+                plan.restored = Some(checkpoint.as_ref().map(|checkpoint| checkpoint.tick));
+                if let Some(checkpoint) = checkpoint {
+                    restore(&mut psi, checkpoint);
+                    plan.is_rebased = true;
+                    watched.attribute_rest(Flow::Scram);
+                }
+            }
+            Command::Stimulate(stimulus) => {
+                if let Some(inbox) = &mut watched.inbox {
+                    inbox.stimuli.push(*stimulus);
+                }
+            }
         }
     }
     plan.batch = batch;
     while sources.injections.first().is_some_and(|injection| injection.tick <= tick.0) {
         let injection = sources.injections.remove(0);
-        inject(&mut psi, injection.profile.as_ref(), injection.amplitude, &torus, &environment);
-        plan.is_rebased = true;
+        if sources.is_muted {
+            continue;
+        }
+        plan.is_rebased |= inject(
+            &mut psi,
+            injection.profile.as_ref(),
+            injection.amplitude,
+            &torus,
+            &environment,
+            &mut watched,
+        );
+    }
+    if let Some(flows) = watched.flows.as_deref_mut().filter(|_| plan.is_degraded) {
+        // This tick has no β: its energy leaves H here and comes back in the oracle, as it is then.
+        let pages = pages_ref(psi.iter());
+        let zero = Values::Uniform(T::from_f64(0.0));
+        let quartic = reduce::totals(compute.level, compute.threads(), &pages, zero, zero).quartic;
+        flows.add(Flow::Parameters, -0.5 * wave.beta * torus.cell_volume() * quartic);
     }
     let ended = times.now();
     times.add(Stage::Ingress, ended - began);
 }
 
+/// Adds the profile to Ψ, unless it is blacklisted; says whether it did.
 fn inject<T: Real + Scalar>(
     psi: &mut Query<'_, '_, &mut Psi<T>>,
     profile: &dyn ComplexFill,
     amplitude: (f64, f64),
     torus: &Torus,
     environment: &Environment,
-) {
+    watched: &mut Watched<'_>,
+) -> bool {
     let touched = source_nodes::<T>(profile, amplitude, torus, &environment.pages, EMITTER_CUTOFF);
+    if watched.log.as_deref_mut().is_some_and(|log| !log.admit(digest(&touched))) {
+        return false;
+    }
     let mut pages: Vec<_> = psi.iter_mut().map(Mut::into_inner).collect();
     for part in touched {
         let psi = &mut *pages[part.position];
         let page = PageMut { re: &mut psi.re, im: &mut psi.im };
         source::kick(page, &part.nodes, &part.re, &part.im, 1.0, 0.0);
     }
+    watched.attribute_rest(Flow::Source);
+    true
+}
+
+/// FNV-1a over the pages, nodes and weights of an injection.
+fn digest<T: Real>(touched: &[SourceNodes<T>]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut hash = OFFSET;
+    let mut absorb = |word: u64| {
+        for byte in word.to_le_bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(PRIME);
+        }
+    };
+    for part in touched {
+        absorb(part.page as u64);
+        for ((node, re), im) in part.nodes.iter().zip(&part.re).zip(&part.im) {
+            absorb(u64::from(*node));
+            absorb(re.to_f64().to_bits());
+            absorb(im.to_f64().to_bits());
+        }
+    }
+    hash
+}
+
+/// Ψ becomes that of the checkpoint. Panics if it is of another torus (a bug in the caller).
+fn restore<T: Real + Scalar>(psi: &mut Query<'_, '_, &mut Psi<T>>, checkpoint: &Checkpoint) {
+    let (mut re, mut im) = (checkpoint.re.iter(), checkpoint.im.iter());
+    for psi in psi.iter_mut() {
+        let psi = psi.into_inner();
+        psi.re.iter_mut().zip(re.by_ref()).for_each(|(slot, value)| *slot = T::from_f64(*value));
+        psi.im.iter_mut().zip(im.by_ref()).for_each(|(slot, value)| *slot = T::from_f64(*value));
+    }
+    assert!(re.next().is_none() && im.next().is_none(), "a checkpoint of this torus");
 }

@@ -3,7 +3,7 @@
 //! pool and the clock are lent by the caller, and neither changes a result.
 //!
 //! Reading order: [`tick`] → the stages [`ingress`], [`metric_update`], [`half_potential`], [`kinetic`], [`nonlinear`]
-//! or [`wave_form`], [`boundary`], [`mamba_scan`], [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) →
+//! or [`wave_form`], [`boundary`], [`mamba_scan`], [`engs`], [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) →
 //! [`propagators`] (what moves the wave) → [`world`] (how it is built) → [`simulation`] (the handle) → [`state`]
 //! (what survives).
 
@@ -21,6 +21,7 @@ pub mod wave_form;
 pub mod boundary;
 pub mod mamba_scan;
 
+pub mod engs;
 pub mod oracle;
 
 pub mod egress;

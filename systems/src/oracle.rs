@@ -7,6 +7,13 @@
 //! that cancels it; the gain is applied in increment form, where single precision can hold it. In imaginary time the
 //! ledger renormalises every tick and tracks μ, which enters the local flow, so that the fixed point carries no
 //! first-order bias.
+//!
+//! Where the scene asks for it, the [`balance`] of the energy is watched too, and acted on.
+
+pub mod account;
+pub mod balance;
+pub mod guard;
+pub mod power;
 
 use crate::ingress::TickPlan;
 use crate::observables::pages_ref;
@@ -33,6 +40,13 @@ const WATCH_EVERY: u64 = 16;
 const LEAK_EVERY: u64 = 256;
 const LEAK_FIRST_TICKS: u64 = 4;
 
+/// Relative error of Ψ beyond which a watched world's norm did not leak by rounding: it is left for the oracle to see.
+const ROUNDING_MAX: f64 = 1e-5;
+
+/// Largest leak per tick that is taken for rounding, and the share of it that one check corrects.
+const TRIM_MAX: f64 = 5e-7;
+const TRIM_SHARE: f64 = 0.5;
+
 /// The norm's reference, the gain that keeps it, and μ in imaginary time.
 #[derive(Debug, Clone, Default, Resource)]
 pub struct NormLedger {
@@ -43,6 +57,8 @@ pub struct NormLedger {
     kept_norm: Option<f64>,
     last: Option<Measured>,
     since: u64,
+    /// Whether the energy balance is watched, and with it the norm's.
+    is_watched: bool,
     /// Norm at the last measurement, ∫|Ψ|².
     pub norm: f64,
     /// Sum of the applied gains: the leak that was compensated, as a relative change of Ψ.
@@ -61,7 +77,7 @@ impl NormLedger {
     /// The ledger at tick 0.
     pub fn new(setup: &Setup) -> Self {
         let kept_norm = (setup.wave.time == TimeMode::Imaginary).then(|| setup.norm.unwrap_or(1.0));
-        Self { kept_norm, ..Self::default() }
+        Self { kept_norm, is_watched: setup.oracle.is_some(), ..Self::default() }
     }
 
     /// Relative change of Ψ to apply in the next opening flow.
@@ -97,6 +113,13 @@ impl NormLedger {
         self.reference = self.reference.map(|reference| reference - norm);
     }
 
+    /// The balance of an open, watched world lacks `leak` of Ψ per tick, relatively: rounding, if it is that small.
+    fn trim(&mut self, leak: f64) {
+        if leak.abs() <= TRIM_MAX {
+            self.gain -= TRIM_SHARE * leak;
+        }
+    }
+
     /// The state was changed from outside: the norm is taken as it is from now on.
     fn rebase(&mut self, norm: f64) {
         self.reference = Some(norm);
@@ -108,7 +131,7 @@ impl NormLedger {
     pub fn measures_leak(&self, tick: Tick, environment: &Environment) -> bool {
         !environment.is_closed
             && self.kept_norm.is_none()
-            && (tick.0 < LEAK_FIRST_TICKS || tick.0.is_multiple_of(LEAK_EVERY))
+            && (tick.0 < LEAK_FIRST_TICKS || (!self.is_watched && tick.0.is_multiple_of(LEAK_EVERY)))
     }
 
     /// The kinetic step took Σ|Ψ|² from `before` to `after`: the next opening flows undo that change.
@@ -162,6 +185,10 @@ impl NormLedger {
     fn steer(&mut self, tick: u64, norm: f64, interval: u64) {
         let Some(reference) = self.reference.filter(|reference| *reference > 0.0) else { return };
         let error = 0.5 * ((norm - reference) / reference);
+        if self.is_watched && error.abs() > ROUNDING_MAX {
+            self.rebase(norm);
+            return;
+        }
         if let Some(last) = self.last {
             let ticks = (tick - last.tick).max(1) as f64;
             let leak = (error - last.error) / ticks - self.gain;

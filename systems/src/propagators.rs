@@ -120,6 +120,17 @@ impl<T: Real> Propagators<T> {
         }
     }
 
+    /// Plans every distinct kinetic flow anew, for a constant metric and real time, with D `scale` times that of the
+    /// scene's `terms`.
+    pub fn rescale(&mut self, level: Level, terms: &[AxisTerm], scale: f64) {
+        self.terms =
+            terms.iter().map(|term| AxisTerm { diffusion: term.diffusion * scale, ..*term }).collect();
+        let plan = |duration: &f64| {
+            Plan::Constant(Kinetic::new(level, &self.shape, &self.terms, *duration, Time::Real))
+        };
+        self.plans = self.durations.iter().map(plan).collect();
+    }
+
     /// Replaces the active set of a sparse torus.
     pub fn activate(&mut self, pages: &[usize]) {
         for plan in &mut self.plans {

@@ -13,11 +13,14 @@ use crate::wave_form::WaveFlow;
 use crate::world::{BuildError, BuildOptions, Compute, Environment, Sources, build, sorted};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
+use nikola_components::chemistry::{Chemistry, ChemistryBoard, Effects};
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::growth::{Growth, GrowthEvent};
+use nikola_components::ledger::EnergyFlows;
 use nikola_components::metric::MetricCells;
-use nikola_components::ports::{Command, Egress, Ingress, IngressError};
+use nikola_components::oracle::OracleReport;
+use nikola_components::ports::{Command, Egress, Event, Ingress, IngressError, LockContention};
 use nikola_components::scan::ScanOutput;
 use nikola_components::setup::{Precision, Setup, WaveParameters};
 use nikola_components::telemetry::{Sample, StageTimes};
@@ -42,6 +45,7 @@ pub struct Simulation {
     revision: u64,
     read_page: ReadPage,
     read_velocity: fn(&World, Entity, &mut [f64], &mut [f64]) -> bool,
+    write_page: fn(&mut World, Entity, &[f64], &[f64]),
     read_potential: fn(&World, Entity, &mut [f64]) -> bool,
     sample: fn(&mut World) -> Sample,
     describe_kinetic: fn(&World) -> Vec<String>,
@@ -79,6 +83,7 @@ impl Simulation {
             page_entities,
             revision: 0,
             read_page: read_page::<T>,
+            write_page: write_page::<T>,
             read_potential: read_potential::<T>,
             sample: sample::<T>,
             describe_kinetic: |world| match world.get_resource::<WaveFlow<T>>() {
@@ -95,6 +100,9 @@ impl Simulation {
         };
         let first = simulation.sample();
         simulation.world.resource_mut::<NormLedger>().set_reference(first.norm, first.energy);
+        let mut start = Schedule::default();
+        start.add_systems(crate::oracle::balance::begin::<T>);
+        start.run(&mut simulation.world);
         Ok(simulation)
     }
 
@@ -217,6 +225,57 @@ impl Simulation {
     /// Removes the oldest waiting sample.
     pub fn pop_sample(&mut self) -> Option<Sample> {
         self.world.resource_mut::<Egress>().pop()
+    }
+
+    /// Removes the oldest waiting event.
+    pub fn pop_event(&mut self) -> Option<Event> {
+        self.world.resource_mut::<Egress>().pop_event()
+    }
+
+    /// What the oracle saw last, where the scene has one.
+    pub fn oracle(&self) -> Option<&OracleReport> {
+        self.world.get_resource()
+    }
+
+    /// Energy that entered and left, by cause, where the scene has an oracle.
+    pub fn energy_flows(&self) -> Option<&EnergyFlows> {
+        self.world.get_resource()
+    }
+
+    /// Waits for a port's lock so far.
+    pub fn lock_contention_count(&self) -> u64 {
+        self.world.resource::<LockContention>().total()
+    }
+
+    /// The counter of such waits, for an edge that guards a port with a lock.
+    pub fn lock_contention(&self) -> LockContention {
+        self.world.resource::<LockContention>().clone()
+    }
+
+    /// The neurochemical scalars, where the scene has them.
+    pub fn chemistry(&self) -> Option<&Chemistry> {
+        self.world.get_resource()
+    }
+
+    /// What they do to the stages.
+    pub fn effects(&self) -> Option<&Effects> {
+        self.world.get_resource()
+    }
+
+    /// The scalars for other threads, where the scene has them.
+    pub fn chemistry_board(&self) -> Option<ChemistryBoard> {
+        self.world.get_resource::<ChemistryBoard>().cloned()
+    }
+
+    /// Overwrites Ψ of a page without telling anyone: what a fault in memory would do. For drills.
+    pub fn corrupt_page(&mut self, page: usize, change: impl Fn(usize, f64, f64) -> (f64, f64)) {
+        let nodes = self.torus.page_nodes();
+        let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
+        self.read_page(page, &mut re, &mut im);
+        for i in 0..nodes {
+            (re[i], im[i]) = change(i, re[i], im[i]);
+        }
+        (self.write_page)(&mut self.world, self.page_entities[page], &re, &im);
     }
 
     /// Measures the standard observables now.
@@ -385,6 +444,13 @@ fn read_velocity<T: Real + Scalar>(world: &World, entity: Entity, re: &mut [f64]
     widen(&velocity.re, re);
     widen(&velocity.im, im);
     true
+}
+
+fn write_page<T: Real + Scalar>(world: &mut World, entity: Entity, re: &[f64], im: &[f64]) {
+    if let Some(mut psi) = world.get_mut::<Psi<T>>(entity) {
+        psi.re.iter_mut().zip(re).for_each(|(slot, value)| *slot = T::from_f64(*value));
+        psi.im.iter_mut().zip(im).for_each(|(slot, value)| *slot = T::from_f64(*value));
+    }
 }
 
 fn read_potential<T: Real + Scalar>(world: &World, entity: Entity, values: &mut [f64]) -> bool {

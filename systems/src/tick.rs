@@ -4,13 +4,14 @@
 //! without an order are an error when the schedule is built. Parallelism lives inside kernels.
 //!
 //! ```text
-//! ingress ─ metric_update ─ half_potential ─ kinetic ─ nonlinear ─ half_potential ─ boundary ─ mamba_scan ─ oracle ─ egress
-//!           g yields and    V,Γ,E and half    T         closing β    V,Γ,E mirrored   pages      reads Ψ      norm,    samples
-//!           returns         the β flow                  half                          come, go   in order     NaN      leave
+//! ingress ─ metric_update ─ half_potential ─ kinetic ─ nonlinear ─ half_potential ─ boundary ─ mamba_scan ─ engs ─ oracle ─ egress
+//!           g yields and    V,Γ,E and half    T         closing β    V,Γ,E mirrored   pages      reads Ψ      D,S,N  norm,    samples
+//!           returns         the β flow                  half                          come, go   in order     B,A    energy   leave
 //! ```
 //!
 //! The second-order wave equation has a middle of its own, `ingress ─ wave_form ─ oracle ─ egress`;
-//! `mamba_scan` and `metric_update` exist only in worlds whose setup asks for a scan or for plasticity.
+//! `mamba_scan`, `metric_update`, `engs` and the oracle's energy balance exist only in worlds whose setup asks for a
+//! scan, for plasticity, for neurochemistry or for the balance.
 //!
 //! The two half steps and the kinetic step share memory sweeps: `half_potential::open` arms the opening local flow
 //! and the kinetic stage applies it page by page just before the axes inside the page; `nonlinear` arms the closing
@@ -18,8 +19,8 @@
 //! tick reads and writes Ψ twice. `boundary` exists only in sparse worlds.
 
 use crate::{
-    boundary, device, egress, half_potential, ingress, kinetic, mamba_scan, metric_update, nonlinear, oracle,
-    wave_form,
+    boundary, device, egress, engs, half_potential, ingress, kinetic, mamba_scan, metric_update, nonlinear,
+    oracle, wave_form,
 };
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::ScheduleConfigs;
@@ -50,9 +51,11 @@ fn empty() -> Schedule {
 /// asks for.
 pub fn schedule<T: Real + Scalar>(setup: &Setup) -> Schedule {
     let mut schedule = empty();
-    schedule.add_systems(
-        (ingress::take_in::<T>, step::<T>(setup), look::<T>(setup), egress::report::<T>).chain(),
-    );
+    let enter = match setup.engs {
+        Some(_) => (ingress::take_in::<T>, engs::broadcast::<T>).chain(),
+        None => ingress::take_in::<T>.into_configs(),
+    };
+    schedule.add_systems((enter, step::<T>(setup), look::<T>(setup), egress::report::<T>).chain());
     schedule
 }
 
@@ -78,11 +81,20 @@ fn step<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
 
 /// The stages that read the wave when it has advanced.
 fn look<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
-    match (&setup.growth, &setup.scan) {
-        (Some(_), _) => (boundary::grow::<T>, oracle::watch::<T>).chain(),
-        (None, Some(_)) => (mamba_scan::advance::<T>, oracle::watch::<T>).chain(),
-        (None, None) => oracle::watch::<T>.into_configs(),
+    let mut stages = oracle::watch::<T>.into_configs();
+    if setup.engs.is_some() {
+        stages = (engs::update::<T>, stages).chain();
     }
+    if setup.scan.is_some() {
+        stages = (mamba_scan::advance::<T>, stages).chain();
+    }
+    if setup.growth.is_some() {
+        stages = (boundary::grow::<T>, stages).chain();
+    }
+    if setup.oracle.is_some() {
+        stages = (stages, oracle::balance::balance::<T>).chain();
+    }
+    stages
 }
 
 /// The schedule of one tick whose Ψ is on a device: the same stages, told to the backend.

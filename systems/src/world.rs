@@ -16,7 +16,7 @@ use nikola_components::fill::{ComplexFill, Profile, RealFill, TimePotential};
 use nikola_components::geometry::morton::MortonKey;
 use nikola_components::geometry::peano;
 use nikola_components::growth::Growth;
-use nikola_components::ports::{Egress, Ingress, IngressLimits};
+use nikola_components::ports::{Egress, Ingress, IngressLimits, LockContention};
 use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
 use nikola_components::telemetry::StageTimes;
 use nikola_components::torus::Torus;
@@ -134,6 +134,21 @@ pub struct Environment {
     pub potential_time: f64,
     /// Whether the norm is conserved: the Schrödinger form without damping and sources in real time.
     pub is_closed: bool,
+    /// Γ as the scene has it, and what is done to it.
+    pub damping_law: DampingLaw,
+}
+
+/// Γ_eff(x) = scale·Γ(x) + extra.
+#[derive(Debug, Clone)]
+pub struct DampingLaw {
+    /// Γ(x).
+    pub profile: Profile,
+    /// Factor, by serotonin.
+    pub scale: f64,
+    /// Uniform addition, by a freeze.
+    pub extra: f64,
+    /// Whether the norm would be conserved without damping.
+    pub is_closed_otherwise: bool,
 }
 
 impl Environment {
@@ -180,6 +195,8 @@ pub struct Sources<T: Real> {
     pub emitters: Vec<RunningEmitter<T>>,
     /// One-shot injections, earliest first.
     pub injections: Vec<Injection>,
+    /// Whether emitters and injections are off.
+    pub is_muted: bool,
 }
 
 /// Spawns the world of `setup` for scalar type `T`.
@@ -260,7 +277,7 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
         world.insert_resource(Growth::new(rule.clone(), pages.len()));
         world.insert_resource(Nursery::new(setup, has_potential_column, options));
     }
-    let mut sources = Sources::<T> { emitters, injections: sorted(&setup.injections) };
+    let mut sources = Sources::<T> { emitters, injections: sorted(&setup.injections), is_muted: false };
     sources.place(&pages);
     world.insert_resource(sources);
     world.insert_resource(environment(setup, has_potential_column, pages));
@@ -273,11 +290,14 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     world.insert_resource(Tick::default());
     world.insert_resource(Ingress::new(ingress_limits(setup)));
     world.insert_resource(Egress::default());
+    world.insert_resource(LockContention::default());
     world.insert_resource(StageTimes { now_nanos: options.now_nanos, ..StageTimes::default() });
     world.insert_resource(crate::ingress::TickPlan::default());
     world.insert_resource(crate::half_potential::Pending::default());
     world.insert_resource(crate::egress::Sampling::new(setup.sample_every));
     world.insert_resource(crate::oracle::NormLedger::new(setup));
+    crate::oracle::balance::equip::<T>(&mut world, setup);
+    crate::engs::equip::<T>(&mut world, setup);
     Ok(world)
 }
 
@@ -526,6 +546,9 @@ fn environment(setup: &Setup, has_potential_column: bool, pages: Vec<usize>) -> 
         Profile::PerNode(_) => None,
     };
     let uniform_damping = uniform(&setup.damping);
+    let is_closed_otherwise = setup.emitters.is_empty()
+        && setup.wave.time == TimeMode::Real
+        && matches!(setup.equation, Equation::Schrodinger);
     Environment {
         pages,
         uniform_potential: uniform(&setup.potential).filter(|_| !has_potential_column),
@@ -533,10 +556,13 @@ fn environment(setup: &Setup, has_potential_column: bool, pages: Vec<usize>) -> 
         static_potential: setup.drive.is_some().then(|| setup.potential.clone()),
         drive: setup.drive.clone(),
         potential_time: f64::NAN,
-        is_closed: uniform_damping == Some(0.0)
-            && setup.emitters.is_empty()
-            && setup.wave.time == TimeMode::Real
-            && matches!(setup.equation, Equation::Schrodinger),
+        is_closed: uniform_damping == Some(0.0) && is_closed_otherwise,
+        damping_law: DampingLaw {
+            profile: setup.damping.clone(),
+            scale: 1.0,
+            extra: 0.0,
+            is_closed_otherwise,
+        },
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod command_line;
 mod determinism;
+mod engs;
 mod golden;
 mod kept;
 mod kills;
 mod mamba_scan;
 mod metric;
+mod oracle;
 mod precision;
 mod python;
 mod sources;

@@ -8,6 +8,7 @@ use super::forms::{
 };
 use super::quantity::{Constants, PerAxis, Quantity};
 use super::scan::ScanForm;
+use super::watch::{EngsForm, OracleForm};
 use serde::Deserialize;
 
 /// The newest version this build reads.
@@ -91,6 +92,12 @@ pub struct Document {
     /// Orders that the run gives itself.
     #[serde(default)]
     pub schedule: Vec<ScheduleForm>,
+    /// The watch on the energy balance.
+    #[serde(default)]
+    pub oracle: Option<OracleForm>,
+    /// Neurochemistry.
+    #[serde(default)]
+    pub engs: Option<EngsForm>,
     /// Seed of every random stream.
     #[serde(default)]
     pub seed: u64,

@@ -37,6 +37,7 @@ pub mod strike;
 pub mod evaluate;
 pub mod expression;
 pub mod survey;
+pub mod watch;
 
 pub mod keeping;
 pub mod observable;

@@ -145,7 +145,7 @@ fn group(outline: &Outline) -> Option<(usize, Vec<String>)> {
 }
 
 /// Fields of a scene, for suggestions; a test keeps them equal to those of the document.
-pub(super) const FIELDS: [&str; 25] = [
+pub(super) const FIELDS: [&str; 27] = [
     "version",
     "title",
     "description",
@@ -170,6 +170,8 @@ pub(super) const FIELDS: [&str; 25] = [
     "outputs",
     "naps",
     "schedule",
+    "oracle",
+    "engs",
     "seed",
 ];
 

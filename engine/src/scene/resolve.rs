@@ -20,6 +20,7 @@ use super::scan::{self, Surroundings};
 use super::strike::strike;
 use super::survey;
 use super::warning::{Figures, Warning, warnings};
+use super::watch;
 use crate::intake::{Order, Scheduled};
 use nikola_components::fill::{ComplexFill, Profile, RealFill};
 use nikola_components::geometry::axis::Axis;
@@ -139,6 +140,8 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         injections,
         growth,
         scan,
+        oracle: watch::oracle(&context, document)?,
+        engs: watch::engs(&context, document)?,
         sample_every: plan.series_every,
     };
     refuse_without_meaning(&context, &setup)?;
@@ -183,7 +186,7 @@ fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<(), Sc
         return refuse_in_wave_form(context, setup);
     }
     if setup.wave.time == TimeMode::Real {
-        return Ok(());
+        return refuse_unwatched(context, setup);
     }
     let is_damped = !matches!(setup.damping, Profile::Uniform(value) if value == 0.0);
     let refusals = [
@@ -196,6 +199,8 @@ fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<(), Sc
         (is_damped, "equation.alpha", "damping", "set equation.alpha to 0"),
         (setup.drive.is_some(), "potential", "a potential that depends on t", "remove t from the potential"),
         (!setup.emitters.is_empty(), "emitters", "emitters", "remove the emitters"),
+        (setup.oracle.is_some(), "oracle", "an energy balance", "remove `oracle`"),
+        (setup.engs.is_some(), "engs", "neurochemistry", "remove `engs`"),
     ];
     match refusals.into_iter().find(|(is_refused, ..)| *is_refused) {
         None => Ok(()),
@@ -206,6 +211,26 @@ fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<(), Sc
             format!("{remedy}, or set time: Real"),
         )),
     }
+}
+
+/// The energy balance and the neurochemistry know the energy of a constant metric on a dense torus.
+fn refuse_unwatched(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
+    let with = match (setup.growth.is_some(), setup.metric.is_some() || setup.plasticity.is_some()) {
+        (true, _) => "a sparse torus",
+        (false, true) => "a metric that varies",
+        (false, false) => return Ok(()),
+    };
+    let path = match (setup.oracle.is_some(), setup.engs.is_some()) {
+        (true, _) => "oracle",
+        (false, true) => "engs",
+        (false, false) => return Ok(()),
+    };
+    Err(context.value(
+        path,
+        format!("{path} on {with}"),
+        "a dense torus with a constant metric",
+        format!("remove `{path}`: it does not follow {with} yet"),
+    ))
 }
 
 /// The wave form has one scheme, and no potential.
@@ -223,6 +248,8 @@ fn refuse_in_wave_form(context: &Context<'_>, setup: &Setup) -> Result<(), Scene
         (has_potential, "potential", "a potential", "remove the potential"),
         (setup.metric.is_some(), "equation.metric", "a metric or state that varies in space", "use numbers"),
         (setup.plasticity.is_some(), "plasticity", "plasticity", "remove plasticity"),
+        (setup.oracle.is_some(), "oracle", "an energy balance", "remove `oracle`"),
+        (setup.engs.is_some(), "engs", "neurochemistry", "remove `engs`"),
     ];
     match refusals.into_iter().find(|(is_refused, ..)| *is_refused) {
         None => Ok(()),

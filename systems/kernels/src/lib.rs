@@ -7,6 +7,8 @@
 //! [`reduce`].
 
 pub mod backend;
+pub mod energy;
+pub mod engs;
 pub mod field;
 pub mod half_potential;
 pub mod kinetic;

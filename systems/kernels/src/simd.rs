@@ -14,6 +14,7 @@ mod scalar;
 
 use core::ops::Range;
 
+use crate::energy::{FormChunk, LocalForm};
 use crate::field::{PageRef, Real, Shape};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
@@ -199,6 +200,10 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
         lines: Range<usize>,
     ) -> SpectralMoments;
     #[doc(hidden)]
+    fn form_chunk(level: Level, chunk: FormChunk<'_, Self>) -> f64;
+    #[doc(hidden)]
+    fn local_form(level: Level, page: LocalForm<'_, Self>) -> f64;
+    #[doc(hidden)]
     fn direct_plan(n: usize, phases: &[(f64, f64)]) -> DirectPlan<Self>;
 }
 
@@ -287,6 +292,12 @@ macro_rules! simd_real {
                 lines: Range<usize>,
             ) -> SpectralMoments {
                 reduce::moments(shape, axis, pages, lines)
+            }
+            fn form_chunk(level: Level, chunk: FormChunk<'_, $t>) -> f64 {
+                chunk.sum(level)
+            }
+            fn local_form(level: Level, page: LocalForm<'_, $t>) -> f64 {
+                dispatch(level, page)
             }
             fn direct_plan(n: usize, phases: &[(f64, f64)]) -> DirectPlan<$t> {
                 DirectPlan::new(n, phases)

@@ -1,0 +1,450 @@
+//! Extended neurochemical gating: D, S, N, boredom and ATP, their causes and their effects.
+//!
+//! Invariant: every `every` ticks the scalars are updated from what happened (energies, stimuli, counted work), never
+//! from a clock; at the beginning of the next tick their effects are applied, once, and the scalars published as one
+//! snapshot. Γ and D follow in steps of [`DAMPING_STEPS`] and [`DIFFUSION_STEPS`], so that columns and kinetic plans
+//! are renewed only when a step is crossed. Rules: `nikola_kernels::engs`. Without the scene's `engs` nothing of
+//! this exists.
+
+use crate::half_potential::set_damping;
+use crate::observables::pages_ref;
+use crate::propagators::Propagators;
+use crate::world::{Compute, Environment};
+use bevy_ecs::prelude::*;
+use nikola_components::chemistry::{
+    Chemistry, ChemistryBoard, Effects, EngsSettings, Goal, Horizon, NapCause, Stimulus, Work,
+};
+use nikola_components::clock::Tick;
+use nikola_components::column::Scalar;
+use nikola_components::ledger::{EnergyFlows, Flow};
+use nikola_components::noise;
+use nikola_components::ports::{Egress, Event, Ingress};
+use nikola_components::setup::{Setup, WaveParameters};
+use nikola_components::telemetry::{Stage, StageTimes};
+use nikola_components::torus::Torus;
+use nikola_components::wave::{Damping, Potential, Psi};
+use nikola_kernels::energy::KineticForm;
+use nikola_kernels::engs::{self as rules, DecayRates, Modulators, Stimuli};
+use nikola_kernels::kinetic::AxisTerm;
+use nikola_kernels::{PageRef, Real, Values, reduce};
+
+/// Γ/Γ_scene moves in steps of 1/256.
+const DAMPING_STEPS: f64 = 256.0;
+
+/// N, as it enters the wave speed, moves in steps of 1/64.
+const DIFFUSION_STEPS: f64 = 64.0;
+
+/// Nodes the entropy is estimated on.
+const RESERVOIR_NODES: usize = 4096;
+
+/// Random stream of the reservoir.
+const RESERVOIR_STREAM: u32 = 0x656e_6773;
+
+/// ATP below which a warning leaves, and below which a nap begins; and at which it ends.
+const ATP_LOW: f64 = 0.15;
+const ATP_CRITICAL: f64 = 0.05;
+const ATP_AWAKE: f64 = 0.9;
+
+/// A nap lasts at least this long.
+const NAP_SECS_MIN: f64 = 1.0;
+
+/// Dopamine below which fatigue sets in, and how long it may stay there.
+const FATIGUE_DOPAMINE: f64 = 0.2;
+const FATIGUE_SECS: f64 = 5.0;
+
+/// Node-steps that one update of a metric cell is counted as: 45 components, about five flops each, against about
+/// 165 flops of a node-step.
+const PLASTICITY_NODE_STEPS: f64 = 2.0;
+
+/// |δ| that counts as a surprise, which reaches an explorative goal; its reward.
+const SURPRISE: f64 = 0.05;
+const CURIOSITY_REWARD: f64 = 0.1;
+
+/// Ids of explorative goals begin here.
+const CURIOSITY_GOALS: u64 = 1 << 63;
+
+/// Most open goals of one horizon.
+const GOALS_MAX: usize = 64;
+
+/// Stimuli that came in since the last update.
+#[derive(Debug, Default, Resource)]
+pub struct Inbox {
+    /// In the order they came.
+    pub stimuli: Vec<Stimulus>,
+}
+
+/// What the stage remembers.
+#[derive(Resource)]
+pub struct Engs {
+    settings: EngsSettings,
+    form: KineticForm,
+    /// Kinetic terms and D of the scene.
+    terms: Vec<AxisTerm>,
+    diffusion: [f64; 9],
+    /// (page, node), sorted: one slice of them per tick.
+    reservoir: Vec<(u32, u32)>,
+    densities: Vec<f64>,
+    expected_energy: Option<f64>,
+    /// δ of the last update.
+    pub reward_error: f64,
+    /// Entropy of the last update, nats.
+    pub entropy: f64,
+    /// Open goals.
+    pub goals: Vec<Goal>,
+    /// Reward of goals that were reached during an update, for the next one.
+    pending_reward: f64,
+    n_curiosities: u64,
+    is_curious: bool,
+    is_atp_low: bool,
+    /// Model seconds spent with low dopamine.
+    fatigue_secs: f64,
+    /// Model seconds napped; none while awake.
+    napped_secs: Option<f64>,
+    damping_step: i64,
+    diffusion_step: i64,
+}
+
+/// The resources, where the scene has neurochemistry.
+pub(crate) fn equip<T: Real + Scalar>(world: &mut World, setup: &Setup) {
+    let Some(settings) = setup.engs else { return };
+    let Propagators { shape, terms, .. } = world.resource::<Propagators<T>>();
+    let (form, terms) = (KineticForm::new(shape, terms), terms.clone());
+    let torus = &setup.torus;
+    let n = torus.n_nodes();
+    let pick = |i: usize| {
+        let drawn = if n <= RESERVOIR_NODES {
+            i
+        } else {
+            let u = noise::uniform(setup.seed, RESERVOIR_STREAM, 0, i as u64);
+            ((u * n as f64) as usize).min(n - 1)
+        };
+        ((drawn / torus.page_nodes()) as u32, (drawn % torus.page_nodes()) as u32)
+    };
+    let mut reservoir: Vec<(u32, u32)> = (0..RESERVOIR_NODES.min(n)).map(pick).collect();
+    reservoir.sort_unstable();
+    world.insert_resource(Engs {
+        settings,
+        form,
+        terms,
+        diffusion: setup.wave.diffusion,
+        densities: Vec::with_capacity(reservoir.len()),
+        reservoir,
+        expected_energy: None,
+        reward_error: 0.0,
+        entropy: 0.0,
+        goals: Vec::new(),
+        pending_reward: 0.0,
+        n_curiosities: 0,
+        is_curious: false,
+        is_atp_low: false,
+        fatigue_secs: 0.0,
+        napped_secs: None,
+        damping_step: DAMPING_STEPS as i64,
+        diffusion_step: 0,
+    });
+    world.insert_resource(settings.initial);
+    world.insert_resource(Effects::default());
+    world.insert_resource(ChemistryBoard::default());
+    world.insert_resource(Inbox::default());
+    world.insert_resource(Work::default());
+}
+
+/// What the broadcast changes.
+#[derive(bevy_ecs::system::SystemParam)]
+pub struct Targets<'w, T: Real + Scalar> {
+    engs: Option<ResMut<'w, Engs>>,
+    effects: Option<ResMut<'w, Effects>>,
+    flows: Option<ResMut<'w, EnergyFlows>>,
+    environment: ResMut<'w, Environment>,
+    propagators: ResMut<'w, Propagators<T>>,
+    wave: ResMut<'w, WaveParameters>,
+}
+
+/// Applies the effects of the scalars and publishes them, right after ingress.
+pub fn broadcast<T: Real + Scalar>(
+    mut columns: Query<'_, '_, (&Psi<T>, Option<&mut Damping<T>>)>,
+    mut targets: Targets<'_, T>,
+    chemistry: Option<Res<'_, Chemistry>>,
+    board: Option<Res<'_, ChemistryBoard>>,
+    mut times: ResMut<'_, StageTimes>,
+    compute: Res<'_, Compute>,
+    torus: Res<'_, Torus>,
+) {
+    let Targets { engs, effects, flows, environment, propagators, wave } = &mut targets;
+    let (Some(engs), Some(effects), Some(chemistry), Some(board)) = (engs, effects, chemistry, board) else {
+        return;
+    };
+    let began = times.now();
+    board.publish(&chemistry);
+    effects.firing_threshold = rules::firing_threshold(chemistry.norepinephrine);
+    let damping_step = (rules::damping_scale(chemistry.serotonin) * DAMPING_STEPS).round() as i64;
+    if damping_step != engs.damping_step {
+        let ratio = damping_step as f64 / engs.damping_step as f64;
+        engs.damping_step = damping_step;
+        effects.damping_scale = damping_step as f64 / DAMPING_STEPS;
+        let extra = environment.damping_law.extra;
+        let damping = columns.iter_mut().map(|(_, damping)| damping);
+        set_damping(damping, environment, effects.damping_scale, extra);
+        if let Some(flows) = flows {
+            flows.scale_damping(ratio);
+        }
+    }
+    let diffusion_step = if engs.settings.state == 0.0 {
+        0
+    } else {
+        (chemistry.norepinephrine * DIFFUSION_STEPS).round() as i64
+    };
+    if diffusion_step != engs.diffusion_step {
+        engs.diffusion_step = diffusion_step;
+        let arousal = diffusion_step as f64 / DIFFUSION_STEPS;
+        let before = effects.diffusion_scale;
+        effects.diffusion_scale = rules::diffusion_scale(engs.settings.state, arousal);
+        wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
+        propagators.rescale(compute.level, &engs.terms, effects.diffusion_scale);
+        if let Some(flows) = flows {
+            let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
+            let one = Values::Uniform(T::from_f64(1.0));
+            let kinetic =
+                torus.cell_volume() * engs.form.value(compute.level, compute.threads(), &pages, one);
+            flows.add(Flow::Parameters, (effects.diffusion_scale - before) * kinetic);
+            flows.scale_kinetic(effects.diffusion_scale / before);
+        }
+    }
+    let ended = times.now();
+    times.add(Stage::Engs, ended - began);
+}
+
+/// Collects a slice of the reservoir every tick; every so many ticks, updates the scalars.
+pub fn update<T: Real + Scalar>(
+    columns: Query<'_, '_, (&Psi<T>, Option<&Potential<T>>)>,
+    engs: Option<ResMut<'_, Engs>>,
+    chemistry: Option<ResMut<'_, Chemistry>>,
+    inbox: Option<ResMut<'_, Inbox>>,
+    work: Option<ResMut<'_, Work>>,
+    mut ingress: ResMut<'_, Ingress>,
+    mut egress: ResMut<'_, Egress>,
+    mut times: ResMut<'_, StageTimes>,
+    environment: Res<'_, Environment>,
+    wave: Res<'_, WaveParameters>,
+    effects: Option<Res<'_, Effects>>,
+    compute: Res<'_, Compute>,
+    torus: Res<'_, Torus>,
+    tick: Res<'_, Tick>,
+) {
+    let (Some(mut engs), Some(mut chemistry), Some(mut inbox), Some(mut work), Some(effects)) =
+        (engs, chemistry, inbox, work, effects)
+    else {
+        return;
+    };
+    let began = times.now();
+    let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
+    work.node_steps += pages.iter().map(|page| page.re.len() as u64).sum::<u64>();
+    engs.collect(&pages, tick.0);
+    if tick.0.is_multiple_of(engs.settings.every) {
+        let potential: Vec<&[T]> = columns.iter().filter_map(|(_, v)| v.map(|v| &v.0[..])).collect();
+        let potential = crate::world::values(environment.uniform_potential, &potential);
+        let (level, threads) = (compute.level, compute.threads());
+        let none = Values::Uniform(T::from_f64(0.0));
+        let totals = reduce::totals(level, threads, &pages, potential, none);
+        let one = Values::Uniform(T::from_f64(1.0));
+        let kinetic = effects.diffusion_scale * engs.form.value(level, threads, &pages, one);
+        let energy = torus.cell_volume() * (kinetic + totals.potential + 0.5 * wave.beta * totals.quartic);
+        let dt_secs = engs.settings.every as f64 * wave.dt;
+        let step = Step { tick: tick.0, dt_secs, energy };
+        engs.step(&step, &mut chemistry, &mut inbox, &work, &mut egress);
+        *work = Work::default();
+        ingress.set_closed(engs.napped_secs.map(|_| "it is napping"));
+    }
+    let ended = times.now();
+    times.add(Stage::Engs, ended - began);
+}
+
+/// One update as the stage measured it.
+struct Step {
+    tick: u64,
+    dt_secs: f64,
+    energy: f64,
+}
+
+impl Engs {
+    /// Reads this tick's slice of the reservoir.
+    fn collect<T: Real>(&mut self, pages: &[PageRef<'_, T>], tick: u64) {
+        let (every, n) = (self.settings.every, self.reservoir.len());
+        let slice = (tick + every - 1) % every;
+        let range = n * slice as usize / every as usize..n * (slice as usize + 1) / every as usize;
+        if slice == 0 {
+            self.densities.clear();
+        }
+        for &(page, node) in &self.reservoir[range] {
+            let (re, im) = (pages[page as usize].re[node as usize], pages[page as usize].im[node as usize]);
+            self.densities.push(re.to_f64() * re.to_f64() + im.to_f64() * im.to_f64());
+        }
+    }
+
+    fn step(
+        &mut self,
+        step: &Step,
+        chemistry: &mut Chemistry,
+        inbox: &mut Inbox,
+        work: &Work,
+        egress: &mut Egress,
+    ) {
+        let settings = self.settings;
+        let mut heard = self.hear(inbox);
+        let expected = self.expected_energy.unwrap_or(step.energy);
+        let error =
+            rules::reward_prediction_error(heard.reward, step.energy, expected, settings.energy_floor);
+        // A field that is not finite is the oracle's affair; it teaches nothing.
+        self.reward_error = if error.is_finite() { error } else { 0.0 };
+        if step.energy.is_finite() {
+            let expected = rules::expectation(expected, step.energy, step.dt_secs, settings.tau_secs);
+            self.expected_energy = Some(expected);
+        }
+        heard.goals += self.satisfy_curiosity();
+        let naps = self.rest(step, chemistry, &heard, egress);
+        let stimuli = Stimuli {
+            reward_error: self.reward_error,
+            alerts: heard.alerts,
+            goals: heard.goals,
+            naps,
+            stress: heard.stress,
+        };
+        let now = Modulators {
+            dopamine: chemistry.dopamine,
+            serotonin: chemistry.serotonin,
+            norepinephrine: chemistry.norepinephrine,
+        };
+        let rates = DecayRates {
+            serotonin_per_sec: settings.serotonin_decay_per_sec,
+            norepinephrine_per_sec: settings.norepinephrine_decay_per_sec,
+        };
+        let next = rules::couple(now, &stimuli, &rates, step.dt_secs);
+        chemistry.dopamine = next.dopamine;
+        chemistry.serotonin = next.serotonin;
+        chemistry.norepinephrine = next.norepinephrine;
+        self.entropy = rules::entropy(&self.densities);
+        chemistry.boredom = rules::boredom(
+            chemistry.boredom,
+            self.entropy,
+            settings.boredom_growth,
+            settings.boredom_sharpness,
+            settings.boredom_relief,
+            self.reward_error,
+        );
+        self.grow_curious(step.tick, chemistry, egress);
+        let spent = work.node_steps as f64
+            + PLASTICITY_NODE_STEPS * work.plasticity_updates as f64
+            + heard.work_node_steps;
+        chemistry.atp = rules::atp(
+            chemistry.atp,
+            spent,
+            settings.atp_capacity,
+            settings.atp_recharge_per_sec,
+            step.dt_secs,
+            self.napped_secs.is_some(),
+        );
+        let is_low = chemistry.atp < ATP_LOW;
+        if is_low && !self.is_atp_low {
+            egress.push_event(Event::AtpLow { tick: step.tick, atp: chemistry.atp });
+        }
+        self.is_atp_low = is_low;
+    }
+
+    /// What the stimuli since the last update say.
+    fn hear(&mut self, inbox: &mut Inbox) -> Heard {
+        let mut heard = Heard { reward: std::mem::take(&mut self.pending_reward), ..Heard::default() };
+        for stimulus in inbox.stimuli.drain(..) {
+            match stimulus {
+                Stimulus::Reward(reward) => heard.reward += reward,
+                Stimulus::Alert => {
+                    heard.alerts += 1;
+                    heard.stress += 0.5;
+                }
+                Stimulus::Stress(stress) => heard.stress += stress,
+                Stimulus::Work(node_steps) => heard.work_node_steps += node_steps,
+                Stimulus::AddGoal(goal) => {
+                    let open = self.goals.iter().filter(|other| other.horizon == goal.horizon).count();
+                    let is_known = self.goals.iter().any(|other| other.id == goal.id);
+                    if open < GOALS_MAX && !is_known {
+                        self.goals.push(goal);
+                    }
+                }
+                Stimulus::ReachGoal(id) => {
+                    if let Some(index) = self.goals.iter().position(|goal| goal.id == id) {
+                        heard.reward += self.goals.remove(index).reward;
+                        heard.goals += 1;
+                    }
+                }
+                Stimulus::Nap => heard.is_nap_asked = true,
+            }
+        }
+        heard.reward = heard.reward.clamp(-1.0, 1.0);
+        heard
+    }
+
+    /// Starts or ends a nap; the naps that ended.
+    fn rest(&mut self, step: &Step, chemistry: &Chemistry, heard: &Heard, egress: &mut Egress) -> u32 {
+        let is_tired = chemistry.dopamine < FATIGUE_DOPAMINE;
+        self.fatigue_secs = if is_tired { self.fatigue_secs + step.dt_secs } else { 0.0 };
+        match &mut self.napped_secs {
+            Some(secs) => {
+                *secs += step.dt_secs;
+                if *secs >= NAP_SECS_MIN && chemistry.atp >= ATP_AWAKE {
+                    self.napped_secs = None;
+                    self.fatigue_secs = 0.0;
+                    egress.push_event(Event::Woke { tick: step.tick });
+                    return 1;
+                }
+            }
+            None => {
+                let cause = if chemistry.atp < ATP_CRITICAL {
+                    Some(NapCause::Exhaustion)
+                } else if self.fatigue_secs >= FATIGUE_SECS {
+                    Some(NapCause::Fatigue)
+                } else {
+                    heard.is_nap_asked.then_some(NapCause::Asked)
+                };
+                if let Some(cause) = cause {
+                    self.napped_secs = Some(0.0);
+                    egress.push_event(Event::NapWanted { tick: step.tick, cause });
+                }
+            }
+        }
+        0
+    }
+
+    /// An explorative goal is reached by a surprise; the goals reached.
+    fn satisfy_curiosity(&mut self) -> u32 {
+        if self.reward_error.abs() < SURPRISE {
+            return 0;
+        }
+        let before = self.goals.len();
+        self.goals.retain(|goal| goal.id < CURIOSITY_GOALS);
+        let reached = before - self.goals.len();
+        self.pending_reward += CURIOSITY_REWARD * reached as f64;
+        reached as u32
+    }
+
+    /// Raises a curiosity event when boredom passes its threshold from below.
+    fn grow_curious(&mut self, tick: u64, chemistry: &Chemistry, egress: &mut Egress) {
+        let is_curious = chemistry.boredom > self.settings.curiosity_at;
+        if is_curious && !self.is_curious {
+            let goal = CURIOSITY_GOALS + self.n_curiosities;
+            self.n_curiosities += 1;
+            self.goals.push(Goal { id: goal, horizon: Horizon::Short, reward: CURIOSITY_REWARD });
+            egress.push_event(Event::Curiosity { tick, goal });
+        }
+        self.is_curious = is_curious;
+    }
+}
+
+/// The stimuli of one update, added up.
+#[derive(Debug, Default)]
+struct Heard {
+    reward: f64,
+    alerts: u32,
+    goals: u32,
+    stress: f64,
+    work_node_steps: f64,
+    is_nap_asked: bool,
+}

@@ -1,0 +1,575 @@
+//! The watch on the balance: books the powers, checks H against the account, and acts.
+//!
+//! Invariant: exists only where the scene asks for it; everything it does to Ψ is booked and reported. See
+//! [`super::account`] for the derivation and [`super::guard`] for the states.
+
+use super::NormLedger;
+use super::account::{Account, Amount, Booked, Powers};
+use super::guard::{Act, Guard, Sight, Turn};
+use super::power::SourcePower;
+use crate::half_potential::set_damping;
+use crate::ingress::{InputLog, TickPlan};
+use crate::observables::{ObservedColumns, measure, pages_ref};
+use crate::propagators::Propagators;
+use crate::world::{Compute, Environment, Sources, values};
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
+use nikola_components::clock::Tick;
+use nikola_components::column::Scalar;
+use nikola_components::ledger::{EnergyFlows, Flow};
+use nikola_components::oracle::{Cause, Health, Incident, OracleReport, OracleSettings};
+use nikola_components::ports::{Egress, Event};
+use nikola_components::setup::{Setup, WaveParameters};
+use nikola_components::telemetry::{Sample, Stage, StageTimes};
+use nikola_components::torus::Torus;
+use nikola_components::wave::{Damping, Potential, Psi, Velocity};
+use nikola_kernels::energy::{KineticForm, local_form};
+use nikola_kernels::reduce::{self, Totals};
+use nikola_kernels::{Real, Values};
+
+/// Half the interval over which ∂tV is taken as a central difference, as a fraction of dt: its error is below 1e-6
+/// of a drive that turns once per tick, its rounding below 1e-12.
+const DRIVE_STEP: f64 = 1e-3;
+
+/// Everything the watch remembers.
+#[derive(Resource)]
+pub struct Watch<T: Real> {
+    settings: OracleSettings,
+    account: Account,
+    guard: Guard,
+    form: KineticForm,
+    sources: SourcePower<T>,
+    /// Flows booked up to the last tick, so that a tick's inflow by other stages is known.
+    booked: f64,
+    /// What is unexplained and remembered.
+    deficit: Amount,
+    deficit_total: f64,
+    /// Relative change of Ψ per tick that the norm's balance lacked at the last check.
+    leak: f64,
+    last: Sample,
+    last_totals: Totals,
+    sampled_at: u64,
+    /// D of the first axis when the world was built, and Γ during the last tick where it is uniform.
+    diffusion: f64,
+    gamma: f64,
+    /// Resets since the last quiet stretch: so many checkpoints are passed over.
+    skip: usize,
+    scratch: Vec<f64>,
+}
+
+impl<T: Real + Scalar> Watch<T> {
+    /// The watch of a world, if its scene asks for one.
+    pub fn new(setup: &Setup, settings: OracleSettings, propagators: &Propagators<T>) -> Self {
+        // Γ changes at updates of the chemistry: they must be borders of panels.
+        let updates = setup.engs.map_or(0, |engs| engs.every);
+        let divides_both = |n: &u64| settings.every.is_multiple_of(*n) && updates.is_multiple_of(*n);
+        let sample_every = (1..=settings.sample_every).rev().find(divides_both).unwrap_or(1);
+        let settings = OracleSettings { sample_every, ..settings };
+        let form = KineticForm::new(&propagators.shape, &propagators.terms);
+        Self {
+            settings,
+            account: Account::default(),
+            guard: Guard::default(),
+            sources: SourcePower::new(setup, &form),
+            form,
+            booked: 0.0,
+            deficit: Amount::default(),
+            deficit_total: 0.0,
+            leak: 0.0,
+            last: Sample::default(),
+            last_totals: Totals::default(),
+            diffusion: setup.wave.diffusion[0],
+            gamma: 0.0,
+            sampled_at: 0,
+            skip: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// State of the watched world.
+    pub fn health(&self) -> Health {
+        self.guard.health
+    }
+}
+
+/// The columns the watch reads and, when it acts, changes.
+pub type WatchedColumns<'w, 's, T> =
+    Query<'w, 's, (&'static mut Psi<T>, Option<&'static mut Velocity<T>>, Option<&'static mut Potential<T>>)>;
+
+/// Γ(x) of every page.
+pub type DampingColumns<'w, 's, T> = Query<'w, 's, Option<&'static mut Damping<T>>, With<Psi<T>>>;
+
+/// What the watch reads of a world that it does not own.
+#[derive(SystemParam)]
+pub struct Surroundings<'w, T: Real + Scalar> {
+    torus: Res<'w, Torus>,
+    wave: Res<'w, WaveParameters>,
+    propagators: Res<'w, Propagators<T>>,
+    compute: Res<'w, Compute>,
+    plan: Res<'w, TickPlan>,
+    tick: Res<'w, Tick>,
+}
+
+/// One look at the columns.
+struct Look<'a, 'w, 's, T: Real + Scalar> {
+    columns: ObservedColumns<'w, 's, T>,
+    damping: Query<'w, 's, Option<&'static Damping<T>>, With<Psi<T>>>,
+    environment: &'a Environment,
+    sources: &'a Sources<T>,
+    ledger: &'a NormLedger,
+    around: &'a Surroundings<'a, T>,
+}
+
+impl<T: Real + Scalar> Look<'_, '_, '_, T> {
+    fn with_values<R>(
+        &self,
+        work: impl FnOnce(&[nikola_kernels::PageRef<'_, T>], Values<'_, T>, Values<'_, T>) -> R,
+    ) -> R {
+        let pages = pages_ref(self.columns.iter().map(|(psi, ..)| psi));
+        let potential: Vec<&[T]> = self.columns.iter().filter_map(|(.., v)| v.map(|v| &v.0[..])).collect();
+        let damping: Vec<&[T]> = self.damping.iter().filter_map(|g| g.map(|g| &g.0[..])).collect();
+        let potential = values(self.environment.uniform_potential, &potential);
+        work(&pages, potential, values(self.environment.uniform_damping, &damping))
+    }
+
+    fn measure(&self) -> Sample {
+        let around = self.around;
+        measure(
+            &self.columns,
+            &around.torus,
+            &around.wave,
+            self.environment,
+            &around.propagators,
+            &around.compute,
+            self.ledger,
+            *around.tick,
+        )
+    }
+
+    /// The uniform part of Γ, which the account integrates by itself.
+    fn gamma(&self) -> f64 {
+        self.environment.uniform_damping.unwrap_or(0.0)
+    }
+
+    /// Work of the sources at this tick border.
+    fn work(&self, power: &SourcePower<T>, kinetic_scale: f64) -> Amount {
+        if self.sources.emitters.is_empty() {
+            return Amount::default();
+        }
+        let around = self.around;
+        self.with_values(|pages, potential, _| {
+            let volume = around.torus.cell_volume();
+            power.at(*around.tick, self.sources, &around.wave, pages, &potential, kinetic_scale, volume)
+        })
+    }
+
+    /// Local sums and sampled powers at this tick border.
+    fn powers(&self, form: &KineticForm, kinetic_scale: f64, scratch: &mut Vec<f64>) -> (Totals, Powers) {
+        let around = self.around;
+        let (level, threads) = (around.compute.level, around.compute.threads());
+        let (volume, beta) = (around.torus.cell_volume(), around.wave.beta);
+        let mut powers = Powers::default();
+        let totals = self.with_values(|pages, potential, damping| {
+            let totals = reduce::totals(level, threads, pages, potential, damping);
+            powers.damping = match damping {
+                // −2Γ(H + W) and −2ΓN: H and N decay in the account, W = (β/2)∫ρ² remains.
+                Values::Uniform(gamma) => {
+                    Amount { energy: -gamma.to_f64() * beta * volume * totals.quartic, norm: 0.0 }
+                }
+                Values::PerNode(_) => {
+                    let kinetic = kinetic_scale * form.value(level, threads, pages, damping);
+                    let local = local_form(level, threads, pages, potential, beta, damping);
+                    powers.damping_kinetic = -2.0 * volume * kinetic;
+                    Amount { energy: -2.0 * volume * local, norm: -2.0 * volume * totals.damping }
+                }
+            };
+            totals
+        });
+        if let Some(drive) = &self.environment.drive {
+            let (t, step) = (around.tick.time(around.wave.dt), DRIVE_STEP * around.wave.dt);
+            let mut sum = 0.0;
+            for (page, (psi, ..)) in self.columns.iter().enumerate() {
+                let nodes = psi.re.len();
+                scratch.clear();
+                scratch.resize(2 * nodes, 0.0);
+                let (early, late) = scratch.split_at_mut(nodes);
+                drive.add(t - step, page, early);
+                drive.add(t + step, page, late);
+                let density = |i: usize| psi.re[i].to_f64().powi(2) + psi.im[i].to_f64().powi(2);
+                sum += (0..nodes).map(|i| (late[i] - early[i]) * density(i)).sum::<f64>();
+            }
+            powers.drive = volume * sum / (2.0 * step);
+        }
+        (totals, powers)
+    }
+}
+
+impl<T: Real + Scalar> Watch<T> {
+    /// Starts the account from what is there now. The unexplained rest goes to `cause`.
+    fn begin(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows, cause: Option<Flow>) {
+        self.last = look.measure();
+        if let Some(cause) = cause {
+            let rest = self.last.energy - self.account.expected.energy;
+            if rest.is_finite() {
+                flows.add(cause, rest);
+            }
+        }
+        self.gamma = look.gamma();
+        self.deficit = Amount::default();
+        self.account = Account::default();
+        self.account.anchor(Amount { energy: self.last.energy, norm: self.last.norm });
+        let scale = self.kinetic_scale(look);
+        self.account.open(look.work(&self.sources, scale));
+        let (totals, powers) = look.powers(&self.form, scale, &mut self.scratch);
+        self.account.sample(&powers, look.gamma(), 0, look.around.wave.dt);
+        self.sampled_at = look.around.tick.0;
+        self.last_totals = totals;
+        self.booked = flows.total();
+    }
+
+    /// Books one tick; returns what is to be judged.
+    fn book(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows) -> Sight {
+        let (tick, dt) = (look.around.tick.0, look.around.wave.dt);
+        let inflow = Amount { energy: flows.total() - self.booked, norm: flows.take_norm() };
+        let scale = self.kinetic_scale(look);
+        // The border where Γ changed is the last one: what was sampled there is what acted since.
+        let (damping, kinetic) = flows.take_ratios();
+        self.account.scale_damping(damping);
+        self.account.scale_kinetic(kinetic);
+        self.gamma = look.gamma();
+        let work = look.work(&self.sources, scale);
+        let mut booked = [self.account.tick(inflow, work, self.gamma, dt), Booked::default()];
+        let mut sight = Sight { tick, ..Sight::default() };
+        let is_sampled = tick.is_multiple_of(self.settings.sample_every);
+        if is_sampled || look.around.plan.is_degraded {
+            let (totals, powers) = look.powers(&self.form, scale, &mut self.scratch);
+            sight.max_abs_psi = Some(totals.max_abs2.sqrt());
+            sight.n_nonfinite = totals.n_nonfinite;
+            self.last_totals = totals;
+            if is_sampled {
+                booked[1] = self.account.sample(&powers, self.gamma, tick - self.sampled_at, dt);
+                self.sampled_at = tick;
+            }
+            if look.around.plan.is_degraded {
+                self.readmit_interaction(look, flows);
+            }
+        }
+        for Booked { source, damping, drive } in booked {
+            // A field that left the finite numbers is judged by what was seen; its figures are no energies.
+            if (source + damping + drive).is_finite() {
+                flows.add(Flow::Source, source);
+                flows.add(Flow::Damping, damping);
+                flows.add(Flow::Drive, drive);
+            }
+        }
+        self.booked = flows.total();
+        sight
+    }
+
+    /// A degraded tick ran without β: `ingress` took the interaction energy out of H, here it comes back.
+    fn readmit_interaction(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows) {
+        let around = look.around;
+        let interaction = 0.5 * around.wave.beta * around.torus.cell_volume() * self.last_totals.quartic;
+        flows.add(Flow::Parameters, interaction);
+        // The sampled part of the damping power that belongs to β did not act in this tick: −2Γ·W where Γ is uniform
+        // (the account does the other half), −2∫Γβ|Ψ|⁴ where it is not.
+        let (level, threads) = (around.compute.level, around.compute.threads());
+        let spared = look.with_values(|pages, _, damping| match damping {
+            Values::Uniform(_) => 2.0 * self.gamma * interaction,
+            Values::PerNode(_) => {
+                let zero = Values::Uniform(T::from_f64(0.0));
+                let beta = around.wave.beta;
+                let density = local_form(level, threads, pages, zero, beta, damping);
+                2.0 * around.torus.cell_volume() * density
+            }
+        }) * around.wave.dt;
+        flows.add(Flow::Damping, spared);
+        self.account.adjust(interaction + spared);
+    }
+
+    /// Compares H with the account.
+    fn check(&mut self, look: &Look<'_, '_, '_, T>, sight: &mut Sight) {
+        self.last = look.measure();
+        sight.n_nonfinite = sight.n_nonfinite.max(self.last.n_nonfinite);
+        sight.max_abs_psi = Some(self.last.max_abs_psi);
+        if !self.last.energy.is_finite() {
+            return;
+        }
+        let unexplained = self.last.energy - self.account.expected.energy;
+        let lacking = self.last.norm - self.account.expected.norm;
+        // What cannot be explained fades like everything else, and is forgotten in the end.
+        let forgotten = (self.settings.every as f64 / self.settings.memory_ticks as f64).min(1.0);
+        let fading = -2.0 * self.gamma * self.settings.every as f64 * look.around.wave.dt;
+        let kept = (1.0 - forgotten) * libm::exp(fading);
+        self.deficit = Amount {
+            energy: self.deficit.energy * kept + unexplained,
+            norm: self.deficit.norm * kept + lacking,
+        };
+        self.deficit_total += unexplained;
+        self.leak = 0.5 * lacking / (self.last.norm * self.settings.every as f64);
+        self.account.anchor(Amount { energy: self.last.energy, norm: self.last.norm });
+        sight.residual = Some(self.deficit.energy.abs() / self.scale());
+    }
+
+    /// T now, relative to when the world was built.
+    fn kinetic_scale(&self, look: &Look<'_, '_, '_, T>) -> f64 {
+        look.around.wave.diffusion[0] / self.diffusion
+    }
+
+    fn scale(&self) -> f64 {
+        self.last.energy.abs().max(self.settings.energy_floor)
+    }
+
+    /// The factor that takes Ψ to the expected energy, or to the expected norm where the energy cannot tell.
+    fn factor(&self) -> f64 {
+        let target = self.last.energy - self.deficit.energy;
+        let quadratic = self.last.energy_kinetic + self.last.energy_potential;
+        let by_energy = scale_to_energy(quadratic, self.last.energy_interaction, target);
+        let by_norm = ((self.last.norm - self.deficit.norm) / self.last.norm).sqrt();
+        by_energy.unwrap_or(if by_norm.is_finite() { by_norm } else { 1.0 })
+    }
+}
+
+/// λ with λ²Q + λ⁴W = target; Ψ·√(target/H) where W = 0. `None` where H or the target is not positive.
+pub fn scale_to_energy(quadratic: f64, interaction: f64, target: f64) -> Option<f64> {
+    if quadratic + interaction <= 0.0 || target <= 0.0 {
+        return None;
+    }
+    let square = if interaction == 0.0 {
+        target / quadratic
+    } else {
+        let root = quadratic * quadratic + 4.0 * interaction * target;
+        // The root that tends to target/Q as W → 0.
+        2.0 * target / (quadratic + root.sqrt())
+    };
+    (square.is_finite() && square > 0.0).then(|| square.sqrt())
+}
+
+/// The resources of the watch, where the scene asks for it.
+pub(crate) fn equip<T: Real + Scalar>(world: &mut World, setup: &Setup) {
+    let Some(settings) = setup.oracle else { return };
+    let watch = Watch::<T>::new(setup, settings, world.resource::<Propagators<T>>());
+    world.insert_resource(watch);
+    world.insert_resource(EnergyFlows::default());
+    world.insert_resource(OracleReport::default());
+    world.insert_resource(InputLog::default());
+}
+
+/// What the watch owns, and what it acts on.
+#[derive(SystemParam)]
+pub struct Reach<'w, T: Real + Scalar> {
+    watch: Option<ResMut<'w, Watch<T>>>,
+    flows: Option<ResMut<'w, EnergyFlows>>,
+    report: Option<ResMut<'w, OracleReport>>,
+    log: Option<ResMut<'w, InputLog>>,
+    environment: ResMut<'w, Environment>,
+    sources: ResMut<'w, Sources<T>>,
+    ledger: ResMut<'w, NormLedger>,
+    egress: ResMut<'w, Egress>,
+}
+
+/// Starts the account at tick 0; runs once, after the references of the drifts are set.
+pub fn begin<T: Real + Scalar>(
+    columns: ObservedColumns<'_, '_, T>,
+    damping: DampingColumns<'_, '_, T>,
+    mut reach: Reach<'_, T>,
+    around: Surroundings<'_, T>,
+) {
+    let Reach { watch: Some(watch), flows: Some(flows), environment, sources, ledger, .. } = &mut reach
+    else {
+        return;
+    };
+    let look =
+        Look { columns, damping: damping.as_readonly(), environment, sources, ledger, around: &around };
+    watch.begin(&look, flows, None);
+}
+
+/// The system.
+pub fn balance<T: Real + Scalar>(
+    mut columns: WatchedColumns<'_, '_, T>,
+    mut damping: DampingColumns<'_, '_, T>,
+    mut reach: Reach<'_, T>,
+    mut times: ResMut<'_, StageTimes>,
+    around: Surroundings<'_, T>,
+) {
+    let Reach { watch, flows, report, log, environment, sources, ledger, egress } = &mut reach;
+    let (Some(watch), Some(flows), Some(report), Some(log)) = (watch, flows, report, log) else { return };
+    let began = times.now();
+    let (tick, plan) = (around.tick.0, &around.plan);
+    let look = Look {
+        columns: columns.as_readonly(),
+        damping: damping.as_readonly(),
+        environment,
+        sources,
+        ledger,
+        around: &around,
+    };
+    let mut sight = match flows.take_rest() {
+        Some(cause) => {
+            watch.begin(&look, flows, Some(cause));
+            watch.sight(tick)
+        }
+        None => watch.book(&look, flows),
+    };
+    if tick.is_multiple_of(watch.settings.every) {
+        watch.check(&look, &mut sight);
+        if !environment.is_closed {
+            ledger.trim(watch.leak);
+        }
+    }
+    sight.is_scram_asked = plan.is_scram_asked;
+    sight.is_resume_asked = plan.is_resume_asked;
+    sight.restored = plan.restored;
+    while let Some(turn) = watch.decide(&mut sight) {
+        let cause = act(&turn, watch, &mut columns, &mut damping, environment, sources);
+        if let Some(flow) = cause {
+            let look = Look {
+                columns: columns.as_readonly(),
+                damping: damping.as_readonly(),
+                environment,
+                sources,
+                ledger,
+                around: &around,
+            };
+            watch.begin(&look, flows, Some(flow));
+            ledger.rebase(watch.last.norm);
+        }
+        let blacklisted = if turn.act == Act::Reset {
+            egress.push_event(Event::RestoreWanted { skip: watch.skip });
+            watch.skip += 1;
+            log.condemn()
+        } else {
+            Vec::new()
+        };
+        watch.note(&turn, report);
+        egress.push_event(Event::Incident(watch.incident(tick, turn, report, blacklisted)));
+    }
+    for digest in log.take_refused() {
+        egress.push_event(Event::Refused { tick, digest });
+    }
+    if watch.guard.health == Health::Nominal && tick.is_multiple_of(watch.settings.checkpoint_every) {
+        egress.push_event(Event::CheckpointWanted);
+        log.absolve();
+        watch.skip = watch.skip.saturating_sub(1);
+    }
+    watch.tell(report);
+    let ended = times.now();
+    times.add(Stage::Oracle, ended - began);
+    report.tick_duration_ns = times.nanos.iter().sum();
+}
+
+impl<T: Real + Scalar> Watch<T> {
+    /// What the last look at the local sums showed.
+    fn sight(&self, tick: u64) -> Sight {
+        Sight {
+            tick,
+            max_abs_psi: Some(self.last_totals.max_abs2.sqrt()),
+            n_nonfinite: self.last_totals.n_nonfinite,
+            ..Sight::default()
+        }
+    }
+
+    fn decide(&mut self, sight: &mut Sight) -> Option<Turn> {
+        let settings = self.settings;
+        let mut turn = self.guard.step(sight, &settings)?;
+        if turn.act == Act::Renormalise {
+            turn.cause = Cause::Renormalised(self.factor());
+        }
+        Some(turn)
+    }
+
+    fn note(&self, turn: &Turn, report: &mut OracleReport) {
+        match turn.act {
+            Act::Freeze => report.n_scrams += 1,
+            Act::Reset => report.n_resets += 1,
+            Act::Renormalise => report.n_renormalisations += 1,
+            Act::Report | Act::Thaw | Act::Halt => {}
+        }
+    }
+
+    fn incident(&self, tick: u64, turn: Turn, report: &OracleReport, blacklisted: Vec<u64>) -> Incident {
+        Incident {
+            tick,
+            from: turn.from,
+            to: turn.to,
+            cause: turn.cause,
+            residual: report.energy_drift_ratio,
+            norm: self.last.norm,
+            energy: self.last.energy,
+            max_abs_psi: self.last_totals.max_abs2.sqrt(),
+            blacklisted,
+        }
+    }
+
+    /// The figures of the tick.
+    fn tell(&self, report: &mut OracleReport) {
+        report.health = self.guard.health;
+        report.strikes = self.guard.strikes;
+        report.energy_drift_ratio = self.deficit.energy.abs() / self.scale();
+        report.energy_drift_worst = report.energy_drift_worst.max(report.energy_drift_ratio);
+        report.energy_drift_total = self.deficit_total / self.scale();
+        report.norm = self.account.expected.norm;
+        report.max_abs_psi = self.last_totals.max_abs2.sqrt();
+    }
+}
+
+/// Carries a decision out on the world; the flow to which a change of energy belongs, if there may be one.
+fn act<T: Real + Scalar>(
+    turn: &Turn,
+    watch: &Watch<T>,
+    columns: &mut WatchedColumns<'_, '_, T>,
+    damping: &mut DampingColumns<'_, '_, T>,
+    environment: &mut Environment,
+    sources: &mut Sources<T>,
+) -> Option<Flow> {
+    let scale = environment.damping_law.scale;
+    let mut dampen = |environment: &mut Environment, extra: f64| {
+        set_damping(damping.iter_mut(), environment, scale, extra);
+    };
+    match turn.act {
+        Act::Report | Act::Reset => return None,
+        Act::Freeze => {
+            sources.is_muted = true;
+            dampen(environment, watch.settings.freeze_damping);
+        }
+        Act::Thaw => {
+            sources.is_muted = false;
+            dampen(environment, 0.0);
+        }
+        Act::Renormalise => {
+            let Cause::Renormalised(factor) = turn.cause else { return None };
+            scale_psi(columns, |value| value * factor);
+            return Some(Flow::Renormalisation);
+        }
+        Act::Halt => {
+            sources.is_muted = true;
+            scale_psi(columns, |_| 0.0);
+        }
+    }
+    Some(Flow::Scram)
+}
+
+fn scale_psi<T: Real + Scalar>(columns: &mut WatchedColumns<'_, '_, T>, change: impl Fn(f64) -> f64) {
+    for (psi, ..) in columns.iter_mut() {
+        let psi = psi.into_inner();
+        psi.re.iter_mut().chain(psi.im.iter_mut()).for_each(|x| *x = T::from_f64(change(x.to_f64())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_factor_takes_the_energy_to_its_target() {
+        for (quadratic, interaction, target) in [(2.0, 0.0, 2.1), (2.0, 3.0, 4.5), (2.0, -0.5, 1.6)] {
+            let factor: f64 = scale_to_energy(quadratic, interaction, target).expect("positive energies");
+            let found = factor.powi(2) * quadratic + factor.powi(4) * interaction;
+            assert!((found - target).abs() < 1e-12, "{found} against {target}");
+        }
+        assert_eq!(scale_to_energy(2.0, 0.0, 2.0 * 1.01 * 1.01), Some(1.01));
+        assert_eq!(scale_to_energy(1.0, -2.0, 1.0), None);
+        assert_eq!(scale_to_energy(1.0, 0.0, -1.0), None);
+        assert_eq!(scale_to_energy(1.0, -0.2, 100.0), None);
+    }
+}
