@@ -71,15 +71,22 @@ pub enum BackendFailure {
 }
 
 /// Starts the backend for `world` on the adapter whose name contains `adapter`.
+///
+/// # Errors
+/// [`BackendFailure`] when this program or this machine cannot.
 #[cfg(feature = "gpu")]
-fn start(world: DeviceWorld, adapter: Option<&str>) -> Result<Box<dyn Backend>, BackendFailure> {
+pub fn start(world: DeviceWorld, adapter: Option<&str>) -> Result<Box<dyn Backend>, BackendFailure> {
     let device = |error: nikola_shaders::DeviceError| BackendFailure::Device { reason: error.to_string() };
     let opened = nikola_shaders::Device::open(adapter).map_err(device)?;
     Ok(Box::new(nikola_shaders::WgpuBackend::new(opened, world, false).map_err(device)?))
 }
 
+/// This program has no backend.
+///
+/// # Errors
+/// [`BackendFailure::NotBuilt`].
 #[cfg(not(feature = "gpu"))]
-fn start(_: DeviceWorld, _: Option<&str>) -> Result<Box<dyn Backend>, BackendFailure> {
+pub fn start(_: DeviceWorld, _: Option<&str>) -> Result<Box<dyn Backend>, BackendFailure> {
     Err(BackendFailure::NotBuilt)
 }
 
@@ -140,6 +147,11 @@ impl<'a> Keeper<'a> {
         }
         let began_on = simulation.device().map_or_else(|| "cpu".into(), |device| device.describe());
         Ok(Self { setup, choice, scene: scene.into(), folder: None, began_on, fall_back })
+    }
+
+    /// Watches a simulation that is on its device already.
+    pub fn watching(setup: &'a Setup, choice: BackendChoice, scene: &str) -> Self {
+        Self { setup, choice, scene: scene.into(), folder: None, began_on: "device".into(), fall_back: None }
     }
 
     /// Where to record; writes the first record. Runs on the processor by choice leave none.

@@ -32,7 +32,6 @@ override IS_IMAGINARY: bool = false;
 @group(0) @binding(3) var<storage, read> potential: array<f32>;
 @group(0) @binding(4) var<storage, read> damping: array<f32>;
 
-const SMALL_ANGLE: f32 = 0.1;
 const SMALL_EXPONENT: f32 = 0.25;
 const TURN_HIGH: f32 = 6.2831855;
 // 2π − TURN_HIGH.
@@ -42,20 +41,15 @@ fn times(x: vec2f, w: vec2f) -> vec2f {
     return vec2f(x.x * w.x - x.y * w.y, x.x * w.y + x.y * w.x);
 }
 
-// (sin a, cos a − 1); NaN gives NaN.
+// (sin a, cos a − 1) without a branch, so that neighbouring nodes' work interleaves; NaN gives NaN.
 fn sin_cosm1(a: f32) -> vec2f {
-    if abs(a) < SMALL_ANGLE {
-        let u = a * a;
-        let s = fma(fma(8.333333e-3, u, -0.16666667), a * u, a);
-        return vec2f(s, fma(4.1666668e-2, u, -0.5) * u);
-    }
     let turns = round(a * 0.15915494);
     let r = fma(-turns, TURN_LOW, fma(-turns, TURN_HIGH, a));
-    // Only an |a| beyond the reach of the reduction leaves [−π, π]; the clamp keeps the flow unitary there. A
+    // Only an |a| beyond the reach of the reduction leaves [−π, π]; the limit keeps the flow unitary there. A
     // comparison that fails keeps NaN.
     var t = 0.5 * r;
-    if t > 1.5707964 { t = 1.5707964; }
-    if t < -1.5707964 { t = -1.5707964; }
+    t = select(t, 1.5707964, t > 1.5707964);
+    t = select(t, -1.5707964, t < -1.5707964);
     let u = t * t;
     var p = fma(1.6059044e-10, u, -2.5052108e-8);
     p = fma(p, u, 2.7557319e-6);
@@ -96,11 +90,19 @@ fn loss_and_weight(y: f32) -> vec2f {
     return vec2f(loss, fma(-0.5 * phi, loss, phi));
 }
 
-// Ψ after one flow; `node` is its index in storage order.
-fn flow_of(flow: Flow, psi: vec2f, node: u32) -> vec2f {
+// V of a node where it has a column; loaded early, so that the reads of all rows are in flight together.
+fn potential_at(node: u32) -> f32 {
+    if HAS_POTENTIAL {
+        return potential[node];
+    }
+    return 0.0;
+}
+
+// Ψ after one flow; `node` is its index in storage order, `v_here` what `potential_at` gave.
+fn flow_of(flow: Flow, psi: vec2f, v_here: f32, node: u32) -> vec2f {
     let density = fma(psi.y, psi.y, psi.x * psi.x);
+    let v = select(flow.potential, v_here, HAS_POTENTIAL);
     if IS_IMAGINARY {
-        let v = potential_at(flow, node);
         let both = loss_and_weight(fma(v, flow.h, -flow.mu_h));
         let growth = fma(flow.c2 * density, both.y, 1.0);
         return psi * (flow.scale * (1.0 - both.x) / sqrt(growth));
@@ -112,13 +114,13 @@ fn flow_of(flow: Flow, psi: vec2f, node: u32) -> vec2f {
             gamma = damping[node];
         }
         let both = loss_and_weight(gamma * flow.h);
-        let a = fma(flow.c2 * density, both.y, fma(flow.c1, potential_at(flow, node), flow.c0));
+        let a = fma(flow.c2 * density, both.y, fma(flow.c1, v, flow.c0));
         let plain = sin_cosm1(a);
         turn = vec2f(fma(-both.x, plain.x, plain.x), fma(-both.x, plain.y, plain.y) - both.x);
     } else {
         var base = flow.c0;
         if HAS_POTENTIAL {
-            base = fma(flow.c1, potential[node], flow.c0);
+            base = fma(flow.c1, v, flow.c0);
         }
         turn = sin_cosm1(fma(flow.c2, density, base));
     }
@@ -128,11 +130,4 @@ fn flow_of(flow: Flow, psi: vec2f, node: u32) -> vec2f {
         psi.x + fma(-psi.y, s, psi.x * c),
         psi.y + fma(psi.y, c, psi.x * s),
     );
-}
-
-fn potential_at(flow: Flow, node: u32) -> f32 {
-    if HAS_POTENTIAL {
-        return potential[node];
-    }
-    return flow.potential;
 }

@@ -80,7 +80,9 @@ override HAS_27: bool = true;
 var<immediate> sweep: Sweep;
 
 var<workgroup> tile: array<vec2f, TILE_LEN>;
+// The rows of the work item, and V on them.
 var<private> x: array<vec2f, 27>;
+var<private> v: array<f32, 27>;
 
 // Where a work item's rows are.
 struct Item {
@@ -161,36 +163,13 @@ fn item_of(stage: Stage, work: u32, per_lane: u32, origin: u32, n_lanes: u32) ->
     );
 }
 
-fn fetch(item: Item, k: u32) -> vec2f {
-    if item.from_memory {
-        if item.is_inside {
-            return psi[item.node + k * item.node_step];
-        }
-        return vec2f();
-    }
-    return tile[slot(item, k)];
-}
-
-fn store(item: Item, k: u32, value: vec2f) {
-    if item.to_memory {
-        if item.is_inside {
-            psi[item.node + k * item.node_step] = value;
-        }
-    } else {
-        tile[slot(item, k)] = value;
-    }
-}
-
 fn slot(item: Item, k: u32) -> u32 {
     let row = item.row + k * item.row_step;
     return (row + (row >> PAD_SHIFT)) * ROW_PITCH + item.lane * LANE_PITCH;
 }
 
-fn flowed(flow: Flow, item: Item, k: u32, value: vec2f) -> vec2f {
-    if item.is_inside {
-        return flow_of(flow, value, item.node + k * item.node_step);
-    }
-    return value;
+fn node_of(item: Item, k: u32) -> u32 {
+    return item.node + k * item.node_step;
 }
 
 // Start of a stage's table for an item: phases belong to blocks, twiddles to the position in the block.

@@ -4,6 +4,8 @@ mod command_line;
 mod determinism;
 mod engs;
 mod golden;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod kept;
 mod kills;
 mod mamba_scan;

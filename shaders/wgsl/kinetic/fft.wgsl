@@ -4,14 +4,26 @@
 // Source: Cooley & Tukey 1965; tables are rounded once on the host.
 
 fn work_1(stage: Stage, item: Item) {
-    x[0] = fetch(item, 0u);
-    if (stage.flags & FLOWS) != 0u {
+    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    if !item.from_memory {
+        x[0] = tile[slot(item, 0u)];
+    } else if item.is_inside {
+        x[0] = psi[node_of(item, 0u)];
+    }
+    if has_flows {
+        v[0] = potential_at(node_of(item, 0u));
+    }
+    if has_flows {
         for (var f = 0u; f < sweep.n_flows; f++) {
             let flow = sweep.flows[f];
-            x[0] = flowed(flow, item, 0u, x[0]);
+            x[0] = flow_of(flow, x[0], v[0], node_of(item, 0u));
         }
     }
-    store(item, 0u, x[0]);
+    if !item.to_memory {
+        tile[slot(item, 0u)] = x[0];
+    } else if item.is_inside {
+        psi[node_of(item, 0u)] = x[0];
+    }
 }
 
 fn apply_2(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
@@ -43,21 +55,39 @@ fn apply_2(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_2(stage: Stage, item: Item) {
-    for (var k = 0u; k < 2u; k++) { // unroll
-        x[k] = fetch(item, k);
+    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    if !item.from_memory {
+        for (var k = 0u; k < 2u; k++) { // unroll
+            x[k] = tile[slot(item, k)];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 2u; k++) { // unroll
+            x[k] = psi[node_of(item, k)];
+        }
+    }
+    if has_flows {
+        for (var k = 0u; k < 2u; k++) { // unroll
+            v[k] = potential_at(node_of(item, k));
+        }
     }
     apply_2(stage, item, stage.before, sweep.base_before, stage.table_before);
-    if (stage.flags & FLOWS) != 0u {
+    if has_flows {
         for (var f = 0u; f < sweep.n_flows; f++) {
             let flow = sweep.flows[f];
             for (var k = 0u; k < 2u; k++) { // unroll
-                x[k] = flowed(flow, item, k, x[k]);
+                x[k] = flow_of(flow, x[k], v[k], node_of(item, k));
             }
         }
     }
     apply_2(stage, item, stage.after, sweep.base_after, stage.table_after);
-    for (var k = 0u; k < 2u; k++) { // unroll
-        store(item, k, x[k]);
+    if !item.to_memory {
+        for (var k = 0u; k < 2u; k++) { // unroll
+            tile[slot(item, k)] = x[k];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 2u; k++) { // unroll
+            psi[node_of(item, k)] = x[k];
+        }
     }
 }
 
@@ -93,21 +123,39 @@ fn apply_3(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_3(stage: Stage, item: Item) {
-    for (var k = 0u; k < 3u; k++) { // unroll
-        x[k] = fetch(item, k);
+    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    if !item.from_memory {
+        for (var k = 0u; k < 3u; k++) { // unroll
+            x[k] = tile[slot(item, k)];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 3u; k++) { // unroll
+            x[k] = psi[node_of(item, k)];
+        }
+    }
+    if has_flows {
+        for (var k = 0u; k < 3u; k++) { // unroll
+            v[k] = potential_at(node_of(item, k));
+        }
     }
     apply_3(stage, item, stage.before, sweep.base_before, stage.table_before);
-    if (stage.flags & FLOWS) != 0u {
+    if has_flows {
         for (var f = 0u; f < sweep.n_flows; f++) {
             let flow = sweep.flows[f];
             for (var k = 0u; k < 3u; k++) { // unroll
-                x[k] = flowed(flow, item, k, x[k]);
+                x[k] = flow_of(flow, x[k], v[k], node_of(item, k));
             }
         }
     }
     apply_3(stage, item, stage.after, sweep.base_after, stage.table_after);
-    for (var k = 0u; k < 3u; k++) { // unroll
-        store(item, k, x[k]);
+    if !item.to_memory {
+        for (var k = 0u; k < 3u; k++) { // unroll
+            tile[slot(item, k)] = x[k];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 3u; k++) { // unroll
+            psi[node_of(item, k)] = x[k];
+        }
     }
 }
 
@@ -140,21 +188,39 @@ fn apply_4(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_4(stage: Stage, item: Item) {
-    for (var k = 0u; k < 4u; k++) { // unroll
-        x[k] = fetch(item, k);
+    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    if !item.from_memory {
+        for (var k = 0u; k < 4u; k++) { // unroll
+            x[k] = tile[slot(item, k)];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 4u; k++) { // unroll
+            x[k] = psi[node_of(item, k)];
+        }
+    }
+    if has_flows {
+        for (var k = 0u; k < 4u; k++) { // unroll
+            v[k] = potential_at(node_of(item, k));
+        }
     }
     apply_4(stage, item, stage.before, sweep.base_before, stage.table_before);
-    if (stage.flags & FLOWS) != 0u {
+    if has_flows {
         for (var f = 0u; f < sweep.n_flows; f++) {
             let flow = sweep.flows[f];
             for (var k = 0u; k < 4u; k++) { // unroll
-                x[k] = flowed(flow, item, k, x[k]);
+                x[k] = flow_of(flow, x[k], v[k], node_of(item, k));
             }
         }
     }
     apply_4(stage, item, stage.after, sweep.base_after, stage.table_after);
-    for (var k = 0u; k < 4u; k++) { // unroll
-        store(item, k, x[k]);
+    if !item.to_memory {
+        for (var k = 0u; k < 4u; k++) { // unroll
+            tile[slot(item, k)] = x[k];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 4u; k++) { // unroll
+            psi[node_of(item, k)] = x[k];
+        }
     }
 }
 
@@ -187,21 +253,39 @@ fn apply_5(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_5(stage: Stage, item: Item) {
-    for (var k = 0u; k < 5u; k++) { // unroll
-        x[k] = fetch(item, k);
+    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    if !item.from_memory {
+        for (var k = 0u; k < 5u; k++) { // unroll
+            x[k] = tile[slot(item, k)];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 5u; k++) { // unroll
+            x[k] = psi[node_of(item, k)];
+        }
+    }
+    if has_flows {
+        for (var k = 0u; k < 5u; k++) { // unroll
+            v[k] = potential_at(node_of(item, k));
+        }
     }
     apply_5(stage, item, stage.before, sweep.base_before, stage.table_before);
-    if (stage.flags & FLOWS) != 0u {
+    if has_flows {
         for (var f = 0u; f < sweep.n_flows; f++) {
             let flow = sweep.flows[f];
             for (var k = 0u; k < 5u; k++) { // unroll
-                x[k] = flowed(flow, item, k, x[k]);
+                x[k] = flow_of(flow, x[k], v[k], node_of(item, k));
             }
         }
     }
     apply_5(stage, item, stage.after, sweep.base_after, stage.table_after);
-    for (var k = 0u; k < 5u; k++) { // unroll
-        store(item, k, x[k]);
+    if !item.to_memory {
+        for (var k = 0u; k < 5u; k++) { // unroll
+            tile[slot(item, k)] = x[k];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 5u; k++) { // unroll
+            psi[node_of(item, k)] = x[k];
+        }
     }
 }
 
@@ -234,21 +318,39 @@ fn apply_8(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_8(stage: Stage, item: Item) {
-    for (var k = 0u; k < 8u; k++) { // unroll
-        x[k] = fetch(item, k);
+    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    if !item.from_memory {
+        for (var k = 0u; k < 8u; k++) { // unroll
+            x[k] = tile[slot(item, k)];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 8u; k++) { // unroll
+            x[k] = psi[node_of(item, k)];
+        }
+    }
+    if has_flows {
+        for (var k = 0u; k < 8u; k++) { // unroll
+            v[k] = potential_at(node_of(item, k));
+        }
     }
     apply_8(stage, item, stage.before, sweep.base_before, stage.table_before);
-    if (stage.flags & FLOWS) != 0u {
+    if has_flows {
         for (var f = 0u; f < sweep.n_flows; f++) {
             let flow = sweep.flows[f];
             for (var k = 0u; k < 8u; k++) { // unroll
-                x[k] = flowed(flow, item, k, x[k]);
+                x[k] = flow_of(flow, x[k], v[k], node_of(item, k));
             }
         }
     }
     apply_8(stage, item, stage.after, sweep.base_after, stage.table_after);
-    for (var k = 0u; k < 8u; k++) { // unroll
-        store(item, k, x[k]);
+    if !item.to_memory {
+        for (var k = 0u; k < 8u; k++) { // unroll
+            tile[slot(item, k)] = x[k];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 8u; k++) { // unroll
+            psi[node_of(item, k)] = x[k];
+        }
     }
 }
 
@@ -284,21 +386,39 @@ fn apply_9(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_9(stage: Stage, item: Item) {
-    for (var k = 0u; k < 9u; k++) { // unroll
-        x[k] = fetch(item, k);
+    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    if !item.from_memory {
+        for (var k = 0u; k < 9u; k++) { // unroll
+            x[k] = tile[slot(item, k)];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 9u; k++) { // unroll
+            x[k] = psi[node_of(item, k)];
+        }
+    }
+    if has_flows {
+        for (var k = 0u; k < 9u; k++) { // unroll
+            v[k] = potential_at(node_of(item, k));
+        }
     }
     apply_9(stage, item, stage.before, sweep.base_before, stage.table_before);
-    if (stage.flags & FLOWS) != 0u {
+    if has_flows {
         for (var f = 0u; f < sweep.n_flows; f++) {
             let flow = sweep.flows[f];
             for (var k = 0u; k < 9u; k++) { // unroll
-                x[k] = flowed(flow, item, k, x[k]);
+                x[k] = flow_of(flow, x[k], v[k], node_of(item, k));
             }
         }
     }
     apply_9(stage, item, stage.after, sweep.base_after, stage.table_after);
-    for (var k = 0u; k < 9u; k++) { // unroll
-        store(item, k, x[k]);
+    if !item.to_memory {
+        for (var k = 0u; k < 9u; k++) { // unroll
+            tile[slot(item, k)] = x[k];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 9u; k++) { // unroll
+            psi[node_of(item, k)] = x[k];
+        }
     }
 }
 
@@ -320,20 +440,38 @@ fn apply_27(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_27(stage: Stage, item: Item) {
-    for (var k = 0u; k < 27u; k++) { // unroll
-        x[k] = fetch(item, k);
+    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    if !item.from_memory {
+        for (var k = 0u; k < 27u; k++) { // unroll
+            x[k] = tile[slot(item, k)];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 27u; k++) { // unroll
+            x[k] = psi[node_of(item, k)];
+        }
+    }
+    if has_flows {
+        for (var k = 0u; k < 27u; k++) { // unroll
+            v[k] = potential_at(node_of(item, k));
+        }
     }
     apply_27(stage, item, stage.before, sweep.base_before, stage.table_before);
-    if (stage.flags & FLOWS) != 0u {
+    if has_flows {
         for (var f = 0u; f < sweep.n_flows; f++) {
             let flow = sweep.flows[f];
             for (var k = 0u; k < 27u; k++) { // unroll
-                x[k] = flowed(flow, item, k, x[k]);
+                x[k] = flow_of(flow, x[k], v[k], node_of(item, k));
             }
         }
     }
     apply_27(stage, item, stage.after, sweep.base_after, stage.table_after);
-    for (var k = 0u; k < 27u; k++) { // unroll
-        store(item, k, x[k]);
+    if !item.to_memory {
+        for (var k = 0u; k < 27u; k++) { // unroll
+            tile[slot(item, k)] = x[k];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 27u; k++) { // unroll
+            psi[node_of(item, k)] = x[k];
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! table quotes medians and their ratio. The peer is `benches/peers/fftw_ref.c`: planned transforms, fused pointwise
 //! loops, OpenMP, compiled with `-O3 -march=native -ffast-math`.
 
+mod gpu;
+
 use crate::{answers, command, install, root, target_folder};
 use anyhow::{Context, bail};
 use std::fmt::Write as _;
@@ -29,8 +31,13 @@ const DOUBLE_SHARE: f64 = 0.6;
 
 /// Runs the table.
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
-    if let Some(unknown) = arguments.iter().find(|argument| *argument != "--peers") {
-        bail!("`bench` takes only --peers, found {unknown:?}");
+    if let Some(unknown) =
+        arguments.iter().find(|argument| !["--peers", "--gpu"].contains(&argument.as_str()))
+    {
+        bail!("`bench` takes only --peers or --gpu, found {unknown:?}");
+    }
+    if arguments.iter().any(|argument| argument == "--gpu") {
+        return gpu::run();
     }
     if !arguments.iter().any(|argument| argument == "--peers") {
         if !command("cargo", &["bench", "--package", "nikola-benches"]).status()?.success() {

@@ -6,6 +6,7 @@ mod kills;
 mod test;
 mod validate;
 
+mod graphics;
 mod install;
 mod python;
 
@@ -30,8 +31,8 @@ const TASKS: [Task; 5] = [
     },
     Task {
         name: "bench",
-        arguments: "[--peers]",
-        about: "tick times against the memory floor; with --peers also against C + FFTW, and docs/BENCHMARKS.md is written",
+        arguments: "[--peers | --gpu]",
+        about: "tick times against the memory floor; --peers: beside C + FFTW, writes docs/BENCHMARKS.md; --gpu: device time, beside torch.fft",
         run: bench::run,
     },
     Task {

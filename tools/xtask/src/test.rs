@@ -6,12 +6,15 @@
 //! A test that needs a part this machine lacks prints a line `skipped: <why>` and returns; it is counted as skipped.
 
 use crate::command;
-use crate::python;
 use crate::python::{PACKAGES_VARIABLE, PYTHON_VARIABLE, READER_VARIABLE};
+use crate::{graphics, python};
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
+
+/// One set of features for every step, so that nothing is built twice: the default one and the GPU backend.
+const FEATURES: [&str; 2] = ["--features", "nikola-tests/gpu"];
 
 /// What a line begins with when a test could not be done here.
 const SKIPPED: &str = "skipped: ";
@@ -51,16 +54,37 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     if let Err(why) = &packages {
         report.skipped.push(format!("a Python client of the spine: {why}"));
     }
+    if let Err(why) = graphics::with_an_adapter() {
+        report.skipped.push(format!("the tick on a GPU: {why}"));
+    }
     report.step("format", &["fmt", "--all", "--check"], &[]);
     report.step(
         "lints",
-        &["clippy", "--workspace", "--all-targets", "--keep-going", "--", "-D", "warnings"],
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            FEATURES[0],
+            FEATURES[1],
+            "--keep-going",
+            "--",
+            "-D",
+            "warnings",
+        ],
         &[],
     );
-    let documentation = ["doc", "--workspace", "--no-deps", "--document-private-items", "--keep-going"];
+    let documentation = [
+        "doc",
+        "--workspace",
+        FEATURES[0],
+        FEATURES[1],
+        "--no-deps",
+        "--document-private-items",
+        "--keep-going",
+    ];
     report.step("documentation", &documentation, &[("RUSTDOCFLAGS", "-D warnings")]);
     // The command-line tests drive the real binary.
-    report.step("binary", &["build", "--bin", "nikola"], &[]);
+    report.step("binary", &["build", "--workspace", "--bin", "nikola", FEATURES[0], FEATURES[1]], &[]);
     let found = [(PYTHON_VARIABLE, python), (READER_VARIABLE, reader), (PACKAGES_VARIABLE, packages)];
     report.tests(found.into_iter().filter_map(|(name, path)| Some((name, path.ok()?))).collect())?;
     report.print(began);
@@ -90,7 +114,10 @@ impl Report {
     /// Every test of the workspace, documentation examples included.
     fn tests(&mut self, environment: Vec<(&str, String)>) -> anyhow::Result<()> {
         let began = begin("tests");
-        let mut process = command("cargo", &["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+        let mut process = command(
+            "cargo",
+            &["test", "--workspace", FEATURES[0], FEATURES[1], "--no-fail-fast", "--", "--show-output"],
+        );
         process.envs(environment);
         let mut child = process.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
         let mut reader = Reader::default();
