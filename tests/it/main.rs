@@ -17,5 +17,6 @@ mod sources;
 mod sparse;
 mod spine;
 mod state;
+mod task;
 mod tidy;
 mod validation;

@@ -179,7 +179,17 @@ pub fn memory_bytes(setup: &Setup) -> f64 {
         None => setup.torus.n_nodes(),
         Some(rule) => rule.pages_max.min(setup.torus.n_pages()) * setup.torus.page_nodes(),
     };
-    nodes as f64 * (scalar * scalars_per_node(setup) + emitters)
+    nodes as f64 * (scalar * scalars_per_node(setup) + emitters) + scan_bytes(setup)
+}
+
+/// Bytes of a scan's records and orders, and of what its readout remembers.
+fn scan_bytes(setup: &Setup) -> f64 {
+    let Some(scan) = &setup.scan else { return 0.0 };
+    let (torus, n_traversals) = (&setup.torus, scan.traversals.len());
+    let n_positions = torus.n_nodes() / torus.extents()[Axis::T.index()];
+    let record = setup.precision.bytes() as f64 * (4.0 + per_node(&scan.openness));
+    let width = scan.readout.as_ref().map_or(0, |readout| readout.n_features(n_traversals) + 1) as f64;
+    torus.n_nodes() as f64 * record + (4 * n_traversals * n_positions) as f64 + 8.0 * width * width
 }
 
 /// Examines a resolved scene. `bandwidth` is a measured copy bandwidth in bytes per second, if the caller has one.
@@ -260,6 +270,7 @@ fn axis_report(setup: &Setup, axis: Axis, scheme: String) -> AxisReport {
 
 /// Bytes each stage must move per tick: two sweeps over Ψ (in and out) per kinetic flow, on which the local flows
 /// ride, adding the reads of V and Γ; in the wave form three sweeps over Ψ and Ψ̇. Emitters, which touch only the nodes of their profiles, are not included.
+/// A scan reads Ψ once, writes a record of four scalars per node and reads records and indices once per traversal.
 fn floors(setup: &Setup, nodes: f64, scalar: f64, bandwidth: f64) -> Vec<StageFloor> {
     let (local, kinetic) = flows(setup.wave.integrator);
     let coefficients = scalars_per_node(setup) - fields(setup);
@@ -267,10 +278,19 @@ fn floors(setup: &Setup, nodes: f64, scalar: f64, bandwidth: f64) -> Vec<StageFl
         let bytes = scalars * scalar * nodes;
         StageFloor { stage, bytes, micros: bytes / bandwidth * 1e6 }
     };
+    let mut stages = Vec::new();
     if let Equation::Wave { .. } = setup.equation {
-        return vec![floor("wave_form", 3.0 * 2.0 * fields(setup) + 2.0 * coefficients)];
+        stages.push(floor("wave_form", 3.0 * 2.0 * fields(setup) + 2.0 * coefficients));
+    } else {
+        stages.push(floor("half_potential", local * coefficients));
+        stages.push(floor("kinetic", 8.0 * kinetic));
     }
-    vec![floor("half_potential", local * coefficients), floor("kinetic", 8.0 * kinetic)]
+    if let Some(scan) = setup.scan.as_ref().filter(|scan| !scan.traversals.is_empty()) {
+        let per_traversal = 4.0 + 4.0 / scalar;
+        let scalars = 2.0 + per_node(&scan.openness) + 4.0 + per_traversal * scan.traversals.len() as f64;
+        stages.push(floor("mamba_scan", scalars / scan.every as f64));
+    }
+    stages
 }
 
 impl CheckReport {
