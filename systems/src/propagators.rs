@@ -5,6 +5,7 @@
 //! when the world is built.
 
 use crate::integrator::Composition;
+use crate::metric_update::is_rest_allowed;
 use crate::world::{BuildError, BuildOptions, fill_profile};
 use bevy_ecs::prelude::Resource;
 use nikola_components::fill::Profile;
@@ -236,11 +237,60 @@ pub fn describe(setup: &Setup) -> Result<Vec<String>, BuildError> {
     Ok(planned.plans.first().map(Plan::describe).unwrap_or_default())
 }
 
+/// Refuses a metric that no propagator computes.
+///
+/// # Errors
+/// [`BuildError::Unsupported`] says what and the remedy.
+pub fn check_metric(setup: &Setup) -> Result<(), BuildError> {
+    let name = setup.wave.integrator.name();
+    let unsupported =
+        |what: String, remedy: &str| Err(BuildError::Unsupported { what, remedy: remedy.into() });
+    let torus = &setup.torus;
+    let is_varying = setup.metric.is_some() || setup.plasticity.is_some();
+    if is_varying && (setup.growth.is_some() || !torus.has_contiguous_pages()) {
+        let what = "a metric that varies in space on a sparse torus, whose pages are boxes".to_string();
+        return unsupported(what, "remove `growth`, or give the metric constants and remove `plasticity`");
+    }
+    if is_varying && setup.wave.integrator == Integrator::BlanesMoan4 {
+        let what = format!("{name} with a metric that varies in space falls to second order");
+        return unsupported(what, "use integrator: Strang, or Yoshida4 for fourth order");
+    }
+    if let Some(metric) = &setup.metric {
+        refuse_long_lines(torus, metric)?;
+    }
+    let Some(plasticity) = setup.plasticity else { return Ok(()) };
+    if setup.metric.is_some() {
+        let what = "plasticity on top of a metric that varies in space".to_string();
+        return unsupported(
+            what,
+            "give the metric constants: they are the rest that the plastic metric returns to",
+        );
+    }
+    if setup.wave.integrator != Integrator::Strang || setup.wave.time != TimeMode::Real {
+        let what = format!("plasticity with integrator {name} in {:?} time", setup.wave.time);
+        return unsupported(what, "use integrator: Strang and time: Real");
+    }
+    for axis in torus.storage() {
+        let extent = torus.extents()[axis.index()];
+        if extent.is_multiple_of(2) || extent > FIBRE_NODES_MAX {
+            let what = format!("plasticity with {extent} nodes along axis {axis}");
+            let remedy = format!("give axis {axis} an odd extent of at most {FIBRE_NODES_MAX}");
+            return unsupported(what, &remedy);
+        }
+        let rest = plasticity.speed * plasticity.speed / setup.wave.diffusion[axis.index()];
+        if !is_rest_allowed(rest) {
+            let what = format!("plasticity around g0 = {rest} along axis {axis}");
+            return unsupported(what, "use a constant metric between 1e-3 and 1e3");
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a metric that varies along a line too long for a dense propagator.
 ///
 /// # Errors
 /// [`BuildError::Unsupported`] names the axis.
-pub fn refuse_long_lines(torus: &Torus, metric: &MetricProfile) -> Result<(), BuildError> {
+fn refuse_long_lines(torus: &Torus, metric: &MetricProfile) -> Result<(), BuildError> {
     for (storage_axis, axis) in torus.storage().iter().enumerate() {
         let extent = torus.extents()[axis.index()];
         if extent <= FIBRE_NODES_MAX || matches!(metric.diagonal[axis.index()], Profile::Uniform(_)) {

@@ -5,8 +5,8 @@
 
 use crate::boundary::{Nursery, TooManyPages, initial_pages, support, too_many};
 use crate::integrator::Composition;
-use crate::metric_update::{PlasticMetric, cells_at_rest, is_rest_allowed};
-use crate::propagators::{propagators, refuse_long_lines};
+use crate::metric_update::{PlasticMetric, cells_at_rest};
+use crate::propagators::{check_metric, propagators};
 use crate::wave_form::{EnergyKeeper, WaveFlow};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
@@ -21,7 +21,6 @@ use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
 use nikola_components::telemetry::StageTimes;
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Page, Potential, Psi, Velocity};
-use nikola_kernels::kinetic::fibre::FIBRE_NODES_MAX;
 use nikola_kernels::simd::Level;
 use nikola_kernels::{PageMut, Real, Threads, Values, reduce};
 use std::sync::Arc;
@@ -363,55 +362,6 @@ fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
         }
     }
     check_metric(setup)
-}
-
-/// Refuses a metric that no propagator computes.
-///
-/// # Errors
-/// [`BuildError::Unsupported`] says what and the remedy.
-pub fn check_metric(setup: &Setup) -> Result<(), BuildError> {
-    let name = setup.wave.integrator.name();
-    let unsupported =
-        |what: String, remedy: &str| Err(BuildError::Unsupported { what, remedy: remedy.into() });
-    let torus = &setup.torus;
-    let is_varying = setup.metric.is_some() || setup.plasticity.is_some();
-    if is_varying && (setup.growth.is_some() || !torus.has_contiguous_pages()) {
-        let what = "a metric that varies in space on a sparse torus, whose pages are boxes".to_string();
-        return unsupported(what, "remove `growth`, or give the metric constants and remove `plasticity`");
-    }
-    if is_varying && setup.wave.integrator == Integrator::BlanesMoan4 {
-        let what = format!("{name} with a metric that varies in space falls to second order");
-        return unsupported(what, "use integrator: Strang, or Yoshida4 for fourth order");
-    }
-    if let Some(metric) = &setup.metric {
-        refuse_long_lines(torus, metric)?;
-    }
-    let Some(plasticity) = setup.plasticity else { return Ok(()) };
-    if setup.metric.is_some() {
-        let what = "plasticity on top of a metric that varies in space".to_string();
-        return unsupported(
-            what,
-            "give the metric constants: they are the rest that the plastic metric returns to",
-        );
-    }
-    if setup.wave.integrator != Integrator::Strang || setup.wave.time != TimeMode::Real {
-        let what = format!("plasticity with integrator {name} in {:?} time", setup.wave.time);
-        return unsupported(what, "use integrator: Strang and time: Real");
-    }
-    for axis in torus.storage() {
-        let extent = torus.extents()[axis.index()];
-        if extent.is_multiple_of(2) || extent > FIBRE_NODES_MAX {
-            let what = format!("plasticity with {extent} nodes along axis {axis}");
-            let remedy = format!("give axis {axis} an odd extent of at most {FIBRE_NODES_MAX}");
-            return unsupported(what, &remedy);
-        }
-        let rest = plasticity.speed * plasticity.speed / setup.wave.diffusion[axis.index()];
-        if !is_rest_allowed(rest) {
-            let what = format!("plasticity around g0 = {rest} along axis {axis}");
-            return unsupported(what, "use a constant metric between 1e-3 and 1e3");
-        }
-    }
-    Ok(())
 }
 
 fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError> {

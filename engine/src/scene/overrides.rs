@@ -160,7 +160,9 @@ pub(super) const FIELDS: [&str; 27] = [
     "potential",
     "resonance",
     "state",
+    "plasticity",
     "initial",
+    "velocity",
     "normalise",
     "emitters",
     "injections",
@@ -178,10 +180,10 @@ pub(super) const FIELDS: [&str; 27] = [
 /// How a group that the text leaves out is opened and closed.
 fn brackets(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
-        "torus" | "outputs" | "naps" | "scan" | "readout" | "growth" => ("(", ")"),
+        "torus" | "outputs" | "naps" | "scan" | "readout" | "growth" | "plasticity" => ("(", ")"),
         "equation" => ("Schrodinger(", ")"),
-        "extents" | "lengths" | "metric" | "constants" | "omega" | "centre" | "width" | "momentum"
-        | "mode" | "periods" | "mode_max" | "at" => ("{", "}"),
+        "extents" | "lengths" | "metric" | "off_diagonal" | "constants" | "omega" | "centre" | "width"
+        | "momentum" | "mode" | "periods" | "mode_max" | "at" => ("{", "}"),
         _ => return None,
     })
 }

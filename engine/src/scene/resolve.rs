@@ -28,7 +28,8 @@ use nikola_components::growth::GrowthRule;
 use nikola_components::scan::ScanSetup;
 use nikola_components::setup::{Equation, Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_components::torus::{EXTENT_MAX, PageRule, Torus, TorusError};
-use nikola_systems::world::{BuildError, check_metric};
+use nikola_systems::propagators::check_metric;
+use nikola_systems::world::BuildError;
 use std::path::Path;
 use std::sync::Arc;
 

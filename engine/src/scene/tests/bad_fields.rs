@@ -130,7 +130,7 @@ pub(super) const FIELDS: &[Row] = &[
         "equation: Wave(), velocity: Polar(amplitude: \"1/z\", phase: 0)",
         "expression",
         "velocity",
-        "inf at z = 0 (node 8)",
+        "inf NaNi at z = 0 (node 8)",
         "every node",
         "",
     ),
