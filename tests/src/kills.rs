@@ -16,18 +16,21 @@ use nikola_engine::systems::Simulation;
 use nikola_engine::systems::world::BuildOptions;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Ticks of the run; a killed run rarely gets there.
 const TICKS: u64 = 40_000;
 
+/// Longest time a run goes on after it has started, about.
+const RUN_MICROS: u64 = 200_000;
+
 /// A run that is busy with its state: 12 pages, a nap every 40 ticks, a compaction every third.
 fn scene_text() -> String {
     let mut schedule = String::new();
-    for i in 0..400 {
-        let tick = 97 * i + 13;
+    for i in 0..120 {
+        let tick = 211 * i + 13;
         let order = match i % 4 {
             0 => format!("SetBeta({})", 0.5 + 0.001 * f64::from(i)),
             1 => "Degrade".to_string(),
@@ -177,35 +180,62 @@ impl Campaign {
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut folder = root.join("state-0");
+        let startup = self.startup(&path, &folder)?;
         while report.kills < self.kills {
             if report.last_tick + 2_000 > TICKS || random(&mut seed).is_multiple_of(40) {
                 // A new directory now and then: the beginning is killed too.
                 let _ = std::fs::remove_dir_all(&folder);
                 folder = root.join(format!("state-{}", report.kills));
             }
-            self.kill_once(&path, &folder, &mut seed, &mut report)?;
+            self.kill_once(&path, &folder, startup, &mut seed, &mut report)?;
             self.check(&folder, &scene, &resolved, &mut reference, &mut report)
                 .map_err(|failure| format!("after kill {} of seed {}: {failure}", report.kills, self.seed))?;
+        }
+        // A campaign whose kills all fall before anything is kept shows nothing.
+        if report.states * 2 < report.kills {
+            return Err(format!("only {} of {} kills fell into a kept run", report.states, report.kills));
         }
         Ok(report)
     }
 
-    /// Starts the program and kills it after a random time of up to a quarter of a second.
+    fn start(&self, scene: &Path, folder: &Path) -> Result<Child, String> {
+        let mut command = Command::new(&self.binary);
+        command.arg("run").arg(scene).args(["--no-files", "--json", "--threads", &self.threads.to_string()]);
+        command.arg("--state").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().map_err(|error| format!("{}: {error}", self.binary.display()))
+    }
+
+    /// How long the program takes on this machine until its state is on the disk.
+    fn startup(&self, scene: &Path, folder: &Path) -> Result<Duration, String> {
+        let began = Instant::now();
+        let mut child = self.start(scene, folder)?;
+        while !folder.join("manifest.ron").is_file() {
+            if child.try_wait().map_err(|error| error.to_string())?.is_some() {
+                return Err("the program ended before it had written a state".into());
+            }
+            std::thread::yield_now();
+        }
+        let startup = began.elapsed();
+        let _ = child.kill();
+        child.wait().map_err(|error| error.to_string())?;
+        Ok(startup)
+    }
+
+    /// Starts the program and kills it after a random time: most times while it runs, now and then as it starts.
     fn kill_once(
         &self,
         scene: &Path,
         folder: &Path,
+        startup: Duration,
         seed: &mut u64,
         report: &mut Report,
     ) -> Result<(), String> {
-        let mut command = Command::new(&self.binary);
-        command.arg("run").arg(scene).args(["--no-files", "--json", "--threads", &self.threads.to_string()]);
-        command.arg("--state").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.binary.display()))?;
-        // Most kills fall where the run is; a sixteenth into its first millisecond.
-        let limit = if random(seed).is_multiple_of(16) { 1_000 } else { 250_000 };
+        let mut child = self.start(scene, folder)?;
+        let startup = startup.as_micros() as u64;
+        let (least, span) =
+            if random(seed).is_multiple_of(8) { (0, startup) } else { (startup / 2, startup + RUN_MICROS) };
         let (_open, never) = channel::<()>();
-        let _ = never.recv_timeout(Duration::from_micros(random(seed) % limit));
+        let _ = never.recv_timeout(Duration::from_micros(least + random(seed) % span));
         let _ = child.kill();
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
         report.runs += 1;
