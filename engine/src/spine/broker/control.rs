@@ -63,7 +63,8 @@ impl Engine {
                 wishes.is_held.store(false, Ordering::Release);
                 queued
             }
-            Verb::Nap => self.intake.nap(),
+            // A nap begins with a checkpoint, which is all that a snapshot is.
+            Verb::Nap | Verb::Snapshot => self.intake.nap(),
             _ => return error(Code::Unsupported, format!("this engine does not {}", verb.as_str_name())),
         };
         match queued {
