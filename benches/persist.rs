@@ -151,7 +151,7 @@ impl Kept {
     }
 
     fn tick(&mut self) {
-        self.intake.gather(&mut self.simulation, &mut self.batch);
+        self.intake.gather(&mut self.simulation, 0, &mut self.batch);
         self.keeper.before_tick(&self.simulation, &mut self.batch).expect("a sound disk");
         self.simulation.tick();
         self.keeper.after_tick(&mut self.simulation).expect("a sound disk");
@@ -206,7 +206,7 @@ fn journal_cost(folder: &Path) {
         times[0].push(secs(|| (0..BLOCK).for_each(|_| kept.tick())));
         times[1].push(secs(|| {
             for _ in 0..BLOCK {
-                intake.gather(&mut plain, &mut batch);
+                intake.gather(&mut plain, 0, &mut batch);
                 plain.tick();
             }
         }));

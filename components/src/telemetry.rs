@@ -81,6 +81,19 @@ impl Stage {
         Self::Egress,
     ];
 
+    /// What a tick of one 3^9 page at 1 kHz may spend on it, microseconds; the wave form has what the stages have
+    /// that it stands for.
+    pub fn budget_micros(self) -> Option<f64> {
+        match self {
+            Self::HalfPotential | Self::Nonlinear => Some(100.0),
+            Self::Kinetic => Some(300.0),
+            Self::MetricUpdate | Self::Boundary => Some(50.0),
+            Self::MambaScan => Some(200.0),
+            Self::WaveForm => Some(500.0),
+            Self::Ingress | Self::Oracle | Self::Egress => None,
+        }
+    }
+
     /// Name in reports; equals the stage's file name.
     pub fn name(self) -> &'static str {
         match self {

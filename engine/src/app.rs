@@ -18,6 +18,7 @@ mod verify;
 
 use crate::backend::BackendChoice;
 use crate::runner::Pace;
+use crate::runner::privileges::Privileges;
 use crate::scene::{self, Scene, SceneError};
 use crate::{exit, memory};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -49,7 +50,7 @@ const THREADS_MAX: usize = 1024;
                   input file,\n            5 result cannot be written, 6 the state left the finite numbers, 7 damaged \
                   state file,\n            8 state directory in use, 9 key missing or wrong, 10 replay differs from its \
                   digests,\n            11 no GPU backend, or it failed, 12 no control plane, or no answer from it, 13 it \
-                  said no."
+                  said no,\n            14 watchdog (real time)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -92,6 +93,26 @@ struct SceneArguments {
     /// Change a field of the scene, e.g. --set torus.extents.z=256 (may be repeated).
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
+}
+
+/// What the system is asked for in real time. Each refusal is one warning; none ends a run or changes a result.
+#[derive(Args, Debug, Clone, Default)]
+struct RealtimeArguments {
+    /// SCHED_FIFO priority of the tick thread, 1 to 99; arms the watchdog.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=99))]
+    realtime_priority: Option<i32>,
+    /// Run the tick thread on this processor only.
+    #[arg(long, value_name = "CPU")]
+    pin: Option<usize>,
+    /// Keep the whole process in memory (mlockall).
+    #[arg(long)]
+    lock_memory: bool,
+}
+
+impl RealtimeArguments {
+    fn privileges(&self) -> Privileges {
+        Privileges { priority: self.realtime_priority, cpu: self.pin, lock_memory: self.lock_memory }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -151,6 +172,7 @@ pub fn main() -> u8 {
         listen: None,
         keys: None,
         children: Vec::new(),
+        realtime: RealtimeArguments::default(),
         json: false,
         backend: BackendChoice::Cpu,
         adapter: None,

@@ -4,6 +4,8 @@
 //! state that fits a cache is judged by the cache's bandwidth. Bytes are those the scheme must move: Ψ read and
 //! written by two sweeps, V read twice.
 
+pub mod realtime;
+
 use crate::runner::now_nanos;
 use nikola_systems::Simulation;
 use nikola_systems::components::fill::Profile;
@@ -45,6 +47,8 @@ pub struct StageRow {
     pub p999_micros: f64,
     /// Largest.
     pub max_micros: f64,
+    /// What a tick of one 3^9 page at 1 kHz may spend on it, where something is set.
+    pub budget_micros: Option<f64>,
     /// Bytes this stage must move per tick.
     pub floor_bytes: f64,
     /// Time to move them at the measured bandwidth.
@@ -222,6 +226,7 @@ fn stage_row(stage: Stage, samples: &mut [u64], scalar_bytes_total: f64, bandwid
         p99_micros: at(0.99),
         p999_micros: at(0.999),
         max_micros: samples[samples.len() - 1] as f64 * 1e-3,
+        budget_micros: stage.budget_micros(),
         floor_bytes,
         floor_micros: floor_bytes / bandwidth * 1e6,
     }
@@ -286,14 +291,20 @@ pub fn render(report: &BenchReport) -> String {
     );
     let _ = writeln!(
         out,
-        "{:<16}{:>12}{:>12}{:>12}{:>12}{:>12}",
-        "stage", "p50 µs", "p99 µs", "p99.9 µs", "max µs", "floor µs"
+        "{:<16}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}",
+        "stage", "p50 µs", "p99 µs", "p99.9 µs", "max µs", "budget µs", "floor µs"
     );
     for row in &report.stages {
         let _ = writeln!(
             out,
-            "{:<16}{:>12.2}{:>12.2}{:>12.2}{:>12.2}{:>12.2}",
-            row.stage, row.p50_micros, row.p99_micros, row.p999_micros, row.max_micros, row.floor_micros
+            "{:<16}{:>12.2}{:>12.2}{:>12.2}{:>12.2}{:>12}{:>12.2}",
+            row.stage,
+            row.p50_micros,
+            row.p99_micros,
+            row.p999_micros,
+            row.max_micros,
+            row.budget_micros.map_or_else(String::new, |budget| format!("{budget:.0}")),
+            row.floor_micros
         );
     }
     out

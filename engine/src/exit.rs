@@ -28,3 +28,5 @@ pub const BACKEND: u8 = 11;
 pub const SPINE: u8 = 12;
 /// The control plane answered no.
 pub const REFUSED: u8 = 13;
+/// In real time the tick thread stood still and the watchdog ended the process; a black box is in the run folder.
+pub const WATCHDOG: u8 = 14;

@@ -4,9 +4,10 @@
 //! The queue is bounded and a full one refuses (the sender is told); orders are read and checked on the sender's
 //! thread, so a bad one never costs a tick anything. The runner takes everything that waits at each tick border.
 
+use crate::runner::now_nanos;
 use crate::scene::{Scene, SceneError, strike};
 use nikola_systems::Simulation;
-use nikola_systems::components::ports::{Command, IngressError};
+use nikola_systems::components::ports::Command;
 use nikola_systems::components::setup::Setup;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -95,7 +96,7 @@ impl OrderBuilder {
 
 /// What goes through the queue.
 enum Message {
-    Order(Order, Command, Option<SyncSender<Receipt>>),
+    Order { order: Order, command: Command, receipt: Option<SyncSender<Receipt>>, sent_nanos: u64 },
     Nap,
     Halt,
 }
@@ -114,7 +115,7 @@ impl IntakeSender {
     /// [`IntakeError`]; nothing is queued then.
     pub fn send(&self, order: Order, receipt: Option<SyncSender<Receipt>>) -> Result<(), IntakeError> {
         let command = self.builder.build(&order)?;
-        self.put(Message::Order(order, command, receipt))
+        self.put(Message::Order { order, command, receipt, sent_nanos: now_nanos() })
     }
 
     /// Asks for a nap at the next tick border; without a state directory nothing happens.
@@ -190,8 +191,9 @@ impl Intake {
         self
     }
 
-    /// Moves everything that waits into the world's ingress and `batch`: what is scheduled first.
-    pub fn gather(&mut self, simulation: &mut Simulation, batch: &mut Batch) {
+    /// Moves everything that waits into the world's ingress and `batch`: what is scheduled first. Orders sent before
+    /// `oldest_nanos` of the runner's clock are refused: an old order is worse than none.
+    pub fn gather(&mut self, simulation: &mut Simulation, oldest_nanos: u64, batch: &mut Batch) {
         batch.clear(simulation.tick_count());
         while self.schedule.front().is_some_and(|(tick, _)| *tick <= batch.tick) {
             match self.schedule.pop_front() {
@@ -203,7 +205,16 @@ impl Intake {
         batch.wants_halt |= self.bells.halt.load(Ordering::Relaxed);
         loop {
             match self.queue.try_recv() {
-                Ok(Message::Order(order, command, receipt)) => {
+                Ok(Message::Order { receipt, sent_nanos, .. }) if sent_nanos < oldest_nanos => {
+                    let waited_millis = now_nanos().saturating_sub(sent_nanos) / 1_000_000;
+                    refuse(
+                        receipt,
+                        &format!(
+                            "the order waited {waited_millis} ms, longer than realtime.order_age_millis_max; send it again"
+                        ),
+                    );
+                }
+                Ok(Message::Order { order, command, receipt, .. }) => {
                     enter(order, command, receipt, simulation, batch);
                 }
                 Ok(Message::Nap) => batch.wants_nap = true,
@@ -238,14 +249,14 @@ fn enter(
             batch.orders.push(order);
             batch.receipts.extend(receipt);
         }
-        Err(error) => refuse(receipt, &error),
+        Err(error) => refuse(receipt, &error.to_string()),
     }
 }
 
-fn refuse(receipt: Option<SyncSender<Receipt>>, error: &IngressError) {
+fn refuse(receipt: Option<SyncSender<Receipt>>, reason: &str) {
     if let Some(receipt) = receipt {
         // Nobody waits for it any more: nothing to tell.
-        let _ = receipt.try_send(Receipt::Refused(error.to_string()));
+        let _ = receipt.try_send(Receipt::Refused(reason.to_string()));
     }
 }
 
@@ -310,13 +321,13 @@ mod tests {
         sender.send(Order::Inject(STRIKE.into()), None).expect("queued");
         sender.send(Order::SetBeta(0.1 + 0.2), None).expect("queued");
         let mut batch = Batch::default();
-        intake.gather(&mut first, &mut batch);
+        intake.gather(&mut first, 0, &mut batch);
         let text = ron::to_string(&batch.orders).expect("orders are data");
         let read: Vec<Order> = ron::from_str(&text).expect("as written");
         assert_eq!(read, batch.orders);
         let (mut second, sender, mut intake) = world();
         read.into_iter().for_each(|order| sender.send(order, None).expect("queued"));
-        intake.gather(&mut second, &mut batch);
+        intake.gather(&mut second, 0, &mut batch);
         for _ in 0..5 {
             first.tick();
             second.tick();
@@ -343,15 +354,28 @@ mod tests {
         let (receipt, answers) = sync_channel(1);
         sender.send(Order::SetBeta(f64::NAN), Some(receipt.clone())).expect("queued");
         let mut batch = Batch::default();
-        intake.gather(&mut simulation, &mut batch);
+        intake.gather(&mut simulation, 0, &mut batch);
         assert!(matches!(answers.try_recv(), Ok(Receipt::Refused(why)) if why.contains("finite")));
         sender.send(Order::SetBeta(1.0), Some(receipt)).expect("queued");
-        intake.gather(&mut simulation, &mut batch);
+        intake.gather(&mut simulation, 0, &mut batch);
         batch.acknowledge();
         assert_eq!(answers.try_recv(), Ok(Receipt::Accepted { tick: 0 }));
         let full = (0..=INTAKE_CAPACITY).map(|_| sender.nap()).find(Result::is_err);
         assert!(matches!(full, Some(Err(IntakeError::Full))));
         drop(intake);
         assert!(matches!(sender.halt(), Err(IntakeError::Closed)));
+    }
+
+    #[test]
+    fn orders_that_waited_too_long_are_refused_not_queued() {
+        let (mut simulation, sender, mut intake) = world();
+        let (receipt, answers) = sync_channel(1);
+        sender.send(Order::SetBeta(1.0), Some(receipt)).expect("queued");
+        let mut batch = Batch::default();
+        intake.gather(&mut simulation, u64::MAX, &mut batch);
+        assert!(batch.orders.is_empty());
+        assert!(
+            matches!(answers.try_recv(), Ok(Receipt::Refused(why)) if why.contains("order_age_millis_max"))
+        );
     }
 }

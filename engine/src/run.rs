@@ -18,7 +18,8 @@ use crate::observe::{OutputError, pictures};
 use crate::persist::PersistError;
 use crate::persist::keeper::KeepReport;
 use crate::persist::open::{StateRequest, open};
-use crate::runner::{self, Pace, PaceReport, now_nanos};
+use crate::runner::privileges::{self, Privileges};
+use crate::runner::{self, Pace, PaceReport, Pacing, WatchdogPlan, now_nanos};
 use crate::scene::{self, Resolved, RunPlan, Scene, SceneError, SeriesFormat};
 use crate::{exit, memory};
 use nikola_systems::Simulation;
@@ -36,6 +37,9 @@ use std::path::PathBuf;
 /// Bytes of births and prunings that a run writes down, about a million of them.
 const GROWTH_BYTES_MAX: usize = 64 << 20;
 
+/// Longest time without a tick under real-time scheduling, unless the scene says otherwise.
+const WATCHDOG_MICROS: u64 = 2_000;
+
 /// What to run and how.
 #[derive(Debug, Clone)]
 pub struct RunRequest {
@@ -51,6 +55,8 @@ pub struct RunRequest {
     pub level: Option<Level>,
     /// Pacing.
     pub pace: Pace,
+    /// What the system is asked for in real time.
+    pub privileges: Privileges,
     /// No progress display.
     pub quiet: bool,
     /// Where ticks are computed.
@@ -105,6 +111,9 @@ pub enum RunError {
         /// Why, with its remedy.
         reason: String,
     },
+    /// The system has no timer for the watchdog.
+    #[error("cannot arm the watchdog: {0}; expected a free timer; leave realtime.watchdog_micros out")]
+    Watchdog(std::io::Error),
     /// Ψ left the finite numbers.
     #[error(
         "{scene}: Ψ is not finite after tick {tick}\n  found:    {n_nodes} node(s) that are NaN or infinite\n  expected: finite amplitudes\n  \
@@ -145,6 +154,7 @@ impl RunError {
             Self::Output(error) => error.exit_code(),
             Self::Persist(error) => error.exit_code(),
             Self::Spine { .. } => exit::SPINE,
+            Self::Watchdog(_) => exit::INTERNAL,
             Self::Diverged { .. } | Self::Halted { .. } => exit::DIVERGED,
         }
     }
@@ -191,6 +201,7 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     keeper.record_in(folder.as_ref(), request.quiet)?;
     #[cfg(feature = "spine")]
     let run_path = folder.as_ref().map(|folder| folder.path().to_path_buf());
+    let pacing = pacing(request, &resolved, folder.as_ref());
     let mut recorder = Recorder::new(&simulation, &resolved, folder, request)?;
     let began = now_nanos();
     recorder.observe(&mut simulation)?;
@@ -211,7 +222,7 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     edges.push(&mut recorder);
     #[cfg(feature = "spine")]
     edges.extend(spine.as_mut().map(|spine| -> &mut dyn Edge { spine }));
-    let outcome = runner::run(&mut simulation, plan.ticks, request.pace, &mut intake, &mut edges);
+    let outcome = runner::run(&mut simulation, plan.ticks, &pacing, &mut intake, &mut edges);
     recorder.progress.finish();
     let report = outcome?;
     recorder.kept = kept.map(|kept| kept.report);
@@ -222,6 +233,23 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
         Some(incident) => Err(RunError::Halted { scene: stem, incident: describe(incident), folder }),
         None => Ok(summary),
     }
+}
+
+/// Asks the system for what real time needs, on this thread, and says what the runner does with it. Without
+/// real-time scheduling a busy machine holds a healthy tick thread for longer than the watchdog's usual limit, so
+/// the watchdog is armed only with it, or where the scene sets a limit.
+fn pacing(request: &RunRequest, resolved: &Resolved, folder: Option<&RunFolder>) -> Pacing {
+    let rules = resolved.plan.realtime;
+    let granted = privileges::request(request.privileges);
+    for warning in &granted.warnings {
+        eprintln!("{warning}");
+    }
+    let limit = rules.watchdog_micros.or_else(|| granted.has_priority.then_some(WATCHDOG_MICROS));
+    let watchdog = limit.map(|limit_micros| WatchdogPlan {
+        limit_micros,
+        path: folder.map_or_else(|| PathBuf::from("."), |folder| folder.path().into()).join("black-box.txt"),
+    });
+    Pacing { pace: request.pace, rules, watchdog }
 }
 
 /// What is written and remembered during a run.
@@ -482,6 +510,9 @@ impl<'a> Recorder<'a> {
             if simulation.growth().is_some() {
                 folder.write_text("growth.csv", &self.growth)?;
             }
+            if request.pace == Pace::Realtime {
+                folder.write_text("timing.csv", &timing(&pace))?;
+            }
             folder.write_json("summary.json", &summary.to_json())?;
             pictures::draw_run(folder, simulation, self.plan)?;
         }
@@ -509,6 +540,15 @@ fn scan_columns(simulation: &Simulation) -> Vec<(String, f64)> {
     }
     columns.extend(output.values.iter().enumerate().map(|(i, value)| (format!("readout_{i}"), *value)));
     columns
+}
+
+/// The decisions of real time: ticks done before each, and what it was.
+fn timing(pace: &PaceReport) -> String {
+    let mut text = String::from("tick,decision\n");
+    for (tick, decision) in pace.journal.decisions() {
+        let _ = writeln!(text, "{tick},{decision:?}");
+    }
+    text
 }
 
 /// Names of the series' columns, in order.

@@ -1,25 +1,36 @@
 //! The runner: the only wall clock. It calls ticks at absolute deadlines, or as fast as they go.
 //!
-//! Invariant: pacing never changes a state. In real time a tick that comes too late moves the deadline (time
+//! Invariant: pacing never changes a state but by decisions that enter the tick as data and are recorded: [`replay`]
+//! of the same decisions gives the same digest. In real time a tick that comes too late moves the deadline (time
 //! dilates); the runner never catches up in a burst.
+//!
+//! ```text
+//! real time, each period:  governor ─ Drop ──────────────────────────────────────► next period
+//!                             └ intake → edges → tick → edges → thresholds → pet the watchdog → sleep, spin
+//! ```
+
+pub mod governor;
+pub mod pacer;
+pub mod privileges;
+pub mod watchdog;
 
 use crate::edge::{Edge, Ending, Flow};
 use crate::exit;
-use crate::intake::{Batch, Intake};
+use crate::intake::{Batch, Intake, Order};
+use crate::observe::histogram::Histogram;
 use crate::run::RunError;
+use governor::{Decision, Governor, RealtimeRules, TimingJournal};
 use nikola_systems::Simulation;
+use nikola_systems::components::ports::Command;
+use pacer::{Clock, PERIOD_NANOS, Pacer, SystemClock};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
-
-/// Wall time per tick in real-time pacing.
-pub const TICK_PERIOD: Duration = Duration::from_millis(1);
+use watchdog::{TickRecord, Watchdog};
 
 /// Longest time between a request to halt and the end of the process.
 const END_LIMIT: Duration = Duration::from_secs(60);
-
-/// The last stretch before a deadline is spun, because a sleep wakes late by about this much.
-const SPIN: Duration = Duration::from_micros(80);
 
 /// How ticks follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -31,13 +42,66 @@ pub enum Pace {
     Realtime,
 }
 
+/// Where the watchdog leaves what it knows, and after how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchdogPlan {
+    /// Longest time without a tick, microseconds.
+    pub limit_micros: u64,
+    /// The black box.
+    pub path: PathBuf,
+}
+
+/// Everything about the clock that a run is given.
+#[derive(Debug, Clone, Default)]
+pub struct Pacing {
+    /// Free or real time.
+    pub pace: Pace,
+    /// What real time does to a tick.
+    pub rules: RealtimeRules,
+    /// Armed in real time only.
+    pub watchdog: Option<WatchdogPlan>,
+}
+
+/// Times from the scheduled begin of a period to the end of its work.
+#[derive(Debug, Clone, Default)]
+pub struct Periods {
+    /// Of all periods.
+    pub histogram: Histogram,
+    /// Longer than 1,000 µs.
+    pub n_over_1000_micros: u64,
+    /// Longer than 1,050 µs.
+    pub n_over_1050_micros: u64,
+}
+
+impl Periods {
+    /// Adds one.
+    pub fn add(&mut self, nanos: u64) {
+        self.histogram.add(nanos);
+        self.n_over_1000_micros += u64::from(nanos > 1_000_000);
+        self.n_over_1050_micros += u64::from(nanos > 1_050_000);
+    }
+
+    /// Adds those of another run.
+    pub fn absorb(&mut self, other: &Self) {
+        self.histogram.absorb(&other.histogram);
+        self.n_over_1000_micros += other.n_over_1000_micros;
+        self.n_over_1050_micros += other.n_over_1050_micros;
+    }
+}
+
 /// How the pacing went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PaceReport {
     /// Ticks that ended after their deadline.
     pub late_ticks: u64,
-    /// Whole periods given up because of late ticks.
+    /// Periods in which no tick ran.
     pub dropped_periods: u64,
+    /// Ticks without the nonlinear flow.
+    pub degraded_ticks: u64,
+    /// Every decision that real time made.
+    pub journal: TimingJournal,
+    /// How long the periods' work took; empty in free pacing.
+    pub periods: Periods,
 }
 
 /// Nanoseconds since the first call; monotonic.
@@ -49,20 +113,43 @@ pub fn now_nanos() -> u64 {
 /// Runs until `until` ticks are done, an edge stops the run or a halt is asked for; then the edges' ends, in order.
 ///
 /// # Errors
-/// The first failure of an edge ends the run at once.
+/// The first failure of an edge ends the run at once; so does a watchdog that cannot be armed.
 pub fn run(
     simulation: &mut Simulation,
     until: u64,
-    pace: Pace,
+    pacing: &Pacing,
     intake: &mut Intake,
     edges: &mut [&mut dyn Edge],
 ) -> Result<PaceReport, RunError> {
-    let mut report = PaceReport::default();
+    let realtime = match pacing.pace {
+        Pace::Free => None,
+        Pace::Realtime => Some(Realtime::new(SystemClock, pacing)?),
+    };
+    run_with(simulation, until, realtime, intake, edges)
+}
+
+fn run_with<C: Clock>(
+    simulation: &mut Simulation,
+    until: u64,
+    mut realtime: Option<Realtime<C>>,
+    intake: &mut Intake,
+    edges: &mut [&mut dyn Edge],
+) -> Result<PaceReport, RunError> {
     let mut batch = Batch::default();
     let mut ending = Ending::Done;
-    let mut deadline = Instant::now() + TICK_PERIOD;
     while simulation.tick_count() < until {
-        intake.gather(simulation, &mut batch);
+        let mut oldest = 0;
+        if let Some(realtime) = &mut realtime {
+            if !realtime.admits(simulation.tick_count()) {
+                realtime.end_period();
+                continue;
+            }
+            oldest = realtime.oldest_order();
+        }
+        intake.gather(simulation, oldest, &mut batch);
+        if let Some(realtime) = &mut realtime {
+            realtime.enter(simulation, &mut batch);
+        }
         for edge in edges.iter_mut() {
             edge.before_tick(simulation, &mut batch)?;
         }
@@ -75,6 +162,9 @@ pub fn run(
                 flow = Flow::Stop;
             }
         }
+        if let Some(realtime) = &mut realtime {
+            realtime.measure(simulation.tick_count());
+        }
         if flow == Flow::Stop {
             ending = Ending::Stopped;
             break;
@@ -83,10 +173,11 @@ pub fn run(
             ending = Ending::Halted;
             break;
         }
-        if pace == Pace::Realtime {
-            deadline = wait_until(deadline, &mut report);
+        if let Some(realtime) = &mut realtime {
+            realtime.end_period();
         }
     }
+    let report = realtime.map(Realtime::report).unwrap_or_default();
     let _bound = (ending == Ending::Halted).then(EndBound::begin);
     for edge in edges.iter_mut() {
         edge.at_end(simulation, ending)?;
@@ -121,20 +212,114 @@ impl Drop for EndBound {
     }
 }
 
-/// Waits for `deadline` and returns the next one.
-fn wait_until(deadline: Instant, report: &mut PaceReport) -> Instant {
-    let now = Instant::now();
-    if now > deadline {
-        let missed = (now - deadline).as_nanos() / TICK_PERIOD.as_nanos();
-        report.late_ticks += 1;
-        report.dropped_periods += missed as u64;
-        return now + TICK_PERIOD;
+/// Runs until `until` ticks are done with the decisions of an earlier run in place of a clock.
+pub fn replay(simulation: &mut Simulation, until: u64, journal: &TimingJournal) {
+    let mut decisions = journal.decisions().iter().peekable();
+    while simulation.tick_count() < until {
+        let done = simulation.tick_count();
+        while let Some(&(_, decision)) = decisions.next_if(|(tick, _)| *tick <= done) {
+            // An empty batch takes what the earlier run's took.
+            let _ = carry_out(decision, simulation);
+        }
+        simulation.tick();
     }
-    if let Some(rest) = (deadline - now).checked_sub(SPIN) {
-        std::thread::sleep(rest);
-    }
-    while Instant::now() < deadline {
-        std::hint::spin_loop();
-    }
-    deadline + TICK_PERIOD
 }
+
+/// Lets a decision act on the coming tick, and gives the order that a journal keeps for it. A dropped period has
+/// nothing to act on; a soft SCRAM is on record only, for the oracle's own reasons to damp come from the field.
+fn carry_out(decision: Decision, simulation: &mut Simulation) -> Option<Order> {
+    match decision {
+        Decision::Degrade => simulation.push(Command::Degrade).ok().map(|()| Order::Degrade),
+        Decision::Throttle(is_throttled) => {
+            simulation.throttle_growth(is_throttled);
+            None
+        }
+        Decision::Drop | Decision::SoftScram => None,
+    }
+}
+
+/// One run in real time.
+struct Realtime<C: Clock> {
+    clock: C,
+    pacer: Pacer,
+    governor: Governor,
+    watchdog: Option<Watchdog>,
+    order_age_nanos_max: u64,
+    /// When the work of this period began.
+    began: u64,
+    /// Decisions for the coming tick.
+    decisions: Vec<Decision>,
+    is_degraded: bool,
+    report: PaceReport,
+}
+
+impl<C: Clock> Realtime<C> {
+    fn new(mut clock: C, pacing: &Pacing) -> Result<Self, RunError> {
+        let arm =
+            |plan: &WatchdogPlan| Watchdog::arm(plan.limit_micros, &plan.path).map_err(RunError::Watchdog);
+        Ok(Self {
+            pacer: Pacer::new(&mut clock, PERIOD_NANOS),
+            clock,
+            governor: Governor::new(pacing.rules),
+            watchdog: pacing.watchdog.as_ref().map(arm).transpose()?,
+            order_age_nanos_max: (pacing.rules.order_age_millis_max * 1e6) as u64,
+            began: 0,
+            decisions: Vec::new(),
+            is_degraded: false,
+            report: PaceReport::default(),
+        })
+    }
+
+    /// Whether a tick runs in this period.
+    fn admits(&mut self, done: u64) -> bool {
+        self.began = self.clock.now();
+        let left = self.pacer.deadline().saturating_sub(self.began);
+        let decision = self.governor.before_tick(done, left);
+        self.is_degraded = decision == Some(Decision::Degrade);
+        self.report.degraded_ticks += u64::from(self.is_degraded);
+        self.decisions.extend(decision);
+        let is_dropped = decision == Some(Decision::Drop);
+        self.report.dropped_periods += u64::from(is_dropped);
+        !is_dropped
+    }
+
+    /// Orders sent before this moment waited too long.
+    fn oldest_order(&self) -> u64 {
+        now_nanos().saturating_sub(self.order_age_nanos_max)
+    }
+
+    /// Hands the decisions to the tick and to its record.
+    fn enter(&mut self, simulation: &mut Simulation, batch: &mut Batch) {
+        let orders = self.decisions.drain(..).filter_map(|decision| carry_out(decision, simulation));
+        batch.orders.extend(orders);
+    }
+
+    /// The work of this period is done.
+    fn measure(&mut self, tick: u64) {
+        let now = self.clock.now();
+        let work_nanos = now - self.began;
+        let period_nanos = now - self.pacer.began();
+        let late_nanos = now.saturating_sub(self.pacer.deadline());
+        self.report.periods.add(period_nanos);
+        self.decisions.extend(self.governor.after_tick(tick, work_nanos, self.is_degraded));
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.remember(TickRecord { tick, work_nanos, late_nanos, is_degraded: self.is_degraded });
+        }
+    }
+
+    /// Sleeps until the next period.
+    fn end_period(&mut self) {
+        self.report.late_ticks += u64::from(self.pacer.next(&mut self.clock) > 0);
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.pet();
+        }
+    }
+
+    fn report(mut self) -> PaceReport {
+        self.report.journal = std::mem::take(&mut self.governor.journal);
+        self.report
+    }
+}
+
+#[cfg(test)]
+mod tests;

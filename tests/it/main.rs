@@ -13,6 +13,7 @@ mod metric;
 mod oracle;
 mod precision;
 mod python;
+mod realtime;
 mod sources;
 mod sparse;
 mod spine;

@@ -132,7 +132,7 @@ impl Uninterrupted {
     fn hash_at(&mut self, tick: u64) -> [u8; 32] {
         let mut batch = Batch::default();
         while self.hashes.len() as u64 <= tick {
-            self.intake.gather(&mut self.simulation, &mut batch);
+            self.intake.gather(&mut self.simulation, 0, &mut batch);
             self.simulation.tick();
             self.hashes.push(state_hash(&mut self.simulation));
         }

@@ -1,10 +1,12 @@
 //! `nikola bench`: one tick, stage by stage, beside the memory floor.
 //! Invariant: measures and prints; never judges.
 
-use super::{Failure, LevelName, PrecisionName, level, print_line, threads};
+use super::{
+    DEFAULT_SCENE, Failure, LevelName, PrecisionName, RealtimeArguments, level, print_line, threads,
+};
 use crate::bench::{self, BenchRequest, parse_shape};
-use crate::runner::now_nanos;
-use crate::{exit, memory};
+use crate::runner::{now_nanos, privileges};
+use crate::{exit, memory, scene};
 use clap::Args;
 use nikola_systems::components::setup::Precision;
 use nikola_systems::world::BuildOptions;
@@ -29,6 +31,11 @@ pub(super) struct BenchArguments {
     /// Print one JSON object.
     #[arg(long)]
     pub(super) json: bool,
+    /// Run the built-in scene at one thousand ticks per second instead, beside a loop that only sleeps.
+    #[arg(long, conflicts_with_all = ["shape", "precision"])]
+    pub(super) realtime: bool,
+    #[command(flatten)]
+    pub(super) granted: RealtimeArguments,
 }
 
 pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
@@ -38,18 +45,22 @@ pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
             format!("--secs {}: expected a number of seconds above 0 and at most 3600", arguments.secs);
         return Err(Failure::new(message, exit::USAGE));
     }
+    let options = BuildOptions {
+        threads: threads(Some(arguments.threads))?,
+        level: level(arguments.simd)?,
+        now_nanos: Some(now_nanos),
+        memory_advice: Some(memory::advise_huge_pages),
+    };
+    if arguments.realtime {
+        return realtime(arguments, &options);
+    }
     let request = BenchRequest {
         shape: parse_shape(&arguments.shape).map_err(usage)?,
         precision: match arguments.precision {
             PrecisionName::F32 => Precision::F32,
             PrecisionName::F64 => Precision::F64,
         },
-        options: BuildOptions {
-            threads: threads(Some(arguments.threads))?,
-            level: level(arguments.simd)?,
-            now_nanos: Some(now_nanos),
-            memory_advice: Some(memory::advise_huge_pages),
-        },
+        options,
         secs: arguments.secs,
     };
     let report = bench::run(&request).map_err(usage)?;
@@ -58,5 +69,20 @@ pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
         print_line(&text)
     } else {
         print_line(bench::render(&report).trim_end())
+    }
+}
+
+fn realtime(arguments: &BenchArguments, options: &BuildOptions) -> Result<(), Failure> {
+    for warning in privileges::request(arguments.granted.privileges()).warnings {
+        eprintln!("{warning}");
+    }
+    let scene = scene::load_str("default.ron", DEFAULT_SCENE, &[])?;
+    let report = bench::realtime::run(&scene, arguments.secs, options)
+        .map_err(|error| Failure::new(&error, error.exit_code()))?;
+    if arguments.json {
+        let text = serde_json::to_string(&report).map_err(|error| Failure::new(error, exit::INTERNAL))?;
+        print_line(&text)
+    } else {
+        print_line(bench::realtime::render(&report).trim_end())
     }
 }

@@ -1,7 +1,9 @@
 //! `nikola run`: advances a scene and writes its run folder.
 //! Invariant: flags choose what runs and where results go; none but --precision, --ticks and --set changes a result.
 
-use super::{Failure, LevelName, PrecisionName, SceneArguments, level, load, print_line, threads};
+use super::{
+    Failure, LevelName, PrecisionName, RealtimeArguments, SceneArguments, level, load, print_line, threads,
+};
 use crate::backend::BackendChoice;
 use crate::persist::open::StateRequest;
 use crate::run::{RunRequest, SpineRequest, run};
@@ -35,6 +37,8 @@ pub(super) struct RunArguments {
     /// As fast as possible, or one thousand ticks per second. Never changes a result.
     #[arg(long, value_enum, default_value = "free")]
     pub(super) pace: Pace,
+    #[command(flatten)]
+    pub(super) realtime: RealtimeArguments,
     /// Keep the state in this directory, and continue what it holds.
     #[arg(long, value_name = "DIR")]
     pub(super) state: Option<PathBuf>,
@@ -83,6 +87,7 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
         threads: threads(arguments.threads)?,
         level: level(arguments.simd)?,
         pace: arguments.pace,
+        privileges: arguments.realtime.privileges(),
         quiet: arguments.json,
         backend: arguments.backend,
         adapter: arguments.adapter.clone(),

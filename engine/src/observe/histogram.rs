@@ -43,6 +43,13 @@ impl Histogram {
         self.max = self.max.max(nanos);
     }
 
+    /// Adds all latencies of another histogram.
+    pub fn absorb(&mut self, other: &Self) {
+        self.buckets.iter_mut().zip(&other.buckets).for_each(|(own, other)| *own += other);
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+    }
+
     /// How many were added.
     pub fn count(&self) -> u64 {
         self.count

@@ -98,6 +98,9 @@ pub struct Document {
     /// Neurochemistry.
     #[serde(default)]
     pub engs: Option<EngsForm>,
+    /// What real time does to a tick.
+    #[serde(default)]
+    pub realtime: RealtimeForm,
     /// Seed of every random stream.
     #[serde(default)]
     pub seed: u64,
@@ -273,6 +276,41 @@ pub enum CellForm {
     Block,
     /// One node.
     Node,
+}
+
+/// What real time does to a tick.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename = "realtime")]
+pub struct RealtimeForm {
+    /// Policy for a tick predicted to overrun.
+    #[serde(default)]
+    pub overrun: OverrunForm,
+    /// Ticks longer than this throttle growth.
+    #[serde(default)]
+    pub warning_micros: Option<Quantity>,
+    /// Ticks longer than this ask for a soft SCRAM.
+    #[serde(default)]
+    pub critical_micros: Option<Quantity>,
+    /// `(n, m)`: n of the last m ticks make a threshold act.
+    #[serde(default)]
+    pub n_of: Option<(u32, u32)>,
+    /// Older orders are refused.
+    #[serde(default)]
+    pub order_age_millis_max: Option<Quantity>,
+    /// Time without a tick after which the watchdog ends the process.
+    #[serde(default)]
+    pub watchdog_micros: Option<u64>,
+}
+
+/// Policy for a tick predicted to overrun.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename = "overrun")]
+pub enum OverrunForm {
+    /// Without the nonlinear flow.
+    #[default]
+    Degrade,
+    /// Not at all in this period.
+    Drop,
 }
 
 /// Real or imaginary time.

@@ -145,7 +145,7 @@ fn group(outline: &Outline) -> Option<(usize, Vec<String>)> {
 }
 
 /// Fields of a scene, for suggestions; a test keeps them equal to those of the document.
-pub(super) const FIELDS: [&str; 27] = [
+pub(super) const FIELDS: [&str; 30] = [
     "version",
     "title",
     "description",
@@ -174,13 +174,14 @@ pub(super) const FIELDS: [&str; 27] = [
     "schedule",
     "oracle",
     "engs",
+    "realtime",
     "seed",
 ];
 
 /// How a group that the text leaves out is opened and closed.
 fn brackets(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
-        "torus" | "outputs" | "naps" | "scan" | "readout" | "growth" | "plasticity" => ("(", ")"),
+        "torus" | "outputs" | "naps" | "realtime" | "scan" | "readout" | "growth" | "plasticity" => ("(", ")"),
         "equation" => ("Schrodinger(", ")"),
         "extents" | "lengths" | "metric" | "off_diagonal" | "constants" | "omega" | "centre" | "width"
         | "momentum" | "mode" | "periods" | "mode_max" | "at" => ("{", "}"),

@@ -2,15 +2,17 @@
 //! Invariant: every tick asked for lies within the run, every axis asked for exists on the torus.
 
 use super::context::{Context, axis_of};
-use super::document::{Document, FormatForm, MarginalForm, SnapshotsForm};
+use super::document::{Document, FormatForm, MarginalForm, OverrunForm, SnapshotsForm};
 use super::error::SceneError;
 use super::evaluate::Grid;
 use super::forms::AxisForm;
 use super::keeping;
 use super::limits::{LIST_MAX, TICKS_MAX};
 use super::observable::Observable;
+use super::quantity::Quantity;
 use crate::intake::Scheduled;
 use crate::persist::nap::NapPlan;
+use crate::runner::governor::{Overrun, RealtimeRules, WINDOW_MAX};
 use nikola_components::geometry::axis::Axis;
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub struct RunPlan {
     pub naps: NapPlan,
     /// Orders that the run gives itself, earliest first.
     pub schedule: Vec<(u64, Scheduled)>,
+    /// What real time does to a tick.
+    pub realtime: RealtimeRules,
 }
 
 /// When Ψ is written.
@@ -165,6 +169,56 @@ pub fn plan(
         formats,
         naps: keeping::naps(context, document)?,
         schedule: keeping::schedule(context, document)?,
+        realtime: realtime(context, document)?,
+    })
+}
+
+fn realtime(context: &Context<'_>, document: &Document) -> Result<RealtimeRules, SceneError> {
+    let (form, usual) = (&document.realtime, RealtimeRules::default());
+    let positive = |quantity: &Option<Quantity>, path: &str, usual: f64| {
+        quantity.as_ref().map_or(Ok(usual), |quantity| context.positive(quantity, path))
+    };
+    let warning_micros = positive(&form.warning_micros, "realtime.warning_micros", usual.warning_micros)?;
+    let critical_micros = positive(&form.critical_micros, "realtime.critical_micros", usual.critical_micros)?;
+    if critical_micros < warning_micros {
+        return Err(context.value(
+            "realtime.critical_micros",
+            format!("{critical_micros}, below the warning at {warning_micros}"),
+            "at least realtime.warning_micros",
+            "raise it, or lower the warning",
+        ));
+    }
+    let n_of = form.n_of.unwrap_or(usual.n_of);
+    if !(1 <= n_of.0 && n_of.0 <= n_of.1 && n_of.1 <= WINDOW_MAX) {
+        return Err(context.value(
+            "realtime.n_of",
+            format!("({}, {})", n_of.0, n_of.1),
+            format!("(n, m) with 1 <= n <= m <= {WINDOW_MAX}"),
+            "e.g. (3, 10): three of the last ten ticks",
+        ));
+    }
+    if form.watchdog_micros == Some(0) {
+        return Err(context.value(
+            "realtime.watchdog_micros",
+            "0",
+            "at least 1 microsecond",
+            "e.g. 2000, or remove the field",
+        ));
+    }
+    Ok(RealtimeRules {
+        overrun: match form.overrun {
+            OverrunForm::Degrade => Overrun::Degrade,
+            OverrunForm::Drop => Overrun::Drop,
+        },
+        warning_micros,
+        critical_micros,
+        n_of,
+        order_age_millis_max: positive(
+            &form.order_age_millis_max,
+            "realtime.order_age_millis_max",
+            usual.order_age_millis_max,
+        )?,
+        watchdog_micros: form.watchdog_micros,
     })
 }
 

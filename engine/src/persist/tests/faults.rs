@@ -77,7 +77,7 @@ impl Rig {
             if let Some(order) = order {
                 sender.send(order, Some(receipt)).expect("a good order");
             }
-            intake.gather(&mut simulation, &mut batch);
+            intake.gather(&mut simulation, 0, &mut batch);
             keeper.before_tick(&simulation, &mut batch)?;
             if waits {
                 match answers.recv() {

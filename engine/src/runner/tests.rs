@@ -1,0 +1,119 @@
+//! Runs under a clock of their own: what real time decides, and that its decisions alone make the state.
+
+use super::governor::Overrun;
+use super::*;
+use crate::intake::OrderBuilder;
+use crate::observe::digest::state_digest;
+use crate::scene::{load_str, resolve};
+use nikola_systems::world::BuildOptions;
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
+
+const SCENE: &str =
+    "(version: 1, torus: (extents: {x: 16, y: 9}), ticks: 200, equation: Schrodinger(beta: 3),
+    initial: Gaussian(width: {x: 2, y: 2}))";
+
+/// Time that passes only where a test says so.
+#[derive(Clone, Default)]
+struct ScriptedClock(Rc<Cell<u64>>);
+
+impl Clock for ScriptedClock {
+    fn now(&mut self) -> u64 {
+        self.0.get()
+    }
+
+    fn wait_until(&mut self, nanos: u64) {
+        self.0.set(self.0.get().max(nanos));
+    }
+}
+
+/// Work that takes as long as `micros` says for the tick that begins when so many are done.
+struct Work {
+    clock: ScriptedClock,
+    micros: fn(u64) -> u64,
+}
+
+impl Edge for Work {
+    fn before_tick(&mut self, simulation: &Simulation, _batch: &mut Batch) -> Result<(), RunError> {
+        self.clock.0.set(self.clock.0.get() + 1000 * (self.micros)(simulation.tick_count()));
+        Ok(())
+    }
+}
+
+fn world() -> (Simulation, Intake) {
+    let scene = load_str("small.ron", SCENE, &[]).expect("a scene");
+    let setup = resolve(&scene, Path::new(".")).expect("resolves").setup;
+    let (_, intake) = Intake::new(OrderBuilder::new(&scene, &setup));
+    (Simulation::new(&setup, &BuildOptions::default()).expect("a world"), intake)
+}
+
+fn paced(overrun: Overrun, micros: fn(u64) -> u64) -> (Simulation, PaceReport, u64) {
+    let (mut simulation, mut intake) = world();
+    let clock = ScriptedClock::default();
+    let rules = RealtimeRules { overrun, ..RealtimeRules::default() };
+    let pacing = Pacing { pace: Pace::Realtime, rules, watchdog: None };
+    let realtime = Realtime::new(clock.clone(), &pacing).expect("no watchdog to arm");
+    let mut work = Work { clock: clock.clone(), micros };
+    let report = run_with(&mut simulation, 200, Some(realtime), &mut intake, &mut [&mut work]).expect("runs");
+    (simulation, report, clock.0.get())
+}
+
+/// A hard stretch in the middle.
+fn overloaded(done: u64) -> u64 {
+    if (50..120).contains(&done) { 1400 } else { 300 }
+}
+
+#[test]
+fn replayed_decisions_give_the_same_digest() {
+    let (simulation, report, _) = paced(Overrun::Degrade, overloaded);
+    assert!(report.degraded_ticks > 10, "{}", report.degraded_ticks);
+    let (mut again, _) = world();
+    replay(&mut again, 200, &report.journal);
+    assert_eq!(state_digest(&again), state_digest(&simulation));
+    let (mut whole, _) = world();
+    replay(&mut whole, 200, &TimingJournal::default());
+    assert_ne!(state_digest(&whole), state_digest(&simulation), "degraded ticks leave a trace");
+}
+
+#[test]
+fn dropped_frames_dilate_time_and_leave_no_trace() {
+    let (simulation, report, nanos) = paced(Overrun::Drop, overloaded);
+    assert!(report.dropped_periods > 10 && report.degraded_ticks == 0);
+    assert_eq!(simulation.tick_count(), 200);
+    assert!(nanos > 200 * PERIOD_NANOS + report.dropped_periods * PERIOD_NANOS / 2, "{nanos}");
+    let (mut whole, _) = world();
+    replay(&mut whole, 200, &report.journal);
+    assert_eq!(state_digest(&whole), state_digest(&simulation));
+}
+
+#[test]
+fn one_long_tick_is_not_caught_up_with() {
+    let (_, report, nanos) = paced(Overrun::Degrade, |done| if done == 100 { 5000 } else { 100 });
+    assert_eq!(report.late_ticks, 1);
+    // 199 periods and the long tick; the four periods it overran are given up.
+    assert_eq!(nanos, 199 * PERIOD_NANOS + 5_000_000);
+    assert!(report.journal.decisions().is_empty(), "{:?}", report.journal);
+}
+
+#[test]
+fn sustained_overload_throttles_and_scrams_once() {
+    let (_, report, _) = paced(Overrun::Degrade, overloaded);
+    let of = |what: Decision| report.journal.decisions().iter().filter(|(_, d)| *d == what).count();
+    assert_eq!(of(Decision::Throttle(true)), 1);
+    assert_eq!(of(Decision::SoftScram), 1);
+    assert_eq!(of(Decision::Throttle(false)), 1);
+}
+
+#[test]
+fn the_system_clock_keeps_absolute_deadlines() {
+    let mut clock = SystemClock;
+    let mut pacer = Pacer::new(&mut clock, 200_000);
+    let began = pacer.began();
+    let mut late = 0;
+    for _ in 0..20 {
+        late += pacer.next(&mut clock);
+    }
+    assert!(clock.now() >= began + 20 * 200_000 && late < u64::MAX / 2);
+    assert_eq!(pacer.began() - began, 20 * 200_000 + late);
+}
