@@ -262,7 +262,7 @@ fn control_poll() {
     let mut nanos = Vec::new();
     for _ in 0..200_000 {
         let began = Instant::now();
-        intake.gather(&mut simulation, &mut batch);
+        intake.gather(&mut simulation, 0, &mut batch);
         edge.before_tick(&simulation, &mut batch).expect("goes on");
         edge.after_tick(&mut simulation).expect("goes on");
         nanos.push(began.elapsed().as_secs_f64() * 1e6);
