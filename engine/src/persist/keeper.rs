@@ -16,6 +16,7 @@ use crate::observe::histogram::Histogram;
 use crate::run::RunError;
 use crate::runner::now_nanos;
 use nikola_systems::Simulation;
+use nikola_systems::components::chemistry::Chemistry;
 use nikola_systems::state::Mark;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -208,8 +209,9 @@ impl Keeper {
 }
 
 /// What of a world may bring a nap about.
-fn vitals(_simulation: &Simulation) -> Vitals {
-    Vitals::default()
+fn vitals(simulation: &Simulation) -> Vitals {
+    let of = |chemistry: &Chemistry| Vitals { dopamine: Some(chemistry.dopamine), atp: Some(chemistry.atp) };
+    simulation.chemistry().map_or_else(Vitals::default, of)
 }
 
 impl Edge for Keeper {
