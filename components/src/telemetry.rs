@@ -87,7 +87,7 @@ impl Stage {
         match self {
             Self::HalfPotential | Self::Nonlinear => Some(100.0),
             Self::Kinetic => Some(300.0),
-            Self::MetricUpdate | Self::Boundary => Some(50.0),
+            Self::MetricUpdate | Self::Boundary | Self::Engs => Some(50.0),
             Self::MambaScan => Some(200.0),
             Self::WaveForm => Some(500.0),
             Self::Ingress | Self::Oracle | Self::Egress => None,

@@ -181,7 +181,9 @@ pub(super) const FIELDS: [&str; 30] = [
 /// How a group that the text leaves out is opened and closed.
 fn brackets(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
-        "torus" | "outputs" | "naps" | "realtime" | "scan" | "readout" | "growth" | "plasticity" => ("(", ")"),
+        "torus" | "outputs" | "naps" | "realtime" | "scan" | "readout" | "growth" | "plasticity" => {
+            ("(", ")")
+        }
         "equation" => ("Schrodinger(", ")"),
         "extents" | "lengths" | "metric" | "off_diagonal" | "constants" | "omega" | "centre" | "width"
         | "momentum" | "mode" | "periods" | "mode_max" | "at" => ("{", "}"),

@@ -252,7 +252,7 @@ impl<T: Real> Remainder<T> {
         weights
     }
 
-    /// image ← R·basis[k].
+    /// image ← R·basis_k.
     fn image_of(&mut self, level: Level, threads: Threads<'_>, k: usize) {
         let nodes = self.page_nodes;
         let source = self.basis[k].planes(nodes);
