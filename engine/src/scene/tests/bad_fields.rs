@@ -51,7 +51,7 @@ pub(super) const FIELDS: &[Row] = &[
     ),
     ("growth: (rate: 1)", "syntax", "growth", "rate", "threshold, vacuum", ""),
     ("growth: ()", "value", "growth", "one page", "at least two pages", "torus.page"),
-    ("engs: []", "syntax", "engs", "sequence", "engs", ""),
+    ("engs: []", "syntax", "engs", "`[`", "opening `(`", ""),
     ("engs: (dopamin: 0.5)", "syntax", "engs", "dopamin", "dopamine", "did you mean `dopamine`?"),
     ("engs: (dopamine: 1.5)", "value", "engs.dopamine", "1.5", "from 0 to 1", "at most 1"),
     ("engs: (serotonin: -0.1)", "value", "engs.serotonin", "-0.1", "from 0 to 1", "at least 0"),
