@@ -2,7 +2,7 @@
 //!
 //! Invariant: every `every` ticks the scalars are updated from what happened (energies, stimuli, counted work), never
 //! from a clock; at the beginning of the next tick their effects are applied, once, and the scalars published as one
-//! snapshot. Γ and D follow in steps of [`DAMPING_STEPS`] and [`DIFFUSION_STEPS`], so that columns and kinetic plans
+//! snapshot. Γ and D follow in steps of `DAMPING_STEPS` and `DIFFUSION_STEPS`, so that columns and kinetic plans
 //! are renewed only when a step is crossed. Rules: `nikola_kernels::engs`. Without the scene's `engs` nothing of
 //! this exists.
 

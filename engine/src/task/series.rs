@@ -18,7 +18,7 @@ pub const LORENZ_SAMPLE: f64 = 0.02;
 pub const LORENZ_SCALE: [(f64, f64); 3] = [(0.0, 7.92), (0.0, 9.01), (23.55, 8.62)];
 
 /// Mean and standard deviation of Mackey–Glass with τ = 17, to two digits.
-pub const MACKEY_GLASS_SCALE: (f64, f64) = (0.92, 0.23);
+pub const MACKEY_GLASS_SCALE: (f64, f64) = (0.93, 0.23);
 
 /// `n` independent numbers, uniform in [low, high).
 pub fn uniform(n: usize, low: f64, high: f64, seed: u64) -> Vec<f64> {

@@ -38,7 +38,7 @@ fn shapes() -> Vec<Shape> {
 
 /// TΨ = i d/dτ e^{−iTτ}Ψ at τ = 0, by a difference over eight points: error below 1e-13.
 fn operator(form: &KineticForm, re: &[f64], im: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let step = 5e-3;
+    let step = 2e-3;
     let weights = [4.0 / 5.0, -1.0 / 5.0, 4.0 / 105.0, -1.0 / 280.0];
     let (mut out_re, mut out_im) = (vec![0.0; re.len()], vec![0.0; re.len()]);
     for (k, weight) in weights.into_iter().enumerate() {
