@@ -34,6 +34,8 @@ struct Inner {
     /// Tick of the copy; none when the device went on since.
     is_current: bool,
     copied_at: u64,
+    /// The copy holds the injections of its tick already.
+    has_injected: bool,
     /// The columns were changed and must be sent.
     is_host_ahead: bool,
     failure: Option<BackendError>,
@@ -62,7 +64,7 @@ impl Inner {
         let mut fresh = Vec::new();
         if self.call(|backend| backend.read(&mut fresh)).is_some() {
             copy = fresh;
-            (self.is_current, self.copied_at) = (true, tick.0);
+            (self.is_current, self.copied_at, self.has_injected) = (true, tick.0, false);
         }
         self.copy = copy;
     }
@@ -71,8 +73,15 @@ impl Inner {
 impl Device {
     /// A device whose Ψ is that of the columns now.
     pub fn new(backend: Box<dyn Backend>, copy: Vec<[f32; 2]>, tick: Tick) -> Self {
-        let inner =
-            Inner { backend, copy, is_current: true, copied_at: tick.0, is_host_ahead: false, failure: None };
+        let inner = Inner {
+            backend,
+            copy,
+            is_current: true,
+            copied_at: tick.0,
+            has_injected: false,
+            is_host_ahead: false,
+            failure: None,
+        };
         Self { inner: Mutex::new(inner) }
     }
 
@@ -99,11 +108,18 @@ impl Device {
         self.lock().copied_at
     }
 
+    /// First tick whose injections the last copy lacks.
+    pub fn lacks_injections_from(&self) -> u64 {
+        let inner = self.lock();
+        inner.copied_at + u64::from(inner.has_injected)
+    }
+
     /// Another Ψ, as of `tick`.
     pub fn replace(&mut self, copy: Vec<[f32; 2]>, tick: Tick) {
         let inner = self.inner();
         inner.call(|backend| backend.write(&copy));
         (inner.copy, inner.is_current, inner.copied_at) = (copy, true, tick.0);
+        inner.has_injected = false;
     }
 
     /// Runs `look` on the host's copy of Ψ, fetched first if the device went on since.
@@ -259,7 +275,7 @@ pub fn send(mut device: ResMut<'_, Device>, psi: Query<'_, '_, &Psi<f32>>) {
     inner.copy = pairs.map(|(&re, &im)| [re, im]).collect();
     let copy = std::mem::take(&mut inner.copy);
     inner.call(|backend| backend.write(&copy));
-    inner.copy = copy;
+    (inner.copy, inner.has_injected) = (copy, true);
 }
 
 /// The opening half step: `half_potential::open` on the device.

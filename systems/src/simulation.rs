@@ -131,13 +131,13 @@ impl Simulation {
     pub fn return_to_host(&mut self, setup: &Setup) -> Result<u64, BuildError> {
         let tick = self.tick_count();
         let Some(device) = self.world.remove_resource::<Device>() else { return Ok(tick) };
-        let copied_at = device.copied_at();
+        let (copied_at, lacking_from) = (device.copied_at(), device.lacks_injections_from());
         let mut pages = self.world.query::<&mut Psi<f32>>();
         device.last_copy(|pairs| scatter(pairs, pages.iter_mut(&mut self.world).map(Mut::into_inner)));
         *self.world.resource_mut::<Tick>() = Tick(copied_at);
         let mut sources = self.world.resource_mut::<Sources<f32>>();
         sources.injections = sorted(&setup.injections);
-        sources.injections.retain(|injection| injection.tick >= copied_at);
+        sources.injections.retain(|injection| injection.tick >= lacking_from);
         self.schedule = initialised(tick::schedule::<f32>(setup), &mut self.world)?;
         Ok(copied_at)
     }

