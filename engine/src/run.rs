@@ -14,7 +14,7 @@ use crate::observe::run_folder::RunFolder;
 use crate::observe::series::SeriesWriter;
 use crate::observe::snapshot::{cut, write_active, write_cut, write_psi};
 use crate::observe::summary::{StageQuantiles, Summary};
-use crate::observe::{OutputError, pictures};
+use crate::observe::{OutputError, pictures, watch};
 use crate::persist::PersistError;
 use crate::persist::keeper::KeepReport;
 use crate::persist::open::{StateRequest, open};
@@ -25,9 +25,7 @@ use crate::{exit, memory};
 use nikola_systems::Simulation;
 use nikola_systems::components::geometry::axis::Axis;
 use nikola_systems::components::growth::Change;
-use nikola_systems::components::ledger::Flow as Cause;
 use nikola_systems::components::telemetry::{Sample, Stage};
-use nikola_systems::kernels::engs as rules;
 use nikola_systems::kernels::simd::Level;
 use nikola_systems::world::{BuildError, BuildOptions};
 use serde_json::json;
@@ -404,7 +402,7 @@ impl<'a> Recorder<'a> {
         }
         row.extend(scan_columns(simulation).into_iter().map(|(_, value)| value));
         row.extend(self.stages.iter().map(|histogram| histogram.quantile_micros(0.5)));
-        row.extend(watch_values(simulation));
+        row.extend(watch::values(simulation));
         row.extend(self.observables(simulation).into_iter().map(|(_, value)| value));
         row
     }
@@ -576,42 +574,9 @@ fn columns(simulation: &Simulation, plan: &RunPlan) -> Vec<String> {
     }
     columns.extend(scan_columns(simulation).into_iter().map(|(name, _)| name));
     columns.extend(Stage::ALL.map(|stage| format!("{}_p50_micros", stage.name())));
-    columns.extend(watch_columns(simulation));
+    columns.extend(watch::columns(simulation));
     columns.extend(plan.observables.iter().map(|observable| observable.name.clone()));
     columns
-}
-
-/// Columns of the oracle and of the chemistry, where the scene has them.
-fn watch_columns(simulation: &Simulation) -> Vec<String> {
-    let mut columns = Vec::new();
-    if simulation.oracle().is_some() {
-        columns.extend(["oracle_state", "energy_drift_ratio", "energy_drift_total", "lock_contention_count"]);
-    }
-    if simulation.chemistry().is_some() {
-        columns.extend(["dopamine", "serotonin", "norepinephrine", "boredom", "atp"]);
-        columns.extend(["plasticity_factor", "elasticity_factor"]);
-        columns.extend(["damping_scale", "diffusion_scale", "firing_threshold"]);
-    }
-    let flows = simulation.energy_flows().is_some().then_some(Cause::ALL).into_iter().flatten();
-    columns.into_iter().map(String::from).chain(flows.map(|flow| format!("work_{}", flow.name()))).collect()
-}
-
-/// Their values.
-fn watch_values(simulation: &Simulation) -> Vec<f64> {
-    let mut values = Vec::new();
-    if let Some(report) = simulation.oracle() {
-        let contention = simulation.lock_contention_count() as f64;
-        let state = f64::from(report.health as u8);
-        values.extend([state, report.energy_drift_ratio, report.energy_drift_total, contention]);
-    }
-    if let (Some(chemistry), Some(effects)) = (simulation.chemistry(), simulation.effects()) {
-        values.extend(chemistry.scalars());
-        values.push(rules::plasticity_rate(1.0, chemistry.dopamine));
-        values.push(rules::elasticity_rate(1.0, chemistry.serotonin));
-        values.extend([effects.damping_scale, effects.diffusion_scale, effects.firing_threshold]);
-    }
-    values.extend(simulation.energy_flows().iter().flat_map(|flows| Cause::ALL.map(|flow| flows.of(flow))));
-    values
 }
 
 fn versions(simulation: &Simulation) -> serde_json::Value {

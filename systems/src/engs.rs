@@ -6,7 +6,7 @@
 //! are renewed only when a step is crossed. Rules: `nikola_kernels::engs`. Without the scene's `engs` nothing of
 //! this exists.
 
-use crate::half_potential::set_damping;
+use crate::damping::set_damping;
 use crate::observables::pages_ref;
 use crate::propagators::Propagators;
 use crate::world::{Compute, Environment};

@@ -13,6 +13,7 @@ pub mod ingress;
 
 pub mod metric_update;
 
+pub mod damping;
 pub mod half_potential;
 pub mod kinetic;
 pub mod nonlinear;

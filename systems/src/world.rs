@@ -4,6 +4,7 @@
 //! sparse torus, and every table a tick needs exists. Filling goes page by page in f64 and rounds once.
 
 use crate::boundary::{Nursery, TooManyPages, initial_pages, support, too_many};
+use crate::damping::DampingLaw;
 use crate::integrator::Composition;
 use crate::metric_update::{PlasticMetric, cells_at_rest};
 use crate::propagators::{check_metric, propagators};
@@ -135,19 +136,6 @@ pub struct Environment {
     pub is_closed: bool,
     /// Γ as the scene has it, and what is done to it.
     pub damping_law: DampingLaw,
-}
-
-/// Γ_eff(x) = scale·Γ(x) + extra.
-#[derive(Debug, Clone)]
-pub struct DampingLaw {
-    /// Γ(x).
-    pub profile: Profile,
-    /// Factor, by serotonin.
-    pub scale: f64,
-    /// Uniform addition, by a freeze.
-    pub extra: f64,
-    /// Whether the norm would be conserved without damping.
-    pub is_closed_otherwise: bool,
 }
 
 impl Environment {

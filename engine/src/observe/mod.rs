@@ -22,6 +22,7 @@ pub mod histogram;
 pub mod moments;
 pub mod progress;
 pub mod summary;
+pub mod watch;
 
 pub mod pictures;
 pub mod run_files;

@@ -7,7 +7,7 @@ use super::NormLedger;
 use super::account::{Account, Amount, Booked, Powers};
 use super::guard::{Act, Guard, Sight, Turn};
 use super::power::SourcePower;
-use crate::half_potential::set_damping;
+use crate::damping::set_damping;
 use crate::ingress::{InputLog, TickPlan};
 use crate::observables::{ObservedColumns, measure, pages_ref};
 use crate::propagators::Propagators;

@@ -6,7 +6,7 @@ use super::{files, nothing_found};
 const ENDINGS: [&str; 9] = [".rs", ".md", ".ron", ".toml", ".c", ".h", ".py", ".wgsl", ".proto"];
 
 /// Names of files that a run writes: they exist in a run folder, not in the tree.
-const WRITTEN: [&str; 1] = ["scene.ron"];
+const WRITTEN: [&str; 2] = ["scene.ron", "manifest.ron"];
 
 /// Where links may lead: public places that a reader can reach.
 const HOSTS: [&str; 9] = [
