@@ -36,6 +36,11 @@ impl Chemistry {
         self.scalars().iter().all(|value| (0.0..=1.0).contains(value))
     }
 
+    /// From D, S, N, B, A.
+    pub fn from_scalars([dopamine, serotonin, norepinephrine, boredom, atp]: [f64; 5]) -> Self {
+        Self { dopamine, serotonin, norepinephrine, boredom, atp }
+    }
+
     /// D, S, N, B, A.
     pub fn scalars(&self) -> [f64; 5] {
         [self.dopamine, self.serotonin, self.norepinephrine, self.boredom, self.atp]
@@ -206,13 +211,7 @@ impl ChemistryBoard {
     pub fn read(&self) -> Option<Chemistry> {
         let word = self.0.load(Ordering::Relaxed);
         let field = |i: u32| (word >> (FIELD_BITS * i) & FIELD_MAX as u64) as f64 / FIELD_MAX;
-        (word & VALID != 0).then(|| Chemistry {
-            dopamine: field(0),
-            serotonin: field(1),
-            norepinephrine: field(2),
-            boredom: field(3),
-            atp: field(4),
-        })
+        (word & VALID != 0).then(|| Chemistry::from_scalars([0, 1, 2, 3, 4].map(field)))
     }
 }
 

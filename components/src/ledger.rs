@@ -126,6 +126,16 @@ impl EnergyFlows {
         self.totals[flow as usize]
     }
 
+    /// The sums by [`Flow`] as index.
+    pub fn totals(&self) -> &[f64; Flow::COUNT] {
+        &self.totals
+    }
+
+    /// The same, to be taken over from a saved world.
+    pub fn totals_mut(&mut self) -> &mut [f64; Flow::COUNT] {
+        &mut self.totals
+    }
+
     /// ΣW: every cause together.
     pub fn total(&self) -> f64 {
         self.totals.iter().sum()

@@ -124,6 +124,9 @@ pub enum Health {
 }
 
 impl Health {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Nominal, Self::Warning, Self::SoftScram, Self::Reset, Self::Halted];
+
     /// Name in reports.
     pub fn name(self) -> &'static str {
         match self {

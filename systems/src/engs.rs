@@ -6,6 +6,10 @@
 //! are renewed only when a step is crossed. Rules: `nikola_kernels::engs`. Without the scene's `engs` nothing of
 //! this exists.
 
+mod survival;
+
+pub(crate) use survival::restore;
+
 use crate::damping::set_damping;
 use crate::observables::pages_ref;
 use crate::propagators::Propagators;
@@ -253,7 +257,7 @@ pub fn update<T: Real + Scalar>(
         let step = Step { tick: tick.0, dt_secs, energy };
         engs.step(&step, &mut chemistry, &mut inbox, &work, &mut egress);
         *work = Work::default();
-        ingress.set_closed(engs.napped_secs.map(|_| "it is napping"));
+        ingress.set_closed(engs.door());
     }
     let ended = times.now();
     times.add(Stage::Engs, ended - began);
@@ -267,6 +271,16 @@ struct Step {
 }
 
 impl Engs {
+    /// D of the scene.
+    pub fn scene_diffusion(&self) -> [f64; 9] {
+        self.diffusion
+    }
+
+    /// Why inputs are refused, if they are.
+    fn door(&self) -> Option<&'static str> {
+        self.napped_secs.map(|_| "it is napping")
+    }
+
     /// Reads this tick's slice of the reservoir.
     fn collect<T: Real>(&mut self, pages: &[PageRef<'_, T>], tick: u64) {
         let (every, n) = (self.settings.every, self.reservoir.len());

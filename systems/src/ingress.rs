@@ -54,8 +54,8 @@ pub struct TickPlan {
 /// The injections that entered a watched world, by digest.
 #[derive(Debug, Default, Resource)]
 pub struct InputLog {
-    recent: VecDeque<u64>,
-    blacklist: VecDeque<u64>,
+    pub(crate) recent: VecDeque<u64>,
+    pub(crate) blacklist: VecDeque<u64>,
     refused: Vec<u64>,
 }
 

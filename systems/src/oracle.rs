@@ -14,6 +14,7 @@ pub mod account;
 pub mod balance;
 pub mod guard;
 pub mod power;
+mod survival;
 
 use crate::ingress::TickPlan;
 use crate::observables::pages_ref;

@@ -15,19 +15,24 @@ mod blob;
 pub use blob::{StateReader, StateWriter};
 
 use crate::boundary;
+use crate::engs::{self, Engs, Inbox};
 use crate::half_potential::{LocalColumns, drive_potential};
+use crate::ingress::InputLog;
 use crate::mamba_scan::RunningReadout;
 use crate::metric_update;
 use crate::oracle::NormLedger;
+use crate::oracle::balance::Watch;
 use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};
 use bevy_ecs::change_detection::Tick as ChangeTick;
 use bevy_ecs::component::Mutable;
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
+use nikola_components::chemistry::{Chemistry, Effects, Work};
 use nikola_components::clock::Tick;
 use nikola_components::column::{Column, Scalar};
 use nikola_components::growth::Growth;
+use nikola_components::ledger::EnergyFlows;
 use nikola_components::metric::MetricCells;
 use nikola_components::setup::WaveParameters;
 use nikola_components::torus::Torus;
@@ -208,18 +213,27 @@ impl StateTable {
             ],
             scalars: vec![
                 ScalarEntry::of::<Tick>("tick"),
-                ScalarEntry::of::<WaveParameters>("wave"),
+                ScalarEntry { name: "wave", save: save_wave, load: load_wave },
                 ScalarEntry::of::<NormLedger>("norm_ledger"),
                 ScalarEntry::of::<Environment>("environment"),
                 ScalarEntry::where_present::<EnergyKeeper>("energy_keeper"),
                 ScalarEntry::of::<Sources<T>>("sources"),
                 ScalarEntry::where_present::<RunningReadout>("readout"),
                 ScalarEntry::where_present::<Growth>("growth"),
+                ScalarEntry::where_present::<EnergyFlows>("energy_flows"),
+                ScalarEntry::where_present::<Watch<T>>("oracle"),
+                ScalarEntry::where_present::<InputLog>("inputs"),
+                ScalarEntry::where_present::<Chemistry>("chemistry"),
+                ScalarEntry::where_present::<Effects>("effects"),
+                ScalarEntry::where_present::<Engs>("engs"),
+                ScalarEntry::where_present::<Inbox>("inbox"),
+                ScalarEntry::where_present::<Work>("work"),
             ],
             derive: vec![
                 forget_past_injections::<T>,
                 refresh_driven_potential::<T>,
                 metric_update::restore::<T>,
+                engs::restore::<T>,
             ],
             adopt_pages: adopt_pages::<T>,
         }
@@ -412,23 +426,46 @@ impl Survives for WaveParameters {
     }
 }
 
-/// Only the model time for which driven potential columns were built; the columns follow from it.
+/// The parameters as the scene has them: what arousal does to D follows from the effects.
+fn save_wave(world: &World, out: &mut StateWriter) {
+    unmodulated(world).save(out);
+}
+
+fn load_wave(world: &mut World, from: &mut StateReader<'_>) -> Result<(), StateError> {
+    let mut wave = unmodulated(world);
+    wave.load(from)?;
+    world.insert_resource(wave);
+    Ok(())
+}
+
+fn unmodulated(world: &World) -> WaveParameters {
+    let wave = *world.resource::<WaveParameters>();
+    let diffusion = world.get_resource::<Engs>().map_or(wave.diffusion, |engs| engs.scene_diffusion());
+    WaveParameters { diffusion, ..wave }
+}
+
+/// The model time for which driven potential columns were built, and what is done to Γ; the columns follow from them.
 impl Survives for Environment {
     fn save(&self, out: &mut StateWriter) {
         out.put_f64(self.potential_time);
+        out.put_f64(self.damping_law.scale);
+        out.put_f64(self.damping_law.extra);
     }
 
     fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         self.potential_time = from.take_f64()?;
+        self.damping_law.scale = from.take_f64()?;
+        self.damping_law.extra = from.take_f64()?;
         Ok(())
     }
 }
 
-/// How strongly each emitter acts; the rest is the setup's.
+/// How strongly each emitter acts, and whether all are off; the rest is the setup's.
 impl<T: Real> Survives for Sources<T> {
     fn save(&self, out: &mut StateWriter) {
         out.put_u64(self.emitters.len() as u64);
         self.emitters.iter().for_each(|emitter| out.put_f64(emitter.drive));
+        out.put_u64(u64::from(self.is_muted));
     }
 
     fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -440,6 +477,7 @@ impl<T: Real> Survives for Sources<T> {
         for emitter in &mut self.emitters {
             emitter.drive = from.take_f64()?;
         }
+        self.is_muted = from.take_u64()? != 0;
         Ok(())
     }
 }

@@ -2,12 +2,14 @@
 
 use nikola_engine::observe::digest::state_digest;
 use nikola_engine::systems::Simulation;
+use nikola_engine::systems::components::chemistry::{Chemistry, EngsSettings, Stimulus};
 use nikola_engine::systems::components::column::Column;
 use nikola_engine::systems::components::emitter::{Emitter, Envelope, Injection};
 use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::geometry::traversal::Traversal;
 use nikola_engine::systems::components::growth::GrowthRule;
+use nikola_engine::systems::components::oracle::OracleSettings;
 use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::scan::{Feature, ReadoutSetup, ScanSetup};
 use nikola_engine::systems::components::setup::{Equation, Integrator, Precision, Setup, TimeMode};
@@ -154,6 +156,17 @@ fn sparse_scene(precision: Precision) -> Setup {
     scene
 }
 
+/// Watched and with chemistry: damping and wave speed change before and after, stimuli wait for the next update.
+fn watched_scene(precision: Precision) -> Setup {
+    let mut scene = open_scene(precision);
+    scene.wave.dt = 1e-3;
+    scene.oracle = Some(OracleSettings { every: 20, checkpoint_every: 20, ..OracleSettings::default() });
+    let initial = Chemistry { serotonin: 0.1, norepinephrine: 0.9, ..Chemistry::default() };
+    let rates = EngsSettings::default();
+    scene.engs = Some(EngsSettings { initial, state: 0.5, serotonin_decay_per_sec: 20.0, ..rates });
+    scene
+}
+
 const SAVED_AT: u64 = 37;
 const ENDS_AT: u64 = 70;
 
@@ -169,18 +182,22 @@ fn advance(world: &mut Simulation, until: u64) {
                 world.push(Command::Drive { emitter: 0, value: 0.5 }).expect("one emitter");
             }
         }
+        if world.chemistry().is_some() && world.tick_count() == SAVED_AT - 2 {
+            world.push(Command::Stimulate(Stimulus::Reward(0.4))).expect("in range");
+        }
         world.tick();
     }
 }
 
 type SceneOf = fn(Precision) -> Setup;
-const SCENES: [(&str, SceneOf); 6] = [
+const SCENES: [(&str, SceneOf); 7] = [
     ("open", open_scene),
     ("closed", closed_scene),
     ("wave", wave_scene),
     ("descending", descending_scene),
     ("sparse", sparse_scene),
     ("taught", taught_scene),
+    ("watched", watched_scene),
 ];
 
 #[test]

@@ -27,6 +27,8 @@
 //! without a trend. The measured H is compared with the account at the checks; a bomb, a defect of the step or a flow
 //! nobody booked shows in full.
 
+use crate::state::{StateError, StateReader, StateWriter};
+
 /// Integrates a sampled power.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Panel {
@@ -159,6 +161,38 @@ impl Account {
         self.expected.energy += damping + drive;
         self.expected.norm += norm;
         Booked { source: 0.0, damping, drive }
+    }
+}
+
+impl Account {
+    /// Every number that later ticks depend on.
+    pub fn save(&self, out: &mut StateWriter) {
+        for amount in [self.expected, self.opening] {
+            out.put_f64(amount.energy);
+            out.put_f64(amount.norm);
+        }
+        for panel in self.damping.iter().chain([&self.drive]) {
+            out.put_f64_or_none(panel.last);
+            out.put_f64_or_none(panel.before);
+        }
+        out.put_u64(self.panel_ticks);
+    }
+
+    /// Takes them back.
+    ///
+    /// # Errors
+    /// [`StateError`] when the blob ends early.
+    pub fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        for amount in [&mut self.expected, &mut self.opening] {
+            amount.energy = from.take_f64()?;
+            amount.norm = from.take_f64()?;
+        }
+        for panel in self.damping.iter_mut().chain([&mut self.drive]) {
+            panel.last = from.take_f64_or_none()?;
+            panel.before = from.take_f64_or_none()?;
+        }
+        self.panel_ticks = from.take_u64()?;
+        Ok(())
     }
 }
 

@@ -35,25 +35,25 @@ const DRIVE_STEP: f64 = 1e-3;
 #[derive(Resource)]
 pub struct Watch<T: Real> {
     settings: OracleSettings,
-    account: Account,
-    guard: Guard,
+    pub(super) account: Account,
+    pub(super) guard: Guard,
     form: KineticForm,
     sources: SourcePower<T>,
     /// Flows booked up to the last tick, so that a tick's inflow by other stages is known.
-    booked: f64,
+    pub(super) booked: f64,
     /// What is unexplained and remembered.
-    deficit: Amount,
-    deficit_total: f64,
+    pub(super) deficit: Amount,
+    pub(super) deficit_total: f64,
     /// Relative change of Ψ per tick that the norm's balance lacked at the last check.
-    leak: f64,
+    pub(super) leak: f64,
     last: Sample,
     last_totals: Totals,
-    sampled_at: u64,
+    pub(super) sampled_at: u64,
     /// D of the first axis when the world was built, and Γ during the last tick where it is uniform.
     diffusion: f64,
     gamma: f64,
     /// Resets since the last quiet stretch: so many checkpoints are passed over.
-    skip: usize,
+    pub(super) skip: usize,
     scratch: Vec<f64>,
 }
 

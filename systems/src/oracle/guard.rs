@@ -2,6 +2,7 @@
 //!
 //! Invariant: a pure function of what was seen; it decides, the stage acts. Every path ends in a named state.
 
+use crate::state::{StateError, StateReader, StateWriter};
 use nikola_components::oracle::{Action, Cause, Health, OracleSettings, Resume};
 
 /// What the stage saw at the end of a tick.
@@ -161,6 +162,33 @@ impl Guard {
             Health::Reset => Some((Health::Halted, Cause::NoCheckpoint, Act::Halt)),
             _ => None,
         }
+    }
+
+    /// Every number that later ticks depend on.
+    pub fn save(&self, out: &mut StateWriter) {
+        for word in [self.health as u64, self.strikes.into(), self.since, self.resets.into(), self.last_reset]
+        {
+            out.put_u64(word);
+        }
+    }
+
+    /// Takes them back.
+    ///
+    /// # Errors
+    /// [`StateError`] when the blob ends early or names a state that does not exist.
+    pub fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        let found = from.take_u64()?;
+        self.health =
+            Health::ALL.into_iter().find(|health| *health as u64 == found).ok_or(StateError::Mismatch {
+                what: "an oracle in state",
+                found: found.to_string(),
+                expected: format!("one of {}", Health::ALL.len()),
+            })?;
+        self.strikes = from.take_u64()? as u32;
+        self.since = from.take_u64()?;
+        self.resets = from.take_u64()? as u32;
+        self.last_reset = from.take_u64()?;
+        Ok(())
     }
 
     fn reset(&mut self, tick: u64, cause: Cause, settings: &OracleSettings) -> (Health, Cause, Act) {
