@@ -10,6 +10,11 @@ use crate::field::{PageRef, Real, Shape, Threads, Values};
 use crate::simd::{Kernel, Lanes, Level};
 use crate::threads::map_chunks;
 
+mod ring;
+
+#[doc(hidden)]
+pub use ring::{RingRun, RingSums};
+
 /// Nodes (or lines) summed before a partial result is stored.
 const CHUNK: usize = 4096;
 
@@ -280,13 +285,16 @@ impl<T: Real> Kernel<T> for TotalsPiece<'_, T> {
 /// - stability bound: none
 /// - bytes and flops per node: 2 scalars, about 5·log₂ N_d flops
 pub fn spectral_moments<T: Real>(
-    _level: Level,
+    level: Level,
     threads: Threads<'_>,
     shape: &Shape,
     axis: usize,
     pages: &[PageRef<'_, T>],
 ) -> SpectralMoments {
     assert!(pages.len() == shape.n_pages() && pages.iter().all(|p| p.re.len() == shape.page_nodes));
+    if shape.extents[axis] == 3 {
+        return ring::moments(level, threads, shape, axis, pages);
+    }
     let n_lines = shape.n_nodes() / shape.extents[axis];
     let mut sum = SpectralMoments::default();
     let part = |chunk: usize| T::moments(shape, axis, pages, chunk * CHUNK..n_lines.min((chunk + 1) * CHUNK));
@@ -306,9 +314,8 @@ pub(crate) fn moments<T: Real>(
     range: core::ops::Range<usize>,
 ) -> SpectralMoments {
     let (n, stride) = (shape.extents[axis], shape.stride(axis));
-    let fft = (n != 3).then(|| FftPlannerScalar::<f64>::new().plan_fft_forward(n));
-    let mut scratch =
-        vec![Complex::new(0.0, 0.0); fft.as_ref().map_or(0, |fft| fft.get_inplace_scratch_len())];
+    let fft = FftPlannerScalar::<f64>::new().plan_fft_forward(n);
+    let mut scratch = vec![Complex::new(0.0, 0.0); fft.get_inplace_scratch_len()];
     let mut line = vec![Complex::new(0.0, 0.0); n];
     let mut sum = SpectralMoments::default();
     for index in range {
@@ -322,13 +329,8 @@ pub(crate) fn moments<T: Real>(
                 page += 1;
             }
         }
-        match &fft {
-            None => add_ring(&mut sum, &line),
-            Some(fft) => {
-                fft.process_with_scratch(&mut line, &mut scratch);
-                add_spectrum(&mut sum, &line);
-            }
-        }
+        fft.process_with_scratch(&mut line, &mut scratch);
+        add_spectrum(&mut sum, &line);
     }
     sum
 }
@@ -342,18 +344,6 @@ fn add_spectrum(sum: &mut SpectralMoments, spectrum: &[Complex<f64>]) {
         sum.first += if 2 * m == n { 0.0 } else { signed * power };
         sum.second += signed * signed * power;
     }
-}
-
-/// Extent 3: Σ|x|², and the outer modes a ∓ ib with a = x₀ − (x₁+x₂)/2, b = (√3/2)(x₁ − x₂).
-#[inline(always)]
-fn add_ring(sum: &mut SpectralMoments, x: &[Complex<f64>]) {
-    const SQRT_3_HALF: f64 = 0.866_025_403_784_438_6;
-    let a = x[0] - (x[1] + x[2]) * 0.5;
-    let b = (x[1] - x[2]) * SQRT_3_HALF;
-    sum.weight += x[0].norm_sqr() + x[1].norm_sqr() + x[2].norm_sqr();
-    // |a − ib|² − |a + ib|² = −4 Im(a b*).
-    sum.first += -4.0 / 3.0 * (a.im * b.re - a.re * b.im);
-    sum.second += (a.norm_sqr() + b.norm_sqr()) * 2.0 / 3.0;
 }
 
 #[cfg(test)]

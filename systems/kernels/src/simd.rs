@@ -21,7 +21,7 @@ use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::sparse::{GramUnit, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, DirectPlan, FluxPass, OuterBatch, PageSweep};
 use crate::metric_update::StructurePass;
-use crate::reduce::{self, Piece, SpectralMoments, Sum, SumPiece, Totals};
+use crate::reduce::{self, Piece, RingRun, RingSums, SpectralMoments, Sum, SumPiece, Totals};
 use crate::wave_form::{PairBatch, PairPage};
 
 /// Instruction set a kernel is asked to use. Results are bitwise equal at every level.
@@ -193,6 +193,8 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, Self>) -> Totals;
     #[doc(hidden)]
+    fn sum_ring(level: Level, run: RingRun<'_, Self>) -> RingSums;
+    #[doc(hidden)]
     fn moments(
         shape: &Shape,
         axis: usize,
@@ -284,6 +286,9 @@ macro_rules! simd_real {
             }
             fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, $t>) -> Totals {
                 dispatch(level, SumPiece { sum, piece })
+            }
+            fn sum_ring(level: Level, run: RingRun<'_, $t>) -> RingSums {
+                dispatch(level, run)
             }
             fn moments(
                 shape: &Shape,

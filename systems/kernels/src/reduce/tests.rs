@@ -68,9 +68,27 @@ fn what_is_not_finite_is_counted() {
 }
 
 #[test]
+fn moments_of_rings_have_the_same_bits_at_every_level_and_thread_count() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let shape = Shape { extents: vec![3; 7], page_nodes: 243 };
+    let (re, im) = (field(shape.n_nodes(), 5), field(shape.n_nodes(), 6));
+    let pages: Vec<_> =
+        re.chunks(243).zip(im.chunks(243)).map(|(re, im)| PageRef::<f32> { re, im }).collect();
+    for axis in 0..7 {
+        let first = spectral_moments(Level::Scalar, Threads::Serial, &shape, axis, &pages);
+        near(first.weight, norm2(Level::Scalar, Threads::Serial, &pages));
+        for level in Level::available() {
+            for threads in [Threads::Serial, Threads::Pool(&pool)] {
+                assert_eq!(spectral_moments(level, threads, &shape, axis, &pages), first, "axis {axis}");
+            }
+        }
+    }
+}
+
+#[test]
 fn spectral_moments_of_plane_waves_and_parseval() {
     for (extents, page_nodes) in
-        [(vec![3, 3, 3], 9), (vec![8, 5, 3], 15), (vec![12, 27], 54), (vec![5, 16], 16)]
+        [(vec![3, 3, 3], 9), (vec![3, 3, 3, 3, 3], 243), (vec![5, 3, 3, 3, 3], 405), (vec![8, 5, 3], 15), (vec![12, 27], 54), (vec![5, 16], 16)]
     {
         let shape = Shape { extents, page_nodes };
         let n = shape.n_nodes();
