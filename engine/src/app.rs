@@ -15,6 +15,7 @@ mod run;
 mod spine;
 mod task;
 mod verify;
+mod watch;
 
 use crate::backend::BackendChoice;
 use crate::runner::Pace;
@@ -45,7 +46,8 @@ const THREADS_MAX: usize = 1024;
                   nikola run scenes/bright_soliton.ron       run it\n  \
                   nikola run SCENE --set equation.beta=-2    change a field\n  \
                   nikola plot runs/bright_soliton-1          draw its pictures again\n  \
-                  nikola run SCENE --state DIR               keep the state; the same command continues it\n\n\
+                  nikola run SCENE --state DIR               keep the state; the same command continues it\n  \
+                  nikola watch                               look at what runs, from another terminal\n\n\
                   Exit codes: 0 done, 1 defect of the program, 2 command line, 3 scene or override, 4 unreadable \
                   input file,\n            5 result cannot be written, 6 the state left the finite numbers, 7 damaged \
                   state file,\n            8 state directory in use, 9 key missing or wrong, 10 replay differs from its \
@@ -75,6 +77,8 @@ enum Command {
     Replay(replay::ReplayArguments),
     /// Write the last snapshot in another format.
     Export(export::ExportArguments),
+    /// Show live figures and a small picture of a running torus, from shared memory.
+    Watch(watch::WatchArguments),
     /// Measure a tick on this machine, stage by stage, beside the memory floor.
     Bench(bench::BenchArguments),
     /// Use the torus as a reservoir: NARMA-10, Mackey-Glass, Lorenz-63, memory, beside an echo-state network.
@@ -176,11 +180,13 @@ pub fn main() -> u8 {
         json: false,
         backend: BackendChoice::Cpu,
         adapter: None,
+        frames: None,
     };
     let outcome = match cli.command.unwrap_or(Command::Run(nothing)) {
         Command::Run(arguments) => run::execute(&arguments),
         Command::Check(arguments) => check::execute(&arguments),
         Command::Plot(arguments) => plot::execute(&arguments),
+        Command::Watch(arguments) => watch::execute(&arguments),
         Command::Bench(arguments) => bench::execute(&arguments),
         Command::Task(arguments) => task::execute(&arguments),
         Command::Gpu(arguments) => gpu::execute(&arguments),

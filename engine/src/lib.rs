@@ -3,7 +3,8 @@
 //!
 //! Reading order: [`app`] (commands) → [`run`] (one run, start to summary) → [`runner`] (pacing) → [`intake`] and [`edge`]
 //! (what enters and surrounds a tick) → [`scene`] (RON to
-//! a world) → [`observe`] (what is written, drawn and printed) → [`bench`](mod@bench) → [`task`]
+//! a world) → [`observe`] (what is written, drawn and printed) → [`shm`]
+//! (frames for other processes) → [`bench`](mod@bench) → [`task`]
 //! (the torus as a reservoir).
 
 pub mod app;
@@ -23,6 +24,7 @@ pub mod plots;
 pub mod run;
 pub mod runner;
 pub mod scene;
+pub mod shm;
 pub mod signals;
 #[cfg(feature = "spine")]
 pub mod spine;

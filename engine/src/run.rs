@@ -2,6 +2,8 @@
 //! Invariant: what is observed never changes what is computed; a run that diverges still leaves its files and says at
 //! which tick it happened.
 
+mod tables;
+
 use crate::backend::{BackendChoice, BackendFailure, Keeper};
 use crate::edge::{Edge, Ending, Flow};
 use crate::incidents::{Incidents, describe};
@@ -21,16 +23,17 @@ use crate::persist::open::{StateRequest, open};
 use crate::runner::privileges::{self, Privileges};
 use crate::runner::{self, Pace, PaceReport, Pacing, WatchdogPlan, now_nanos};
 use crate::scene::{self, Resolved, RunPlan, Scene, SceneError, SeriesFormat};
-use crate::{exit, memory};
+use crate::shm::ShmError;
+use crate::shm::publish::{FrameRequest, Publisher};
+use crate::{exit, memory, shm};
 use nikola_systems::Simulation;
-use nikola_systems::components::geometry::axis::Axis;
 use nikola_systems::components::growth::Change;
 use nikola_systems::components::telemetry::{Sample, Stage};
 use nikola_systems::kernels::simd::Level;
 use nikola_systems::world::{BuildError, BuildOptions};
-use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use tables::{columns, scan_columns, timing, versions};
 
 /// Bytes of births and prunings that a run writes down, about a million of them.
 const GROWTH_BYTES_MAX: usize = 64 << 20;
@@ -65,6 +68,8 @@ pub struct RunRequest {
     pub state: Option<StateRequest>,
     /// What signals ask for.
     pub bells: Bells,
+    /// Frames in shared memory, if any.
+    pub frames: Option<FrameRequest>,
     /// The control plane; none for a run that nobody can reach.
     pub spine: Option<SpineRequest>,
 }
@@ -103,6 +108,9 @@ pub enum RunError {
     /// The state cannot be kept or continued.
     #[error(transparent)]
     Persist(#[from] PersistError),
+    /// Frames were asked for and cannot be published.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
     /// The control plane does not start.
     #[error("no spine: {reason}\n  remedy: as above, or run with --no-spine")]
     Spine {
@@ -151,6 +159,7 @@ impl RunError {
             Self::Backend(_) => exit::BACKEND,
             Self::Output(error) => error.exit_code(),
             Self::Persist(error) => error.exit_code(),
+            Self::Shm(_) => exit::OUTPUT,
             Self::Spine { .. } => exit::SPINE,
             Self::Watchdog(_) => exit::INTERNAL,
             Self::Diverged { .. } | Self::Halted { .. } => exit::DIVERGED,
@@ -213,7 +222,13 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     #[cfg(not(feature = "spine"))]
     drop(sender);
     let mut incidents = Incidents::new(&simulation, recorder.folder.clone(), request.quiet);
+    let span = (plan.ticks, resolved.setup.wave.dt);
+    let mut frames = match request.frames {
+        Some(frames) => Publisher::start(&simulation, &shm::folder(), &stem, span, frames)?,
+        None => None,
+    };
     let mut edges: Vec<&mut dyn Edge> = vec![&mut keeper];
+    edges.extend(frames.as_mut().map(|frames| -> &mut dyn Edge { frames }));
     edges.extend(kept.as_mut().map(|kept| -> &mut dyn Edge { kept }));
     // The oracle's edge goes before the recorder: the last row is taken with every event answered.
     edges.extend(incidents.iter_mut().map(|edge| edge as &mut dyn Edge));
@@ -524,68 +539,4 @@ impl<'a> Recorder<'a> {
             None => Ok(summary),
         }
     }
-}
-
-/// What the last scan gave, by column: |h| and y of each traversal, then the readout's values.
-fn scan_columns(simulation: &Simulation) -> Vec<(String, f64)> {
-    let Some(output) = simulation.scan() else { return Vec::new() };
-    let mut columns = Vec::new();
-    for scanned in &output.traversals {
-        let name = scanned.traversal.name();
-        columns.push((format!("scan_{name}_norm"), scanned.norm()));
-        columns.push((format!("scan_{name}_re"), scanned.output.0));
-        columns.push((format!("scan_{name}_im"), scanned.output.1));
-    }
-    columns.extend(output.values.iter().enumerate().map(|(i, value)| (format!("readout_{i}"), *value)));
-    columns
-}
-
-/// The decisions of real time: ticks done before each, and what it was.
-fn timing(pace: &PaceReport) -> String {
-    let mut text = String::from("tick,decision\n");
-    for (tick, decision) in pace.journal.decisions() {
-        let _ = writeln!(text, "{tick},{decision:?}");
-    }
-    text
-}
-
-/// Names of the series' columns, in order.
-fn columns(simulation: &Simulation, plan: &RunPlan) -> Vec<String> {
-    let fixed = [
-        "tick",
-        "time",
-        "norm",
-        "norm_drift",
-        "energy",
-        "energy_kinetic",
-        "energy_potential",
-        "energy_interaction",
-        "energy_drift",
-        "mu",
-        "max_abs_psi",
-    ];
-    let mut columns: Vec<String> = fixed.map(String::from).to_vec();
-    if simulation.growth().is_some() {
-        columns.extend(["pages", "births", "prunings", "pruned_norm", "leaked"].map(String::from));
-    }
-    let extents = simulation.torus().extents();
-    for axis in Axis::ALL.into_iter().filter(|axis| extents[axis.index()] > 1) {
-        columns.extend([format!("momentum_{axis}"), format!("centre_{axis}"), format!("width_{axis}")]);
-    }
-    columns.extend(scan_columns(simulation).into_iter().map(|(name, _)| name));
-    columns.extend(Stage::ALL.map(|stage| format!("{}_p50_micros", stage.name())));
-    columns.extend(watch::columns(simulation));
-    columns.extend(plan.observables.iter().map(|observable| observable.name.clone()));
-    columns
-}
-
-fn versions(simulation: &Simulation) -> serde_json::Value {
-    json!({
-        "nikola": env!("CARGO_PKG_VERSION"),
-        "scene_version": 1,
-        "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-        "simd": simulation.compute().level.to_string(),
-        "threads": simulation.compute().n_threads,
-        "kinetic": simulation.describe_kinetic(),
-    })
 }

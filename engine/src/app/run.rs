@@ -8,9 +8,13 @@ use crate::backend::BackendChoice;
 use crate::persist::open::StateRequest;
 use crate::run::{RunRequest, SpineRequest, run};
 use crate::runner::Pace;
+use crate::shm::publish::FrameRequest;
 use crate::{exit, signals};
 use clap::Args;
 use std::path::PathBuf;
+
+/// Frames per second unless somebody says otherwise: what eyes can follow.
+const FRAMES_PER_SECOND: f64 = 30.0;
 
 #[derive(Args, Debug)]
 pub(super) struct RunArguments {
@@ -57,6 +61,10 @@ pub(super) struct RunArguments {
     /// Start and supervise a component (may be repeated).
     #[arg(long = "child", value_name = "NAME=COMMAND")]
     pub(super) children: Vec<String>,
+    /// Publish this many frames per second in shared memory, for `nikola watch`; 0 for none. Without this option 30, if
+    /// they take less than 64 MiB.
+    #[arg(long, value_name = "N")]
+    pub(super) frames: Option<f64>,
     /// Print one JSON object instead of the table, and no progress.
     #[arg(long)]
     pub(super) json: bool,
@@ -73,6 +81,10 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
         let message =
             "--state: a kept state lies in the host's memory; leave --backend out, or set it to cpu";
         return Err(Failure::new(message, exit::USAGE));
+    }
+    let frames = arguments.frames.unwrap_or(FRAMES_PER_SECOND);
+    if !(0.0..=1000.0).contains(&frames) {
+        return Err(Failure::new(format!("--frames: found {frames}, expected 0 to 1000"), exit::USAGE));
     }
     let mut sets = Vec::new();
     sets.extend(arguments.ticks.map(|ticks| format!("ticks={ticks}")));
@@ -97,6 +109,7 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
             .map(|folder| StateRequest { folder, key_file: arguments.key_file.clone() }),
         bells: signals::listen()
             .map_err(|error| Failure::new(format!("cannot listen to signals: {error}"), exit::INTERNAL))?,
+        frames: Some(FrameRequest { per_second: frames, is_asked: arguments.frames.is_some() }),
         spine: (!arguments.no_spine).then(|| SpineRequest {
             listen: arguments.listen.clone(),
             keys: arguments.keys.clone(),
