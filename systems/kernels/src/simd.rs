@@ -83,6 +83,9 @@ pub trait Lanes: Copy + 'static {
     type T: Real;
     /// The f64 vector of 8 lanes at the same level.
     type Wide: Lanes<T = f64>;
+    /// The vector that fills one register, for element-wise kernels that hold many at a time: the same bits, fewer
+    /// trips to the stack. Widens nothing and decides nothing.
+    type Narrow: Lanes<T = Self::T>;
     const N: usize;
 
     fn splat(x: Self::T) -> Self;

@@ -1,4 +1,4 @@
-//! The virtual vector as two AVX2 registers. Invariant: these types are used only under [`Lanes::call`], which
+//! The virtual vector as two AVX2 registers, and its half as one. Invariant: these types are used only under [`Lanes::call`], which
 //! `dispatch` reaches only on a processor with AVX2 and FMA. Source: Intel intrinsics of `core::arch`.
 
 use core::arch::x86_64::*;
@@ -13,6 +13,14 @@ pub struct F32x16([__m256; 2]);
 #[derive(Clone, Copy)]
 pub struct F64x8([__m256d; 2]);
 
+/// 8 × f32, for kernels that hold many vectors at a time.
+#[derive(Clone, Copy)]
+pub struct F32x8([__m256; 1]);
+
+/// 4 × f64, for kernels that hold many vectors at a time.
+#[derive(Clone, Copy)]
+pub struct F64x4([__m256d; 1]);
+
 /// # Safety
 /// The processor has the features named.
 #[target_feature(enable = "avx2,fma")]
@@ -21,113 +29,213 @@ unsafe fn enter<V: Lanes, K: Kernel<V::T>>(kernel: K) -> K::Out {
     kernel.run::<V>()
 }
 
+/// One bit of the length of a tail: `SIZE` scalars, if it has them.
+///
+/// # Safety
+/// `n` scalars are readable and writable there.
+#[inline(always)]
+unsafe fn copy_part<const SIZE: usize, T: Copy>(from: *const T, to: *mut T, n: usize, done: &mut usize) {
+    if n & SIZE != 0 {
+        // SAFETY: says the caller: the parts of the bits of `n` add up to `n`.
+        unsafe { to.add(*done).cast::<[T; SIZE]>().write_unaligned(from.add(*done).cast::<[T; SIZE]>().read_unaligned()) };
+        *done += SIZE;
+    }
+}
+
+/// The first `n ≤ 8` scalars, zeros above.
+///
+/// # Safety
+/// They are readable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn load_first_ps(p: *const f32, n: usize) -> __m256 {
+    static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    // SAFETY: eight masks from 8 − n on; masked lanes are not read.
+    unsafe { _mm256_maskload_ps(p, _mm256_loadu_si256(MASKS.as_ptr().add(8 - n).cast())) }
+}
+
+/// The first `n ≤ 4` scalars, zeros above.
+///
+/// # Safety
+/// They are readable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn load_first_pd(p: *const f64, n: usize) -> __m256d {
+    static MASKS: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+    // SAFETY: four masks from 4 − n on; masked lanes are not read.
+    unsafe { _mm256_maskload_pd(p, _mm256_loadu_si256(MASKS.as_ptr().add(4 - n).cast())) }
+}
+
+/// Transposes 8 × 8.
+///
+/// # Safety
+/// Eight rows of eight scalars on both sides, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tile_ps(src: *const f32, src_stride: usize, dst: *mut f32, dst_stride: usize) {
+    // SAFETY: says the caller.
+    unsafe {
+        let row = |r: usize| src.add(r * src_stride);
+        let r: [__m256; 8] = [
+            _mm256_loadu_ps(row(0)),
+            _mm256_loadu_ps(row(1)),
+            _mm256_loadu_ps(row(2)),
+            _mm256_loadu_ps(row(3)),
+            _mm256_loadu_ps(row(4)),
+            _mm256_loadu_ps(row(5)),
+            _mm256_loadu_ps(row(6)),
+            _mm256_loadu_ps(row(7)),
+        ];
+        // Pairs of rows, then fours, then the two halves of a register.
+        let (a0, a1) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
+        let (a2, a3) = (_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
+        let (a4, a5) = (_mm256_unpacklo_ps(r[4], r[5]), _mm256_unpackhi_ps(r[4], r[5]));
+        let (a6, a7) = (_mm256_unpacklo_ps(r[6], r[7]), _mm256_unpackhi_ps(r[6], r[7]));
+        let (b0, b1) = (_mm256_shuffle_ps::<0x44>(a0, a2), _mm256_shuffle_ps::<0xEE>(a0, a2));
+        let (b2, b3) = (_mm256_shuffle_ps::<0x44>(a1, a3), _mm256_shuffle_ps::<0xEE>(a1, a3));
+        let (b4, b5) = (_mm256_shuffle_ps::<0x44>(a4, a6), _mm256_shuffle_ps::<0xEE>(a4, a6));
+        let (b6, b7) = (_mm256_shuffle_ps::<0x44>(a5, a7), _mm256_shuffle_ps::<0xEE>(a5, a7));
+        _mm256_storeu_ps(dst, _mm256_permute2f128_ps::<0x20>(b0, b4));
+        _mm256_storeu_ps(dst.add(dst_stride), _mm256_permute2f128_ps::<0x20>(b1, b5));
+        _mm256_storeu_ps(dst.add(2 * dst_stride), _mm256_permute2f128_ps::<0x20>(b2, b6));
+        _mm256_storeu_ps(dst.add(3 * dst_stride), _mm256_permute2f128_ps::<0x20>(b3, b7));
+        _mm256_storeu_ps(dst.add(4 * dst_stride), _mm256_permute2f128_ps::<0x31>(b0, b4));
+        _mm256_storeu_ps(dst.add(5 * dst_stride), _mm256_permute2f128_ps::<0x31>(b1, b5));
+        _mm256_storeu_ps(dst.add(6 * dst_stride), _mm256_permute2f128_ps::<0x31>(b2, b6));
+        _mm256_storeu_ps(dst.add(7 * dst_stride), _mm256_permute2f128_ps::<0x31>(b3, b7));
+    }
+}
+
+/// Transposes 4 × 4.
+///
+/// # Safety
+/// Four rows of four scalars on both sides, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tile_pd(src: *const f64, src_stride: usize, dst: *mut f64, dst_stride: usize) {
+    // SAFETY: says the caller.
+    unsafe {
+        let (r0, r1) = (_mm256_loadu_pd(src), _mm256_loadu_pd(src.add(src_stride)));
+        let (r2, r3) = (_mm256_loadu_pd(src.add(2 * src_stride)), _mm256_loadu_pd(src.add(3 * src_stride)));
+        let (a0, a1) = (_mm256_unpacklo_pd(r0, r1), _mm256_unpackhi_pd(r0, r1));
+        let (a2, a3) = (_mm256_unpacklo_pd(r2, r3), _mm256_unpackhi_pd(r2, r3));
+        _mm256_storeu_pd(dst, _mm256_permute2f128_pd::<0x20>(a0, a2));
+        _mm256_storeu_pd(dst.add(dst_stride), _mm256_permute2f128_pd::<0x20>(a1, a3));
+        _mm256_storeu_pd(dst.add(2 * dst_stride), _mm256_permute2f128_pd::<0x31>(a0, a2));
+        _mm256_storeu_pd(dst.add(3 * dst_stride), _mm256_permute2f128_pd::<0x31>(a1, a3));
+    }
+}
+
 macro_rules! avx2_lanes {
-    ($name:ident, $t:ident, $n:literal, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
+    ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $load_first:ident, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
      $mul:ident, $div:ident, $sqrt:ident, $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $andnot:ident,
      $round:ident, $cmp:ident, $movemask:ident, $widen:item) => {
         impl Lanes for $name {
             type T = $t;
             type Wide = F64x8;
+            type Narrow = $narrow;
             const N: usize = $n;
 
             #[inline(always)]
             fn splat(x: $t) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$set1(x); 2] })
+                $name(unsafe { [$set1(x); $registers] })
             }
             #[inline(always)]
             unsafe fn load(p: *const $t) -> Self {
                 // SAFETY: the caller promises N readable scalars.
-                $name(unsafe { [$loadu(p), $loadu(p.add($n / 2))] })
+                $name(unsafe { [$($loadu(p.add($i * ($n / $registers)))),*] })
             }
             #[inline(always)]
             unsafe fn store(self, p: *mut $t) {
                 // SAFETY: the caller promises N writable scalars.
                 unsafe {
-                    $storeu(p, self.0[0]);
-                    $storeu(p.add($n / 2), self.0[1]);
+                    $($storeu(p.add($i * ($n / $registers)), self.0[$i]);)*
                 }
             }
             #[inline(always)]
             unsafe fn load_n(p: *const $t, n: usize) -> Self {
-                let mut out = [0.0; $n];
-                // SAFETY: the caller promises n ≤ N readable scalars; `out` has N.
-                unsafe {
-                    core::ptr::copy_nonoverlapping(p, out.as_mut_ptr(), n);
-                    Self::load(out.as_ptr())
-                }
+                const WIDTH: usize = $n / $registers;
+                // SAFETY: the caller promises n ≤ N readable scalars; lanes beyond them are not accessed.
+                $name(unsafe { [$($load_first(p.wrapping_add($i * WIDTH), n.saturating_sub($i * WIDTH).min(WIDTH))),*] })
             }
             #[inline(always)]
             unsafe fn store_n(self, p: *mut $t, n: usize) {
                 let mut out = [0.0; $n];
-                // SAFETY: the caller promises n ≤ N writable scalars; `out` has N.
+                // SAFETY: the caller promises n ≤ N writable scalars; `out` has N. Copies of fixed sizes need no call.
                 unsafe {
                     self.store(out.as_mut_ptr());
-                    core::ptr::copy_nonoverlapping(out.as_ptr(), p, n);
+                    if n == $n {
+                        return self.store(p);
+                    }
+                    let mut done = 0;
+                    copy_part::<8, $t>(out.as_ptr(), p, n, &mut done);
+                    copy_part::<4, $t>(out.as_ptr(), p, n, &mut done);
+                    copy_part::<2, $t>(out.as_ptr(), p, n, &mut done);
+                    copy_part::<1, $t>(out.as_ptr(), p, n, &mut done);
                 }
             }
             #[inline(always)]
             fn add(self, o: Self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$add(self.0[0], o.0[0]), $add(self.0[1], o.0[1])] })
+                $name(unsafe { [$($add(self.0[$i], o.0[$i])),*] })
             }
             #[inline(always)]
             fn sub(self, o: Self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$sub(self.0[0], o.0[0]), $sub(self.0[1], o.0[1])] })
+                $name(unsafe { [$($sub(self.0[$i], o.0[$i])),*] })
             }
             #[inline(always)]
             fn mul(self, o: Self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$mul(self.0[0], o.0[0]), $mul(self.0[1], o.0[1])] })
+                $name(unsafe { [$($mul(self.0[$i], o.0[$i])),*] })
             }
             #[inline(always)]
             fn div(self, o: Self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$div(self.0[0], o.0[0]), $div(self.0[1], o.0[1])] })
+                $name(unsafe { [$($div(self.0[$i], o.0[$i])),*] })
             }
             #[inline(always)]
             fn sqrt(self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$sqrt(self.0[0]), $sqrt(self.0[1])] })
+                $name(unsafe { [$($sqrt(self.0[$i])),*] })
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$fmadd(self.0[0], b.0[0], c.0[0]), $fmadd(self.0[1], b.0[1], c.0[1])] })
+                $name(unsafe { [$($fmadd(self.0[$i], b.0[$i], c.0[$i])),*] })
             }
             #[inline(always)]
             fn neg_mul_add(self, b: Self, c: Self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$fnmadd(self.0[0], b.0[0], c.0[0]), $fnmadd(self.0[1], b.0[1], c.0[1])] })
+                $name(unsafe { [$($fnmadd(self.0[$i], b.0[$i], c.0[$i])),*] })
             }
             #[inline(always)]
             fn min(self, o: Self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$min(self.0[0], o.0[0]), $min(self.0[1], o.0[1])] })
+                $name(unsafe { [$($min(self.0[$i], o.0[$i])),*] })
             }
             #[inline(always)]
             fn max(self, o: Self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$max(self.0[0], o.0[0]), $max(self.0[1], o.0[1])] })
+                $name(unsafe { [$($max(self.0[$i], o.0[$i])),*] })
             }
             #[inline(always)]
             fn abs(self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$andnot($set1(-0.0), self.0[0]), $andnot($set1(-0.0), self.0[1])] })
+                $name(unsafe { [$($andnot($set1(-0.0), self.0[$i])),*] })
             }
             #[inline(always)]
             fn round(self) -> Self {
                 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
                 // SAFETY: the features are there, see the module's invariant.
-                $name(unsafe { [$round::<NEAREST>(self.0[0]), $round::<NEAREST>(self.0[1])] })
+                $name(unsafe { [$($round::<NEAREST>(self.0[$i])),*] })
             }
             #[inline(always)]
             fn all_below(self, bound: Self) -> bool {
                 // SAFETY: the features are there, see the module's invariant.
                 unsafe {
-                    $movemask($cmp::<_CMP_NLT_UQ>(self.0[0], bound.0[0])) == 0
-                        && $movemask($cmp::<_CMP_NLT_UQ>(self.0[1], bound.0[1])) == 0
+                    true $(&& $movemask($cmp::<_CMP_NLT_UQ>(self.0[$i], bound.0[$i])) == 0)*
                 }
             }
             $widen
@@ -141,8 +249,17 @@ macro_rules! avx2_lanes {
                 dst_stride: usize,
                 width: usize,
             ) {
+                const TILE: usize = 32 / size_of::<$t>();
+                let (whole_rows, whole_cols) = (rows / TILE * TILE, cols / TILE * TILE);
+                for c in (0..whole_cols).step_by(TILE) {
+                    for r in (0..whole_rows).step_by(TILE) {
+                        // SAFETY: the tile lies inside rows × cols on one side and inside cols × width on the other.
+                        unsafe { $tile(src.add(r * src_stride + c), src_stride, dst.add(c * dst_stride + r), dst_stride) };
+                    }
+                }
                 for c in 0..cols {
-                    for r in 0..width {
+                    let from = if c < whole_cols { whole_rows } else { 0 };
+                    for r in from..width {
                         // SAFETY: the caller promises rows × cols readable and cols × width writable scalars.
                         unsafe {
                             let x = if r < rows { *src.add(r * src_stride + c) } else { 0.0 };
@@ -167,8 +284,13 @@ macro_rules! avx2_lanes {
 
 avx2_lanes!(
     F32x16,
+    [0 1],
+    2,
+    F32x8,
     f32,
     16,
+    tile_ps,
+    load_first_ps,
     _mm256_set1_ps,
     _mm256_loadu_ps,
     _mm256_storeu_ps,
@@ -199,9 +321,45 @@ avx2_lanes!(
 );
 
 avx2_lanes!(
+    F32x8,
+    [0],
+    1,
+    F32x8,
+    f32,
+    8,
+    tile_ps,
+    load_first_ps,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_add_ps,
+    _mm256_sub_ps,
+    _mm256_mul_ps,
+    _mm256_div_ps,
+    _mm256_sqrt_ps,
+    _mm256_fmadd_ps,
+    _mm256_fnmadd_ps,
+    _mm256_min_ps,
+    _mm256_max_ps,
+    _mm256_andnot_ps,
+    _mm256_round_ps,
+    _mm256_cmp_ps,
+    _mm256_movemask_ps,
+    #[inline(always)]
+    fn widen(self, _half: usize) -> F64x8 {
+        unreachable!("kernels on narrow vectors sum nothing")
+    }
+);
+
+avx2_lanes!(
     F64x8,
+    [0 1],
+    2,
+    F64x4,
     f64,
     8,
+    tile_pd,
+    load_first_pd,
     _mm256_set1_pd,
     _mm256_loadu_pd,
     _mm256_storeu_pd,
@@ -221,5 +379,36 @@ avx2_lanes!(
     #[inline(always)]
     fn widen(self, _half: usize) -> F64x8 {
         self
+    }
+);
+
+avx2_lanes!(
+    F64x4,
+    [0],
+    1,
+    F64x4,
+    f64,
+    4,
+    tile_pd,
+    load_first_pd,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_add_pd,
+    _mm256_sub_pd,
+    _mm256_mul_pd,
+    _mm256_div_pd,
+    _mm256_sqrt_pd,
+    _mm256_fmadd_pd,
+    _mm256_fnmadd_pd,
+    _mm256_min_pd,
+    _mm256_max_pd,
+    _mm256_andnot_pd,
+    _mm256_round_pd,
+    _mm256_cmp_pd,
+    _mm256_movemask_pd,
+    #[inline(always)]
+    fn widen(self, _half: usize) -> F64x8 {
+        unreachable!("kernels on narrow vectors sum nothing")
     }
 );

@@ -29,6 +29,7 @@ macro_rules! avx512_lanes {
         impl Lanes for $name {
             type T = $t;
             type Wide = F64x8;
+            type Narrow = Self;
             const N: usize = $n;
 
             // SAFETY (all blocks): the features are there, see the module's invariant; pointers as the trait says.

@@ -39,6 +39,7 @@ macro_rules! scalar_lanes {
         impl Lanes for $name {
             type T = $t;
             type Wide = F64x8;
+            type Narrow = Self;
             const N: usize = $n;
 
             #[inline(always)]
