@@ -70,9 +70,9 @@ pub(super) fn execute(arguments: &WatchArguments) -> Result<(), Failure> {
         let has_frame = reader.latest(&mut frame);
         if has_frame && shown.is_none_or(|(_, number, _)| number != frame.number) {
             let now = Instant::now();
-            let rate = shown.filter(|(_, _, tick)| *tick <= frame.tick).map(|(at, _, tick)| {
-                (frame.tick - tick) as f64 / (now - at).as_secs_f64().max(1e-9)
-            });
+            let rate = shown
+                .filter(|(_, _, tick)| *tick <= frame.tick)
+                .map(|(at, _, tick)| (frame.tick - tick) as f64 / (now - at).as_secs_f64().max(1e-9));
             shown = Some((now, frame.number, frame.tick));
             let text = if arguments.json {
                 line(&reader, &frame).to_string()
@@ -141,11 +141,14 @@ fn page(reader: &Reader, frame: &Frame, sides: &Sides, rate: Option<f64>, has_co
     let header = reader.header();
     let (norm, peak) = norm_and_peak(header, frame);
     let mut text = String::new();
-    let _ = writeln!(text, "{}  tick {} of {}  t = {:.4}", header.title, frame.tick, header.ticks, frame.time);
-    let shown = if frame.pages.len() as u64 == frame.active_pages { "" } else { " (of the pages in the frame)" };
+    let _ =
+        writeln!(text, "{}  tick {} of {}  t = {:.4}", header.title, frame.tick, header.ticks, frame.time);
+    let shown =
+        if frame.pages.len() as u64 == frame.active_pages { "" } else { " (of the pages in the frame)" };
     let _ = writeln!(text, "  norm {norm:.9}  max |Ψ| {peak:.6}{shown}");
     let rate = rate.map_or(String::new(), |rate| format!("{rate:.0} ticks/s, "));
-    let _ = writeln!(text, "  {rate}{:.0} µs in the stages of the last tick", frame.stage_nanos as f64 * 1e-3);
+    let _ =
+        writeln!(text, "  {rate}{:.0} µs in the stages of the last tick", frame.stage_nanos as f64 * 1e-3);
     if frame.chemistry[0].is_finite() {
         let [d, s, n, b, a] = frame.chemistry;
         let _ = writeln!(text, "  D {d:.3}  S {s:.3}  N {n:.3}  boredom {b:.3}  ATP {a:.3}");

@@ -199,7 +199,11 @@ impl Header {
             expected,
         };
         if words.len() < HEADER_WORDS {
-            return Err(wrong("its size", format!("{bytes} bytes"), format!("at least {}", 8 * HEADER_WORDS)));
+            return Err(wrong(
+                "its size",
+                format!("{bytes} bytes"),
+                format!("at least {}", 8 * HEADER_WORDS),
+            ));
         }
         let mut image = [0; CHECKED_WORDS];
         super::seqlock::load_words(words, &mut image);
@@ -224,8 +228,9 @@ impl Header {
         let header = Self {
             slots: in_range(image[2], 1, SLOTS_MAX as u64)
                 .ok_or_else(|| wrong("the number of slots", image[2].to_string(), "1 to 64".into()))?,
-            capacity_pages: in_range(image[4], 1, torus.n_pages() as u64)
-                .ok_or_else(|| wrong("the pages of a frame", image[4].to_string(), "those of the torus".into()))?,
+            capacity_pages: in_range(image[4], 1, torus.n_pages() as u64).ok_or_else(|| {
+                wrong("the pages of a frame", image[4].to_string(), "those of the torus".into())
+            })?,
             scalar_bytes: in_range(image[6], 4, 8)
                 .filter(|bytes| bytes.is_multiple_of(4))
                 .ok_or_else(|| wrong("the bytes of a number", image[6].to_string(), "4 or 8".into()))?,
@@ -244,7 +249,8 @@ impl Header {
             .and_then(|slots| slots.checked_add(8 * HEADER_WORDS as u64))
             .filter(|needed| *needed <= SEGMENT_BYTES_MAX);
         if needed != Some(bytes) || image[3] != header.slot_words() as u64 {
-            let expected = needed.map_or_else(|| "less than a tebibyte".into(), |bytes| format!("{bytes} bytes"));
+            let expected =
+                needed.map_or_else(|| "less than a tebibyte".into(), |bytes| format!("{bytes} bytes"));
             return Err(wrong("its size", format!("{bytes} bytes"), expected));
         }
         Ok(header)

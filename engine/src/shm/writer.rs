@@ -88,8 +88,9 @@ impl Writer {
         let words = &self.mapping.words()[self.header.slot_range(index)];
         let (header, published) = (&self.header, self.published);
         let tick = simulation.tick_count();
-        let sequence =
-            seqlock::write(&words[slot::SEQUENCE], || fill(words, header, published, wall_nanos(), simulation));
+        let sequence = seqlock::write(&words[slot::SEQUENCE], || {
+            fill(words, header, published, wall_nanos(), simulation)
+        });
         self.mapping.words()[LATEST].store(published, Ordering::Release);
         Place { slot: index, sequence, tick }
     }
@@ -103,9 +104,9 @@ fn fill(words: &[AtomicU64], header: &Header, published: u64, wall: u64, simulat
     set(slot::TIME, simulation.time().to_bits());
     set(slot::WALL, wall);
     set(slot::STAGE_NANOS, simulation.stage_times().nanos.iter().sum());
-    let chemistry = simulation.chemistry().map_or([f64::NAN; 5], |now| {
-        [now.dopamine, now.serotonin, now.norepinephrine, now.boredom, now.atp]
-    });
+    let chemistry = simulation
+        .chemistry()
+        .map_or([f64::NAN; 5], |now| [now.dopamine, now.serotonin, now.norepinephrine, now.boredom, now.atp]);
     for (i, value) in chemistry.into_iter().enumerate() {
         set(slot::CHEMISTRY + i, value.to_bits());
     }

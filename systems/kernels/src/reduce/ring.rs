@@ -65,12 +65,7 @@ impl<T: Real> Kernel<T> for RingRun<'_, T> {
                 acc[3] = a_re.neg_mul_add(b_im, a_im.mul_add(b_re, acc[3]));
             }
         }
-        RingSums {
-            total: fold(acc[0]),
-            even: fold(acc[1]),
-            odd: fold(acc[2]),
-            cross: fold(acc[3]),
-        }
+        RingSums { total: fold(acc[0]), even: fold(acc[1]), odd: fold(acc[2]), cross: fold(acc[3]) }
     }
 }
 

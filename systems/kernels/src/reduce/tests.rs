@@ -87,9 +87,14 @@ fn moments_of_rings_have_the_same_bits_at_every_level_and_thread_count() {
 
 #[test]
 fn spectral_moments_of_plane_waves_and_parseval() {
-    for (extents, page_nodes) in
-        [(vec![3, 3, 3], 9), (vec![3, 3, 3, 3, 3], 243), (vec![5, 3, 3, 3, 3], 405), (vec![8, 5, 3], 15), (vec![12, 27], 54), (vec![5, 16], 16)]
-    {
+    for (extents, page_nodes) in [
+        (vec![3, 3, 3], 9),
+        (vec![3, 3, 3, 3, 3], 243),
+        (vec![5, 3, 3, 3, 3], 405),
+        (vec![8, 5, 3], 15),
+        (vec![12, 27], 54),
+        (vec![5, 16], 16),
+    ] {
         let shape = Shape { extents, page_nodes };
         let n = shape.n_nodes();
         for axis in 0..shape.extents.len() {

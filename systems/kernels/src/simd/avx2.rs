@@ -37,7 +37,11 @@ unsafe fn enter<V: Lanes, K: Kernel<V::T>>(kernel: K) -> K::Out {
 unsafe fn copy_part<const SIZE: usize, T: Copy>(from: *const T, to: *mut T, n: usize, done: &mut usize) {
     if n & SIZE != 0 {
         // SAFETY: says the caller: the parts of the bits of `n` add up to `n`.
-        unsafe { to.add(*done).cast::<[T; SIZE]>().write_unaligned(from.add(*done).cast::<[T; SIZE]>().read_unaligned()) };
+        unsafe {
+            to.add(*done)
+                .cast::<[T; SIZE]>()
+                .write_unaligned(from.add(*done).cast::<[T; SIZE]>().read_unaligned())
+        };
         *done += SIZE;
     }
 }
@@ -250,16 +254,22 @@ macro_rules! avx2_lanes {
                 width: usize,
             ) {
                 const TILE: usize = 32 / size_of::<$t>();
-                let (whole_rows, whole_cols) = (rows / TILE * TILE, cols / TILE * TILE);
-                for c in (0..whole_cols).step_by(TILE) {
-                    for r in (0..whole_rows).step_by(TILE) {
+                // The last tile of a row or column overlaps the one before; what both write is the same.
+                let has_tiles = rows >= TILE && cols >= TILE;
+                let whole_rows = if has_tiles { rows } else { 0 };
+                for c in (0..if has_tiles { cols } else { 0 }).step_by(TILE) {
+                    let c = c.min(cols - TILE);
+                    for r in (0..rows).step_by(TILE) {
+                        let r = r.min(rows - TILE);
                         // SAFETY: the tile lies inside rows × cols on one side and inside cols × width on the other.
                         unsafe { $tile(src.add(r * src_stride + c), src_stride, dst.add(c * dst_stride + r), dst_stride) };
                     }
                 }
+                if whole_rows == width {
+                    return;
+                }
                 for c in 0..cols {
-                    let from = if c < whole_cols { whole_rows } else { 0 };
-                    for r in from..width {
+                    for r in whole_rows..width {
                         // SAFETY: the caller promises rows × cols readable and cols × width writable scalars.
                         unsafe {
                             let x = if r < rows { *src.add(r * src_stride + c) } else { 0.0 };
