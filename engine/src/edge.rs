@@ -21,14 +21,17 @@ pub enum Flow {
 }
 
 /// Why a run ended in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ending {
     /// All its ticks are done.
+    #[default]
     Done,
     /// An edge stopped it.
     Stopped,
     /// Somebody asked for it: a halt order or a signal.
     Halted,
+    /// A new program goes on from here.
+    Blink,
 }
 
 /// Something that looks at the world between ticks.

@@ -160,6 +160,8 @@ pub struct Bells {
     pub halt: Arc<AtomicBool>,
     /// A nap.
     pub nap: Arc<AtomicBool>,
+    /// A new program in place of this one; without effect where no state is kept.
+    pub blink: Arc<AtomicBool>,
 }
 
 /// The receiving end, owned by the runner.
@@ -202,6 +204,7 @@ impl Intake {
             }
         }
         batch.wants_nap |= self.bells.nap.swap(false, Ordering::Relaxed);
+        batch.wants_blink |= self.bells.blink.swap(false, Ordering::Relaxed);
         batch.wants_halt |= self.bells.halt.load(Ordering::Relaxed);
         loop {
             match self.queue.try_recv() {
@@ -275,6 +278,8 @@ pub struct Batch {
     pub wants_nap: bool,
     /// An orderly end was asked for.
     pub wants_halt: bool,
+    /// A new program goes on after this tick.
+    pub wants_blink: bool,
 }
 
 impl Batch {
@@ -285,6 +290,7 @@ impl Batch {
         self.timing = Timing::default();
         self.wants_nap = false;
         self.wants_halt = false;
+        self.wants_blink = false;
     }
 
     /// Tells everybody who waits that the batch is accepted.

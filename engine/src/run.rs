@@ -17,7 +17,7 @@ use crate::observe::series::SeriesWriter;
 use crate::observe::snapshot::{cut, write_active, write_cut, write_psi};
 use crate::observe::summary::{StageQuantiles, Summary};
 use crate::observe::{OutputError, pictures, watch};
-use crate::persist::PersistError;
+use crate::persist::{PersistError, blink};
 use crate::persist::keeper::KeepReport;
 use crate::persist::open::{StateRequest, open};
 use crate::runner::privileges::{self, Privileges};
@@ -33,6 +33,7 @@ use nikola_systems::kernels::simd::Level;
 use nikola_systems::world::{BuildError, BuildOptions};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tables::{columns, scan_columns, timing, versions};
 
 /// Bytes of births and prunings that a run writes down, about a million of them.
@@ -117,6 +118,14 @@ pub enum RunError {
         /// Why, with its remedy.
         reason: String,
     },
+    /// The program could not be replaced by a new one.
+    #[error(
+        "blink: {reason}\n  expected: the program this run was started from\n  remedy:   the state is kept: the same command continues it"
+    )]
+    Blink {
+        /// What the system says.
+        reason: std::io::Error,
+    },
     /// The system has no timer for the watchdog.
     #[error("cannot arm the watchdog: {0}; expected a free timer; leave realtime.watchdog_micros out")]
     Watchdog(std::io::Error),
@@ -161,7 +170,7 @@ impl RunError {
             Self::Persist(error) => error.exit_code(),
             Self::Shm(_) => exit::OUTPUT,
             Self::Spine { .. } => exit::SPINE,
-            Self::Watchdog(_) => exit::INTERNAL,
+            Self::Watchdog(_) | Self::Blink { .. } => exit::INTERNAL,
             Self::Diverged { .. } | Self::Halted { .. } => exit::DIVERGED,
         }
     }
@@ -202,6 +211,7 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     };
     let folder = match (&request.out, request.no_files) {
         (_, true) => None,
+        (Some(path), false) if blink::began_nanos().is_some() => Some(RunFolder::claim(path, "blink")?),
         (Some(path), false) => Some(RunFolder::take(path)?),
         (None, false) => Some(RunFolder::claim(&PathBuf::from("runs"), &stem)?),
     };
@@ -212,21 +222,30 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     let mut recorder = Recorder::new(&simulation, &resolved, folder, request)?;
     let began = now_nanos();
     recorder.observe(&mut simulation)?;
+    let mut bells = request.bells.clone();
+    if kept.is_none() {
+        // Without a kept state there is nothing that a new program could fall back to.
+        bells.blink = Arc::default();
+    }
     let (sender, intake) = Intake::new(OrderBuilder::new(&request.scene, &resolved.setup));
-    let mut intake = intake.with_schedule(&plan.schedule).with_bells(request.bells.clone());
-    #[cfg(feature = "spine")]
-    let mut spine = match (&request.spine, &run_path) {
-        (Some(spine), Some(path)) => crate::spine::attach::attach(spine, path, &stem, sender)?,
-        _ => None,
-    };
-    #[cfg(not(feature = "spine"))]
-    drop(sender);
-    let mut incidents = Incidents::new(&simulation, recorder.folder.clone(), request.quiet);
+    let mut intake = intake.with_schedule(&plan.schedule).with_bells(bells);
     let span = (plan.ticks, resolved.setup.wave.dt);
     let mut frames = match request.frames {
         Some(frames) => Publisher::start(&simulation, &shm::folder(), &stem, span, frames)?,
         None => None,
     };
+    #[cfg(feature = "spine")]
+    let mut spine = match (&request.spine, &run_path) {
+        (Some(spine), Some(path)) => crate::spine::attach::attach(spine, path, &stem, sender)?,
+        _ => None,
+    };
+    #[cfg(feature = "spine")]
+    if let Some(spine) = &mut spine {
+        spine.announce(frames.as_ref().map(Publisher::newest));
+    }
+    #[cfg(not(feature = "spine"))]
+    drop(sender);
+    let mut incidents = Incidents::new(&simulation, recorder.folder.clone(), request.quiet);
     let mut edges: Vec<&mut dyn Edge> = vec![&mut keeper];
     edges.extend(frames.as_mut().map(|frames| -> &mut dyn Edge { frames }));
     edges.extend(kept.as_mut().map(|kept| -> &mut dyn Edge { kept }));
@@ -238,6 +257,12 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     let outcome = runner::run(&mut simulation, plan.ticks, &pacing, &mut intake, &mut edges);
     recorder.progress.finish();
     let report = outcome?;
+    if report.ending == Ending::Blink {
+        drop(edges);
+        #[cfg(feature = "spine")]
+        drop(spine);
+        return Err(recorder.blink(report.ended_nanos));
+    }
     recorder.kept = kept.map(|kept| kept.report);
     let wall_secs = (now_nanos() - began) as f64 * 1e-9;
     let folder = recorder.folder_clause();
@@ -304,8 +329,9 @@ impl Edge for Recorder<'_> {
 
     /// A run that was asked to end early is summed up where it ends.
     fn at_end(&mut self, simulation: &mut Simulation, ending: Ending) -> Result<(), RunError> {
-        if ending == Ending::Halted {
-            self.last = simulation.sample();
+        match ending {
+            Ending::Halted => self.last = simulation.sample(),
+            Ending::Done | Ending::Stopped | Ending::Blink => {}
         }
         Ok(())
     }
@@ -420,6 +446,21 @@ impl<'a> Recorder<'a> {
         row.extend(watch::values(simulation));
         row.extend(self.observables(simulation).into_iter().map(|(_, value)| value));
         row
+    }
+
+    /// Ends what this program recorded and lets the new one take its place; returns only if there is none.
+    fn blink(&mut self, ended_nanos: u64) -> RunError {
+        if let Some(series) = &mut self.series
+            && let Err(error) = series.finish()
+        {
+            return error.into();
+        }
+        if let Some(folder) = &self.folder
+            && let Err(error) = folder.write_text("digests.csv", &self.digests)
+        {
+            return error.into();
+        }
+        RunError::Blink { reason: blink::exec(ended_nanos) }
     }
 
     fn folder_clause(&self) -> String {

@@ -20,6 +20,7 @@ use crate::intake::{Batch, Intake, Order};
 use crate::observe::histogram::Histogram;
 use crate::run::RunError;
 use governor::{Decision, Governor, RealtimeRules, TimingJournal};
+use crate::shm::writer::wall_nanos;
 use nikola_systems::Simulation;
 use nikola_systems::components::ports::Command;
 use pacer::{Clock, PERIOD_NANOS, Pacer, SystemClock};
@@ -92,6 +93,10 @@ impl Periods {
 /// How the pacing went.
 #[derive(Debug, Clone, Default)]
 pub struct PaceReport {
+    /// Why the run ended.
+    pub ending: Ending,
+    /// When its last tick did, nanoseconds since 1970.
+    pub ended_nanos: u64,
     /// Ticks that ended after their deadline.
     pub late_ticks: u64,
     /// Periods in which no tick ran.
@@ -173,11 +178,16 @@ fn run_with<C: Clock>(
             ending = Ending::Halted;
             break;
         }
+        if batch.wants_blink {
+            ending = Ending::Blink;
+            break;
+        }
         if let Some(realtime) = &mut realtime {
             realtime.end_period();
         }
     }
-    let report = realtime.map(Realtime::report).unwrap_or_default();
+    let mut report = realtime.map(Realtime::report).unwrap_or_default();
+    (report.ending, report.ended_nanos) = (ending, wall_nanos());
     let _bound = (ending == Ending::Halted).then(EndBound::begin);
     for edge in edges.iter_mut() {
         edge.at_end(simulation, ending)?;

@@ -166,3 +166,58 @@ fn a_second_writer_is_refused_and_sigterm_ends_in_order() {
     assert_eq!((&replay["tick"], &replay["state_digest"]), (&ended["ticks"], &ended["state_digest"]));
     assert_eq!(replay["checkpoint_tick"], ended["ticks"], "the end was napped");
 }
+
+/// Ticks of the run that blinks; it does not end by itself before.
+#[cfg(unix)]
+fn blink(scratch: &Scratch, binary: &Path, name: &str, spoil: impl Fn(&Path)) -> (Value, String) {
+    let folder = scratch.path();
+    let shm = folder.join(format!("shm-{name}"));
+    std::fs::create_dir_all(&shm).expect("writable");
+    let state = format!("state-{name}");
+    let mut command = start(binary, folder, &[&RUN[..], &["--no-spine", "--state", &state, "--ticks", "20000"]].concat());
+    command.env("NIKOLA_SHM", &shm);
+    let mut child = command.spawn().expect("the binary starts");
+    let signal = |pid: u32| {
+        let status = Command::new("kill").args(["-USR2", &pid.to_string()]).status().expect("kill");
+        assert!(status.success());
+    };
+    // A frame in shared memory says that ticks are running and signals are heard.
+    let published = || std::fs::read_dir(&shm).expect("there").flatten().any(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with("nikola.") && !name.to_string_lossy().ends_with(".draft")
+    });
+    while !published() {
+        assert!(child.try_wait().expect("a child").is_none(), "the run ended early");
+    }
+    spoil(&shm);
+    signal(child.id());
+    let output = child.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let left: Vec<_> = std::fs::read_dir(&shm).expect("there").flatten().map(|entry| entry.path()).collect();
+    assert!(left.iter().all(|path| path.is_dir()), "left behind: {left:?}");
+    (serde_json::from_slice(&output.stdout).expect("one JSON object, of the new program"), said)
+}
+
+#[cfg(unix)]
+#[test]
+fn a_new_program_takes_the_place_of_a_running_one_and_no_bit_changes() {
+    let Some((binary, scratch)) = setting("blink") else { return };
+    let whole = json(&nikola(&binary, scratch.path(), &[&RUN[..], &["--ticks", "20000"]].concat()));
+    let (taken, said) = blink(&scratch, &binary, "whole", |_| {});
+    assert_eq!(taken["state_digest"], whole["state_digest"], "{said}");
+    let kept = &taken["state"];
+    assert!(kept["blink_millis"].as_f64().is_some_and(|millis| millis > 0.0), "{kept}");
+    assert_eq!(kept["replayed_orders"], 0, "the state came from shared memory: {kept}");
+    // A folder in the handover's place: it cannot be written, and the new program falls back to the journal.
+    let (taken, said) = blink(&scratch, &binary, "spoiled", |shm| {
+        for pid in std::fs::read_dir(shm).expect("there").flatten() {
+            if let Some(pid) = pid.file_name().to_string_lossy().rsplit('.').next().map(String::from) {
+                std::fs::create_dir_all(shm.join(format!("nikola-blink.{pid}.nik"))).expect("writable");
+            }
+        }
+    });
+    assert!(said.contains("warning: blink"), "{said}");
+    assert!(said.contains("recovered from the disk instead"), "{said}");
+    assert_eq!(taken["state_digest"], whole["state_digest"], "{said}");
+}

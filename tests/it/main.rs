@@ -14,6 +14,8 @@ mod oracle;
 mod precision;
 mod python;
 mod realtime;
+mod shm;
+mod shm_model;
 mod sources;
 mod sparse;
 mod spine;

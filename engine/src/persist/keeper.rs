@@ -3,6 +3,7 @@
 //! Invariant: on the tick's thread it only copies and queues; how long it held a tick up is measured and reported.
 
 use super::Result;
+use super::blink;
 use super::capture::{capture, state_hash, touched_bytes};
 use super::journal::Record;
 use super::journal_writer::Journal;
@@ -33,6 +34,8 @@ pub struct KeepReport {
     pub replay: Option<Replay>,
     /// Seconds that recovery took.
     pub recovery_secs: f64,
+    /// Milliseconds from the last tick of the program that this one replaced to the first of its own.
+    pub blink_millis: Option<f64>,
     /// Naps by trigger.
     pub naps: BTreeMap<Trigger, u64>,
     /// Bytes of the largest full state, unencoded.
@@ -62,6 +65,7 @@ impl KeepReport {
             "checked_digests": self.replay.map_or(0, |replay| replay.n_digests),
             "torn_bytes": self.replay.map_or(0, |replay| replay.torn_bytes),
             "recovery_secs": self.recovery_secs,
+            "blink_millis": self.blink_millis,
             "naps": naps,
             "full_bytes": self.full_bytes,
             "last_nap_bytes": self.last_nap_bytes,
@@ -82,6 +86,9 @@ impl KeepReport {
                 "  continued      at tick {} from the checkpoint of tick {}: {} orders, {} digests, {:.2} s\n",
                 replay.tick, replay.checkpoint_tick, replay.n_orders, replay.n_digests, self.recovery_secs
             );
+        }
+        if let Some(millis) = self.blink_millis {
+            text += &format!("  blink          {millis:.1} ms from the old program's last tick to the next\n");
         }
         let naps: Vec<String> =
             self.naps.iter().map(|(trigger, n)| format!("{n} by {}", trigger.name())).collect();
@@ -106,6 +113,8 @@ pub struct Keeper {
     drowsiness: Drowsiness,
     mark: Option<Mark>,
     wants_nap: bool,
+    /// Whether no tick has ended since this program took another one's place.
+    is_blinking: bool,
     /// Figures so far.
     pub report: KeepReport,
     _lock: Option<Lock>,
@@ -138,6 +147,7 @@ impl Keeper {
             drowsiness: Drowsiness::new(plan, tick),
             mark: None,
             wants_nap: false,
+            is_blinking: blink::began_nanos().is_some(),
             report: KeepReport { replay, ..KeepReport::default() },
             _lock: lock,
         })
@@ -176,6 +186,16 @@ impl Keeper {
         Ok(())
     }
 
+    /// No checkpoint: a nap that is going on ends, the journal is closed, the state waits in shared memory.
+    fn blink(&mut self, simulation: &mut Simulation) -> Result<()> {
+        self.settle()?;
+        self.journal.close(simulation.tick_count())?;
+        if let Err(error) = blink::hand_over(simulation, &self.shared) {
+            eprintln!("warning: blink: {error}\n  the new program recovers from the disk");
+        }
+        Ok(())
+    }
+
     fn look(&mut self, simulation: &mut Simulation) -> Result<()> {
         let tick = simulation.tick_count();
         let report = self.napper.poll();
@@ -198,6 +218,9 @@ impl Keeper {
     }
 
     fn end(&mut self, simulation: &mut Simulation, ending: Ending) -> Result<()> {
+        if ending == Ending::Blink {
+            return self.blink(simulation);
+        }
         self.settle()?;
         // What an edge stopped (a state that is no longer finite) is not worth a checkpoint: the last one stays.
         if ending != Ending::Stopped {
@@ -233,6 +256,10 @@ impl Edge for Keeper {
     }
 
     fn after_tick(&mut self, simulation: &mut Simulation) -> std::result::Result<Flow, RunError> {
+        if self.is_blinking {
+            self.is_blinking = false;
+            self.report.blink_millis = blink::elapsed_millis();
+        }
         // A state that is no longer finite is not worth keeping; whoever watches it stops the run.
         if simulation.ledger().n_nonfinite_ticks == 0 {
             self.look(simulation)?;

@@ -2,6 +2,7 @@
 //! Invariant: a directory is continued only by the scene it was begun with; what may differ is how long it runs, what it
 //! records and when it naps.
 
+use super::blink;
 use super::cipher::MasterKey;
 use super::disk::{Disk, RealDisk};
 use super::error::{Fault, PersistError, Result};
@@ -63,7 +64,10 @@ pub fn open(
     let began = now_nanos();
     refuse_another_scene(folder, &stored_scene(&*disk, folder)?, scene)?;
     let store = Store::open(disk, folder, lock, key, setup.seed, simulation)?;
-    let replayed = replay(simulation, &OrderBuilder::new(scene, setup), &store.segments, None)?;
+    let replayed = match blink::take_over(simulation, &store.shared, &store.segments) {
+        Some(taken) => taken,
+        None => replay(simulation, &OrderBuilder::new(scene, setup), &store.segments, None)?,
+    };
     let mut keeper = Keeper::start(store, simulation, plan, Some(replayed))?;
     keeper.report.recovery_secs = (now_nanos() - began) as f64 * 1e-9;
     Ok(keeper)

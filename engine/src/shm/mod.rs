@@ -31,3 +31,6 @@ pub fn folder() -> PathBuf {
     let named = std::env::var_os("NIKOLA_SHM").filter(|value| !value.is_empty());
     named.map_or_else(|| PathBuf::from("/dev/shm"), PathBuf::from)
 }
+
+#[cfg(test)]
+mod tests;

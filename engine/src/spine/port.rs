@@ -4,7 +4,7 @@
 //! alone while the broker reads it; the rest are atomics.
 
 use super::clock::Moment;
-use super::generated::nikola::{SparseWaveform, status_report::State};
+use super::generated::nikola::{SparseWaveform, WaveformShm, status_report::State};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -20,6 +20,8 @@ pub const EVENTS_MAX: usize = 64;
 pub enum Event {
     /// A sparse wave.
     Wave(Box<SparseWaveform>),
+    /// A dense wave in shared memory.
+    Frame(WaveformShm),
     /// Something happened, in words, under a topic.
     Text {
         /// Topic.

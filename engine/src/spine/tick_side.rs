@@ -5,6 +5,7 @@
 
 use super::broker::Running;
 use super::clock;
+use super::generated::nikola::WaveformShm;
 use super::generated::nikola::status_report::State;
 use super::notify::Notifier;
 use super::port::{Event, TickPort};
@@ -12,6 +13,7 @@ use super::sparse::sparse_waveform;
 use crate::edge::{Edge, Ending, Flow};
 use crate::intake::Batch;
 use crate::run::RunError;
+use crate::shm::publish::Newest;
 use nikola_systems::Simulation;
 use nikola_systems::components::telemetry::Sample;
 use std::collections::BTreeMap;
@@ -24,10 +26,16 @@ const HELD_LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Over which span ticks per second are counted, and how often figures are measured at most.
 const SPAN: Duration = Duration::from_secs(1);
 
+/// Between two descriptors of frames in shared memory.
+const FRAME_EVERY: Duration = Duration::from_millis(100);
+
 /// The edge.
 #[derive(Debug)]
 pub struct TickSide {
     port: TickPort,
+    /// Frames in shared memory, where there are.
+    frames: Option<Newest>,
+    framed: Instant,
     notifier: Option<Notifier>,
     notified: Instant,
     /// Somebody waits for the receipt of an order in this tick's batch.
@@ -50,6 +58,8 @@ impl TickSide {
         let now = Instant::now();
         Self {
             port,
+            frames: None,
+            framed: now,
             notifier,
             notified: now,
             is_awaited: false,
@@ -57,6 +67,23 @@ impl TickSide {
             ticks_per_second: 0.0,
             measured: None,
             _broker: broker,
+        }
+    }
+
+    /// Tells subscribers of `frame` where the newest frame lies.
+    pub fn announce(&mut self, frames: Option<Newest>) {
+        self.frames = frames;
+    }
+
+    fn announce_frame(&mut self, simulation: &Simulation, now: Instant) {
+        if now - self.framed < FRAME_EVERY {
+            return;
+        }
+        if let Some((segment, place)) = self.frames.as_ref().and_then(Newest::get) {
+            self.framed = now;
+            let shape = simulation.torus().extents().map(|extent| extent as u32).to_vec();
+            let (slot, sequence, tick) = (place.slot as u32, place.sequence, place.tick);
+            self.port.publish(Event::Frame(WaveformShm { segment, slot, sequence, shape, tick }));
         }
     }
 
@@ -115,6 +142,7 @@ impl Edge for TickSide {
         if let Some(theta) = self.port.wishes.wave_due(tick) {
             self.port.publish(Event::Wave(Box::new(sparse_waveform(simulation, theta))));
         }
+        self.announce_frame(simulation, now);
         self.measure(simulation, now);
         self.update(State::Running, tick, now);
         Ok(Flow::Continue)

@@ -49,6 +49,12 @@ fn a_python_client_pairs_injects_subscribes_and_draws() {
     let drawn = said(&run(&["plot", picture.to_str().expect("UTF-8"), "--theta", "0.2"]));
     assert!(drawn.contains("omitted_fraction"), "{drawn}");
     assert!(std::fs::read(&picture).expect("a picture").starts_with(b"\x89PNG"));
+    let picture = engine.folder().join("dense.png");
+    let drawn = said(&run(&["plot", picture.to_str().expect("UTF-8"), "--shm"]));
+    let drawn: serde_json::Value = serde_json::from_str(drawn.trim()).expect("one JSON object");
+    assert!(drawn["tick"].as_u64() >= drawn["described"].as_u64(), "{drawn}");
+    assert!(drawn["nodes"].as_u64().is_some_and(|nodes| nodes > 1), "{drawn}");
+    assert!(std::fs::read(&picture).expect("a picture").starts_with(b"\x89PNG"));
     let refused = run(&["halt"]);
     assert_eq!(refused.status.code(), Some(13), "{}", String::from_utf8_lossy(&refused.stderr));
 }

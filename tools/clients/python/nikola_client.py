@@ -5,12 +5,14 @@
     python nikola_client.py --run RUN --name NAME --keys DIR inject '(amplitude: 0.5, profile: Gaussian(width: {x: 1}))'
     python nikola_client.py --run RUN --name NAME --keys DIR packet 0.5 --width 0,0,0,0,0,0,2,2,0
     python nikola_client.py --run RUN --name NAME --keys DIR plot FILE.png --axes x,y
+    python nikola_client.py --run RUN --name NAME --keys DIR plot FILE.png --axes x,y --shm
 
 RUN is the folder of a running `nikola run`. The key is made at the first use and kept in DIR.
 """
 
 import argparse
 import json
+import mmap
 import os
 import pathlib
 import struct
@@ -143,14 +145,95 @@ def next_wave(spine, place, theta):
     return PROTO.NeuralSpike.FromString(body).sparse_waveform
 
 
+def next_frame(spine, place):
+    """Where the next dense wave lies."""
+    events = spine.connect(zmq.SUB, place["endpoints"]["events"])
+    events.subscribe(b"frame")
+    if not events.poll(PATIENCE_MILLIS):
+        raise TimeoutError("no frame; was the run started with --frames 0, or on a GPU?")
+    _, body = events.recv_multipart()
+    return PROTO.NeuralSpike.FromString(body).waveform_shm
+
+
+class Segment:
+    """A ring of frames in shared memory, as docs/FORMATS.md describes it."""
+
+    HEADER, SLOT = 512, 16
+
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            self.memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if self.memory[:8] != b"NIKOSHM1" or self.word(1) != 1:
+            raise ValueError(f"{path} is no segment of version 1")
+        self.slots, self.slot_words, self.capacity = self.word(2), self.word(3), self.word(4)
+        self.page_nodes, self.scalar_bytes = self.word(5), self.word(6)
+        self.extents = [self.word(16 + d) for d in range(9)]
+        self.page_shape = [self.word(34 + d) for d in range(9)]
+        # Slowest first: longer axes, then r…z.
+        axes = (d for d in range(9) if self.extents[d] > 1)
+        self.storage = sorted(axes, key=lambda d: (-self.extents[d], d))
+
+    def word(self, index):
+        return struct.unpack_from("<Q", self.memory, 8 * index)[0]
+
+    def copy(self, slot):
+        """The words of a slot if it was not written to meanwhile."""
+        start = 8 * (self.HEADER + slot * self.slot_words)
+        before = struct.unpack_from("<Q", self.memory, start)[0]
+        if before % 2 or before == 0:
+            return None
+        copied = self.memory[start : start + 8 * self.slot_words]
+        after = struct.unpack_from("<Q", self.memory, start)[0]
+        return copied if before == after else None
+
+    def frame(self, descriptor):
+        """(tick, {node: |Ψ|²}) of the frame described, or of a newer one if that has been overwritten."""
+        slot = descriptor.slot
+        for _ in range(1000):
+            copied = self.copy(slot)
+            if copied and struct.unpack_from("<Q", copied, 0)[0] >= descriptor.sequence:
+                return self.unpack(copied)
+            slot = (self.word(8) - 1) % self.slots
+        raise TimeoutError("the engine overwrites frames faster than they are read")
+
+    def unpack(self, copied):
+        tick, n_pages = struct.unpack_from("<Q", copied, 16)[0], struct.unpack_from("<Q", copied, 40)[0]
+        pages = struct.unpack_from(f"<{n_pages}Q", copied, 8 * self.SLOT)
+        block = -(-self.page_nodes * self.scalar_bytes // 8) * 8
+        kind = {4: "f", 8: "d"}[self.scalar_bytes]
+        density = {}
+        for k, page in enumerate(pages):
+            at = 8 * (self.SLOT + self.capacity) + 2 * k * block
+            re = struct.unpack_from(f"<{self.page_nodes}{kind}", copied, at)
+            im = struct.unpack_from(f"<{self.page_nodes}{kind}", copied, at + block)
+            for i, (x, y) in enumerate(zip(re, im)):
+                density[self.node(page, i)] = x * x + y * y
+        return tick, density
+
+    def node(self, page, i):
+        """Grid coordinates r…z."""
+        at = [0] * 9
+        for d in reversed(self.storage):
+            side = self.page_shape[d]
+            across = self.extents[d] // side
+            at[d] = page % across * side + i % side
+            page, i = page // across, i // side
+        return tuple(at)
+
+
 def project(wave, axes):
     """The density of a sparse wave summed onto two axes, as rows of numbers."""
+    keys = (decode_key(wave.keys[16 * i : 16 * i + 16]) for i in range(len(wave.re)))
+    return flatten(((node, re * re + im * im) for node, re, im in zip(keys, wave.re, wave.im)), axes)
+
+
+def flatten(nodes, axes):
+    """Densities of nodes summed onto two axes."""
     across, up = (AXES.index(axis) for axis in axes)
     density = {}
-    for i, (re, im) in enumerate(zip(wave.re, wave.im)):
-        node = decode_key(wave.keys[16 * i : 16 * i + 16])
+    for node, value in nodes:
         at = node[across], node[up]
-        density[at] = density.get(at, 0.0) + re * re + im * im
+        density[at] = density.get(at, 0.0) + value
     width = max(at[0] for at in density) + 1
     height = max(at[1] for at in density) + 1
     return [[density.get((x, y), 0.0) for x in range(width)] for y in reversed(range(height))]
@@ -176,6 +259,12 @@ def steer(arguments):
     """Everything but pairing."""
     place = json.loads((pathlib.Path(arguments.run) / "spine.json").read_text())
     spine = Spine(key_pair(arguments.keys, arguments.name), place["server_key"].encode())
+    if arguments.verb == "plot" and arguments.shm:
+        descriptor = next_frame(spine, place)
+        tick, density = Segment(descriptor.segment).frame(descriptor)
+        write_png(arguments.file, flatten(density.items(), arguments.axes.split(",")))
+        print(json.dumps({"tick": tick, "nodes": len(density), "described": descriptor.tick}))
+        return 0
     if arguments.verb == "plot":
         wave = next_wave(spine, place, arguments.theta)
         write_png(arguments.file, project(wave, arguments.axes.split(",")))
@@ -217,6 +306,7 @@ def main():
     plot.add_argument("file")
     plot.add_argument("--axes", default="x,y")
     plot.add_argument("--theta", type=float, default=0.1)
+    plot.add_argument("--shm", action="store_true", help="all nodes, from shared memory")
     arguments = parser.parse_args()
     try:
         return pair(arguments) if arguments.verb == "pair" else steer(arguments)

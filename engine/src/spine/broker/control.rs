@@ -209,6 +209,11 @@ impl Broker {
                     let spike = spike(ComponentId::Physics, ComponentId::Unknown, payload);
                     self.doors.publish_spike("waveform", &spike);
                 }
+                Event::Frame(frame) => {
+                    let spike =
+                        spike(ComponentId::Physics, ComponentId::Unknown, Payload::WaveformShm(frame));
+                    self.doors.publish_spike("frame", &spike);
+                }
                 Event::Text { topic, text } => self.doors.publish_text(topic, &text),
             }
         }
