@@ -17,9 +17,9 @@ use crate::observe::series::SeriesWriter;
 use crate::observe::snapshot::{cut, write_active, write_cut, write_psi};
 use crate::observe::summary::{StageQuantiles, Summary};
 use crate::observe::{OutputError, pictures, watch};
-use crate::persist::{PersistError, blink};
 use crate::persist::keeper::KeepReport;
 use crate::persist::open::{StateRequest, open};
+use crate::persist::{PersistError, blink};
 use crate::runner::privileges::{self, Privileges};
 use crate::runner::{self, Pace, PaceReport, Pacing, WatchdogPlan, now_nanos};
 use crate::scene::{self, Resolved, RunPlan, Scene, SceneError, SeriesFormat};
@@ -255,10 +255,10 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     #[cfg(feature = "spine")]
     edges.extend(spine.as_mut().map(|spine| -> &mut dyn Edge { spine }));
     let outcome = runner::run(&mut simulation, plan.ticks, &pacing, &mut intake, &mut edges);
+    drop(edges);
     recorder.progress.finish();
     let report = outcome?;
     if report.ending == Ending::Blink {
-        drop(edges);
         #[cfg(feature = "spine")]
         drop(spine);
         return Err(recorder.blink(report.ended_nanos));

@@ -174,7 +174,8 @@ fn blink(scratch: &Scratch, binary: &Path, name: &str, spoil: impl Fn(&Path)) ->
     let shm = folder.join(format!("shm-{name}"));
     std::fs::create_dir_all(&shm).expect("writable");
     let state = format!("state-{name}");
-    let mut command = start(binary, folder, &[&RUN[..], &["--no-spine", "--state", &state, "--ticks", "20000"]].concat());
+    let mut command =
+        start(binary, folder, &[&RUN[..], &["--no-spine", "--state", &state, "--ticks", "20000"]].concat());
     command.env("NIKOLA_SHM", &shm);
     let mut child = command.spawn().expect("the binary starts");
     let signal = |pid: u32| {
@@ -182,10 +183,12 @@ fn blink(scratch: &Scratch, binary: &Path, name: &str, spoil: impl Fn(&Path)) ->
         assert!(status.success());
     };
     // A frame in shared memory says that ticks are running and signals are heard.
-    let published = || std::fs::read_dir(&shm).expect("there").flatten().any(|entry| {
-        let name = entry.file_name();
-        name.to_string_lossy().starts_with("nikola.") && !name.to_string_lossy().ends_with(".draft")
-    });
+    let published = || {
+        std::fs::read_dir(&shm).expect("there").flatten().any(|entry| {
+            let name = entry.file_name();
+            name.to_string_lossy().starts_with("nikola.") && !name.to_string_lossy().ends_with(".draft")
+        })
+    };
     while !published() {
         assert!(child.try_wait().expect("a child").is_none(), "the run ended early");
     }

@@ -56,7 +56,7 @@ pub fn hand_over(simulation: &mut Simulation, shared: &Shared) -> Result<()> {
     };
     let state = capture(simulation, None, &mut Vec::new());
     let mut log = LogWriter::create(&RealDisk, &path, header, shared.key.clone())?;
-    log.append(state.tick, &state.contents, &[], Encoding::Lossless)
+    log.append(state.tick, &state.contents, &[], Encoding::Lossless).map(|_| ())
 }
 
 /// Takes over what the old program left, if it is what the journal ends with. The world holds the checkpoint of the
@@ -78,16 +78,19 @@ pub fn take_over(simulation: &mut Simulation, shared: &Shared, segments: &[Segme
 
 fn read(simulation: &mut Simulation, path: &Path, shared: &Shared, segments: &[Segment]) -> Result<u64> {
     let log = Log::open(&RealDisk, path, shared.key.clone())?;
-    let closed = segments.last().filter(|segment| segment.is_closed()).and_then(|segment| segment.frames.last());
+    let closed =
+        segments.last().filter(|segment| segment.is_closed()).and_then(|segment| segment.frames.last());
     let (found, expected) = (log.last().tick, closed.map(|frame| frame.tick));
     if Some(found) != expected {
-        let expected = expected.map_or_else(|| "a closed journal".into(), |tick| format!("tick {tick}, as the journal"));
+        let expected =
+            expected.map_or_else(|| "a closed journal".into(), |tick| format!("tick {tick}, as the journal"));
         let (what, remedy) = ("the handover", "none is needed");
         return Err(PersistError::new(Fault::Input, path, what, format!("tick {found}"), expected, remedy));
     }
     // Everything is checked before the world is touched: `restore` reads columns as it goes.
     let about = About::read(&log, &mut Buffers::default())?;
-    let width = |key: PageKey| about.widths.iter().find(|(id, _)| *id == key.column).map_or(1, |(_, width)| *width);
+    let width =
+        |key: PageKey| about.widths.iter().find(|(id, _)| *id == key.column).map_or(1, |(_, width)| *width);
     log.read_all(width, |_, _, _| {})?;
     restore(&log, simulation)?;
     Ok(found)

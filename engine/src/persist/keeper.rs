@@ -88,7 +88,8 @@ impl KeepReport {
             );
         }
         if let Some(millis) = self.blink_millis {
-            text += &format!("  blink          {millis:.1} ms from the old program's last tick to the next\n");
+            text +=
+                &format!("  blink          {millis:.1} ms from the old program's last tick to the next\n");
         }
         let naps: Vec<String> =
             self.naps.iter().map(|(trigger, n)| format!("{n} by {}", trigger.name())).collect();

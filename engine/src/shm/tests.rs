@@ -42,7 +42,10 @@ fn simulation(precision: Precision) -> Simulation {
 
 fn header(simulation: &Simulation) -> Header {
     let scalar_bytes = if simulation.precision() == Precision::F32 { 4 } else { 8 };
-    let (torus, title) = (simulation.torus().clone(), "a title with an ä at the end of it, more than 64 bytes of it: äää".into());
+    let (torus, title) = (
+        simulation.torus().clone(),
+        "a title with an ä at the end of it, more than 64 bytes of it: äää".into(),
+    );
     Header { slots: 2, capacity_pages: 3, scalar_bytes, pid: 7, epoch: 9, ticks: 11, dt: 0.5, torus, title }
 }
 
@@ -110,7 +113,9 @@ fn every_flipped_bit_of_a_header_is_found_and_no_length_is_believed() {
     }
     // Slots with numbers of bad faith: even sequences over page indices and counts that do not exist.
     let first = HEADER_WORDS * 8;
-    for (word, value) in [(slot::PAGES, u64::MAX), (slot::ACTIVE, u64::MAX), (16, 1 << 40), (slot::SEQUENCE, 1)] {
+    for (word, value) in
+        [(slot::PAGES, u64::MAX), (slot::ACTIVE, u64::MAX), (16, 1 << 40), (slot::SEQUENCE, 1)]
+    {
         let mut bytes = whole.clone();
         bytes[first + 8 * word..][..8].copy_from_slice(&value.to_le_bytes());
         assert!(try_bytes(&bytes).is_ok(), "word {word}");
@@ -122,10 +127,13 @@ fn a_segment_that_cannot_be_made_names_the_folder_and_the_remedy() {
     let simulation = simulation(Precision::F64);
     let nowhere = Path::new("/proc/nikola-nowhere");
     let asked = |is_asked| FrameRequest { per_second: 30.0, is_asked };
-    let error = Publisher::start(&simulation, nowhere, "x", (1, 1.0), asked(true)).expect_err("no such folder");
+    let error =
+        Publisher::start(&simulation, nowhere, "x", (1, 1.0), asked(true)).expect_err("no such folder");
     let text = error.to_string();
     assert!(text.contains("/proc/nikola-nowhere") && text.contains("--frames 0"), "{text}");
-    assert!(Publisher::start(&simulation, nowhere, "x", (1, 1.0), asked(false)).expect("a warning").is_none());
+    assert!(
+        Publisher::start(&simulation, nowhere, "x", (1, 1.0), asked(false)).expect("a warning").is_none()
+    );
     let none = FrameRequest { per_second: 0.0, is_asked: true };
     assert!(Publisher::start(&simulation, nowhere, "x", (1, 1.0), none).expect("nothing to do").is_none());
 }

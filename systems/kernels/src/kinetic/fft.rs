@@ -141,6 +141,14 @@ impl<T: Real, const PASS: u8> Kernel<T> for FftPass<'_, T, PASS> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
+        // A butterfly holds its whole radix at a time: on AVX2 more registers than there are, with wide vectors.
+        self.transform_all::<V::Narrow>();
+    }
+}
+
+impl<T: Real, const PASS: u8> FftPass<'_, T, PASS> {
+    #[inline(always)]
+    fn transform_all<V: Lanes<T = T>>(self) {
         let Lines { outer, outer_stride, inner, inner_stride, step, lanes } = self.lines;
         let rows = Rows::new(self.planes, step);
         // SAFETY: the geometry stays inside the planes, the buffer has n rows of 2N scalars, this chunk owns both.
