@@ -91,7 +91,7 @@ pub(super) fn execute(arguments: &WatchArguments) -> Result<(), Failure> {
             WriterState::Alive => std::thread::sleep(pause),
             WriterState::Ended => return say(arguments.json, "the run has ended"),
             WriterState::Crashed if reader.is_replaced() => {
-                reader = Reader::attach(&reader.path().to_path_buf())?;
+                reader = Reader::attach(reader.path())?;
             }
             WriterState::Crashed => {
                 let message = format!(

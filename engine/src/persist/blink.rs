@@ -55,7 +55,7 @@ pub fn hand_over(simulation: &mut Simulation, shared: &Shared) -> Result<()> {
         page_nodes: simulation.torus().page_nodes() as u32,
     };
     let state = capture(simulation, None, &mut Vec::new());
-    let mut log = LogWriter::create(&RealDisk, &path, header, shared.key.clone())?;
+    let mut log = LogWriter::create(&RealDisk, &path, header, shared.key)?;
     log.append(state.tick, &state.contents, &[], Encoding::Lossless).map(|_| ())
 }
 
@@ -77,7 +77,7 @@ pub fn take_over(simulation: &mut Simulation, shared: &Shared, segments: &[Segme
 }
 
 fn read(simulation: &mut Simulation, path: &Path, shared: &Shared, segments: &[Segment]) -> Result<u64> {
-    let log = Log::open(&RealDisk, path, shared.key.clone())?;
+    let log = Log::open(&RealDisk, path, shared.key)?;
     let closed =
         segments.last().filter(|segment| segment.is_closed()).and_then(|segment| segment.frames.last());
     let (found, expected) = (log.last().tick, closed.map(|frame| frame.tick));

@@ -60,12 +60,15 @@ impl Columns {
                 self.columns[d].fill(grid.lines[d][0]);
             }
         }
+        let read = storage.iter().map(|axis| axis.index()).filter(|d| !self.columns[*d].is_empty());
+        let (mut axes, mut n_axes) = ([0; 9], 0);
+        for d in read {
+            axes[n_axes] = d;
+            n_axes += 1;
+        }
         for i in 0..length {
-            for axis in storage {
-                let d = axis.index();
-                if let Some(slot) = self.columns[d].get_mut(i) {
-                    *slot = grid.lines[d][node[d]];
-                }
+            for &d in &axes[..n_axes] {
+                self.columns[d][i] = grid.lines[d][node[d]];
             }
             grid.torus.step(node);
         }

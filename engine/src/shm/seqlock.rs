@@ -1,6 +1,6 @@
 //! A sequence lock over words: one writer that never waits, any number of readers that never write.
 //!
-//! Invariant: [`read`] returns a sequence only if the words it copied were stored by one and the same [`write`]. Source:
+//! Invariant: [`read`] returns a sequence only if the words it copied were stored by one and the same [`write()`]. Source:
 //! H.-J. Boehm, "Can seqlocks get along with programming language memory models?" (2012): data are relaxed atomics;
 //! a release fence follows the odd sequence, an acquire fence precedes the second look at it.
 

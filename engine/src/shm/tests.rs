@@ -30,7 +30,7 @@ impl Drop for Folder {
 /// Odd node counts, several pages.
 fn torus() -> Torus {
     let (mut extents, mut shape) = ([1; 9], [1; 9]);
-    (extents[7], extents[8], shape[7], shape[8]) = (3, 5, 1, 5);
+    (extents[7], extents[8], shape[7], shape[8]) = (5, 3, 1, 3);
     Torus::new(extents, [2.0; 9], PageRule::Shape(shape)).expect("valid")
 }
 
@@ -46,7 +46,7 @@ fn header(simulation: &Simulation) -> Header {
         simulation.torus().clone(),
         "a title with an ä at the end of it, more than 64 bytes of it: äää".into(),
     );
-    Header { slots: 2, capacity_pages: 3, scalar_bytes, pid: 7, epoch: 9, ticks: 11, dt: 0.5, torus, title }
+    Header { slots: 2, capacity_pages: 5, scalar_bytes, pid: 7, epoch: 9, ticks: 11, dt: 0.5, torus, title }
 }
 
 #[test]
@@ -64,11 +64,11 @@ fn a_frame_is_what_the_world_holds() {
             assert!(reader.latest(&mut frame));
             assert_eq!((frame.tick, frame.number, place.tick), (tick, tick, tick));
             assert_eq!(reader.read_slot(place.slot, &mut frame), Some(place.sequence));
-            assert_eq!(frame.pages, [0, 1, 2]);
-            for page in 0..3 {
-                let (mut re, mut im) = ([0.0; 5], [0.0; 5]);
+            assert_eq!(frame.pages, [0, 1, 2, 3, 4]);
+            for page in 0..5 {
+                let (mut re, mut im) = ([0.0; 3], [0.0; 3]);
                 simulation.read_page(page, &mut re, &mut im);
-                assert_eq!((&frame.re[5 * page..][..5], &frame.im[5 * page..][..5]), (&re[..], &im[..]));
+                assert_eq!((&frame.re[3 * page..][..3], &frame.im[3 * page..][..3]), (&re[..], &im[..]));
             }
         }
         assert_eq!(reader.header().title.len(), 63, "cut between characters: {:?}", reader.header().title);
@@ -81,7 +81,7 @@ fn look(path: &Path) -> Result<(), ShmError> {
     let mut frame = Frame::default();
     for slot in 0..reader.header().slots {
         if reader.read_slot(slot, &mut frame).is_some() {
-            assert!(frame.pages.len() <= 3 && frame.pages.iter().all(|page| *page < 3));
+            assert!(frame.pages.len() <= 5 && frame.pages.iter().all(|page| *page < 5));
             let sides = Sides::of(reader.header());
             let _ = (project(reader.header(), &frame, &sides), caption(reader.header(), &sides));
         }

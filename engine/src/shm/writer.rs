@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const REMEDY: &str = "free memory there, name another folder in NIKOLA_SHM, or run with --frames 0";
 
@@ -153,11 +153,17 @@ fn reserve(file: &File, bytes: u64) -> std::io::Result<()> {
     Ok(())
 }
 
+/// A draft younger than this may be between its making and its lock.
+const DRAFT_AGE: Duration = Duration::from_secs(60);
+
 /// Removes segments whose writers ended without doing so.
 fn remove_abandoned(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_segment = entry.file_name().to_str().is_some_and(|name| name.starts_with(super::PREFIX));
-        if is_segment
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| name.starts_with(super::PREFIX)) else { continue };
+        let age = entry.metadata().and_then(|about| about.modified()).map(|at| at.elapsed());
+        let is_old = matches!(age, Ok(Ok(age)) if age > DRAFT_AGE);
+        if (is_old || !name.ends_with(".draft"))
             && entry.file_type().is_ok_and(|kind| kind.is_file())
             && let Ok(file) = OpenOptions::new().read(true).write(true).open(entry.path())
             && file.try_lock().is_ok()
