@@ -32,7 +32,7 @@ fn main() {
             publish * 1e6,
             bytes / publish * 1e-9,
             read * 1e6,
-            if extents == &[3; 9] { " (publish at most 20 µs)" } else { "" }
+            if *extents == [3; 9] { " (publish at most 20 µs)" } else { "" }
         );
     }
 }
