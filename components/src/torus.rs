@@ -275,8 +275,11 @@ impl Torus {
         for (k, axis) in self.storage.iter().enumerate().rev() {
             let d = axis.index();
             coordinates[d] += 1;
-            // Below 2^32, and a third of the time of a division of 64 bits.
-            if !(coordinates[d] as u32).is_multiple_of(self.page_shape[d] as u32) {
+            let (side, extent) = (self.page_shape[d], self.extents[d]);
+            // Most axes lie whole in a page, and a comparison costs a tenth of a division.
+            let is_over =
+                if side == extent { coordinates[d] == extent } else { coordinates[d].is_multiple_of(side) };
+            if !is_over {
                 return k;
             }
             coordinates[d] -= self.page_shape[d];
