@@ -69,8 +69,8 @@ pub struct RunRequest {
     pub state: Option<StateRequest>,
     /// What signals ask for.
     pub bells: Bells,
-    /// Frames in shared memory, if any.
-    pub frames: Option<FrameRequest>,
+    /// Frames in shared memory.
+    pub frames: FrameRequest,
     /// The control plane; none for a run that nobody can reach.
     pub spine: Option<SpineRequest>,
 }
@@ -230,10 +230,7 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     let (sender, intake) = Intake::new(OrderBuilder::new(&request.scene, &resolved.setup));
     let mut intake = intake.with_schedule(&plan.schedule).with_bells(bells);
     let span = (plan.ticks, resolved.setup.wave.dt);
-    let mut frames = match request.frames {
-        Some(frames) => Publisher::start(&simulation, &shm::folder(), &stem, span, frames)?,
-        None => None,
-    };
+    let mut frames = Publisher::start(&simulation, &shm::folder(), &stem, span, request.frames)?;
     #[cfg(feature = "spine")]
     let mut spine = match (&request.spine, &run_path) {
         (Some(spine), Some(path)) => crate::spine::attach::attach(spine, path, &stem, sender)?,

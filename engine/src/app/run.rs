@@ -109,7 +109,7 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
             .map(|folder| StateRequest { folder, key_file: arguments.key_file.clone() }),
         bells: signals::listen()
             .map_err(|error| Failure::new(format!("cannot listen to signals: {error}"), exit::INTERNAL))?,
-        frames: Some(FrameRequest { per_second: frames, is_asked: arguments.frames.is_some() }),
+        frames: FrameRequest { per_second: frames, is_asked: arguments.frames.is_some() },
         spine: (!arguments.no_spine).then(|| SpineRequest {
             listen: arguments.listen.clone(),
             keys: arguments.keys.clone(),

@@ -211,7 +211,7 @@ fn evenly_spaced<'a>(all: &[&'a ArrayFile]) -> Option<Vec<&'a ArrayFile>> {
 }
 
 /// Columns of a run's series that have a place of their own; the rest are the scene's observables.
-const STANDARD: [&str; 11] = [
+pub(crate) const STANDARD: [&str; 11] = [
     "tick",
     "time",
     "norm",

@@ -1,7 +1,7 @@
 //! The texts and column names of a run folder.
 //! Invariant: names and their order are what docs/FORMATS.md lists; readers find columns by name.
 
-use crate::observe::watch;
+use crate::observe::{pictures, watch};
 use crate::runner::PaceReport;
 use crate::scene::RunPlan;
 use nikola_systems::Simulation;
@@ -35,20 +35,7 @@ pub(super) fn timing(pace: &PaceReport) -> String {
 
 /// Names of the series' columns, in order.
 pub(super) fn columns(simulation: &Simulation, plan: &RunPlan) -> Vec<String> {
-    let fixed = [
-        "tick",
-        "time",
-        "norm",
-        "norm_drift",
-        "energy",
-        "energy_kinetic",
-        "energy_potential",
-        "energy_interaction",
-        "energy_drift",
-        "mu",
-        "max_abs_psi",
-    ];
-    let mut columns: Vec<String> = fixed.map(String::from).to_vec();
+    let mut columns: Vec<String> = pictures::STANDARD.map(String::from).to_vec();
     if simulation.growth().is_some() {
         columns.extend(["pages", "births", "prunings", "pruned_norm", "leaked"].map(String::from));
     }

@@ -292,31 +292,45 @@ macro_rules! avx2_lanes {
     };
 }
 
-avx2_lanes!(
+/// The intrinsics of f32, named once for both widths.
+macro_rules! lanes_f32 {
+    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $widen:item) => {
+        avx2_lanes!(
+            $name,
+            $registers,
+            $count,
+            $narrow,
+            f32,
+            $n,
+            tile_ps,
+            load_first_ps,
+            _mm256_set1_ps,
+            _mm256_loadu_ps,
+            _mm256_storeu_ps,
+            _mm256_add_ps,
+            _mm256_sub_ps,
+            _mm256_mul_ps,
+            _mm256_div_ps,
+            _mm256_sqrt_ps,
+            _mm256_fmadd_ps,
+            _mm256_fnmadd_ps,
+            _mm256_min_ps,
+            _mm256_max_ps,
+            _mm256_andnot_ps,
+            _mm256_round_ps,
+            _mm256_cmp_ps,
+            _mm256_movemask_ps,
+            $widen
+        );
+    };
+}
+
+lanes_f32!(
     F32x16,
     [0 1],
     2,
     F32x8,
-    f32,
     16,
-    tile_ps,
-    load_first_ps,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_add_ps,
-    _mm256_sub_ps,
-    _mm256_mul_ps,
-    _mm256_div_ps,
-    _mm256_sqrt_ps,
-    _mm256_fmadd_ps,
-    _mm256_fnmadd_ps,
-    _mm256_min_ps,
-    _mm256_max_ps,
-    _mm256_andnot_ps,
-    _mm256_round_ps,
-    _mm256_cmp_ps,
-    _mm256_movemask_ps,
     #[inline(always)]
     fn widen(self, half: usize) -> F64x8 {
         // SAFETY: the features are there, see the module's invariant.
@@ -330,93 +344,69 @@ avx2_lanes!(
     }
 );
 
-avx2_lanes!(
+lanes_f32!(
     F32x8,
     [0],
     1,
     F32x8,
-    f32,
     8,
-    tile_ps,
-    load_first_ps,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_add_ps,
-    _mm256_sub_ps,
-    _mm256_mul_ps,
-    _mm256_div_ps,
-    _mm256_sqrt_ps,
-    _mm256_fmadd_ps,
-    _mm256_fnmadd_ps,
-    _mm256_min_ps,
-    _mm256_max_ps,
-    _mm256_andnot_ps,
-    _mm256_round_ps,
-    _mm256_cmp_ps,
-    _mm256_movemask_ps,
     #[inline(always)]
     fn widen(self, _half: usize) -> F64x8 {
         unreachable!("kernels on narrow vectors sum nothing")
     }
 );
 
-avx2_lanes!(
+/// The intrinsics of f64, named once for both widths.
+macro_rules! lanes_f64 {
+    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $widen:item) => {
+        avx2_lanes!(
+            $name,
+            $registers,
+            $count,
+            $narrow,
+            f64,
+            $n,
+            tile_pd,
+            load_first_pd,
+            _mm256_set1_pd,
+            _mm256_loadu_pd,
+            _mm256_storeu_pd,
+            _mm256_add_pd,
+            _mm256_sub_pd,
+            _mm256_mul_pd,
+            _mm256_div_pd,
+            _mm256_sqrt_pd,
+            _mm256_fmadd_pd,
+            _mm256_fnmadd_pd,
+            _mm256_min_pd,
+            _mm256_max_pd,
+            _mm256_andnot_pd,
+            _mm256_round_pd,
+            _mm256_cmp_pd,
+            _mm256_movemask_pd,
+            $widen
+        );
+    };
+}
+
+lanes_f64!(
     F64x8,
     [0 1],
     2,
     F64x4,
-    f64,
     8,
-    tile_pd,
-    load_first_pd,
-    _mm256_set1_pd,
-    _mm256_loadu_pd,
-    _mm256_storeu_pd,
-    _mm256_add_pd,
-    _mm256_sub_pd,
-    _mm256_mul_pd,
-    _mm256_div_pd,
-    _mm256_sqrt_pd,
-    _mm256_fmadd_pd,
-    _mm256_fnmadd_pd,
-    _mm256_min_pd,
-    _mm256_max_pd,
-    _mm256_andnot_pd,
-    _mm256_round_pd,
-    _mm256_cmp_pd,
-    _mm256_movemask_pd,
     #[inline(always)]
     fn widen(self, _half: usize) -> F64x8 {
         self
     }
 );
 
-avx2_lanes!(
+lanes_f64!(
     F64x4,
     [0],
     1,
     F64x4,
-    f64,
     4,
-    tile_pd,
-    load_first_pd,
-    _mm256_set1_pd,
-    _mm256_loadu_pd,
-    _mm256_storeu_pd,
-    _mm256_add_pd,
-    _mm256_sub_pd,
-    _mm256_mul_pd,
-    _mm256_div_pd,
-    _mm256_sqrt_pd,
-    _mm256_fmadd_pd,
-    _mm256_fnmadd_pd,
-    _mm256_min_pd,
-    _mm256_max_pd,
-    _mm256_andnot_pd,
-    _mm256_round_pd,
-    _mm256_cmp_pd,
-    _mm256_movemask_pd,
     #[inline(always)]
     fn widen(self, _half: usize) -> F64x8 {
         unreachable!("kernels on narrow vectors sum nothing")
