@@ -145,7 +145,7 @@ impl Kept {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let store =
             Store::create(disk, folder, None, None, &subject.scene, 0, &mut simulation).expect("room");
-        let keeper = Keeper::start(store, &simulation, plan, None).expect("room");
+        let keeper = Keeper::start(store, &mut simulation, plan, None).expect("room");
         let (_, intake) = Intake::new(subject.builder());
         Self { simulation, keeper, intake: intake.with_schedule(schedule), batch: Batch::default() }
     }

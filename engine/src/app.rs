@@ -181,6 +181,7 @@ pub fn main() -> u8 {
         backend: BackendChoice::Cpu,
         adapter: None,
         frames: None,
+        end_secs: crate::runner::END_LIMIT_SECS,
     };
     let outcome = match cli.command.unwrap_or(Command::Run(nothing)) {
         Command::Run(arguments) => run::execute(&arguments),

@@ -2,7 +2,7 @@
 //!
 //! Invariant: after every kill the state directory passes `verify`, and the state recovered from it is, bit for bit, the
 //! state of an uninterrupted run at that tick. The run naps, compacts and takes orders all the time, so that kills fall
-//! into flushes, footers, renames, compactions and restarts; in which of them is counted from what a kill leaves behind.
+//! into flushes, footers, renames, compactions, blinks and restarts; in which of them is counted from what a kill leaves behind.
 
 use nikola_engine::intake::OrderBuilder;
 use nikola_engine::intake::{Batch, Intake};
@@ -25,6 +25,9 @@ const TICKS: u64 = 40_000;
 
 /// Longest time a run goes on after it has started, about.
 const RUN_MICROS: u64 = 200_000;
+
+/// Longest time between the request for a blink and the kill: the old program's last tick to the new one's first.
+const BLINK_MICROS: u64 = 60_000;
 
 /// A run that is busy with its state: 12 pages, a nap every 40 ticks, a compaction every third.
 fn scene_text() -> String {
@@ -87,6 +90,8 @@ pub struct Report {
     in_compaction: u64,
     in_manifest: u64,
     torn_journals: u64,
+    blinks: u64,
+    in_blink: u64,
 }
 
 impl fmt::Display for Report {
@@ -95,7 +100,8 @@ impl fmt::Display for Report {
             f,
             "{} kills in {} runs up to tick {}: {} recovered states and {} digests equal the uninterrupted run's, {} \
              orders replayed\nwhere the kills fell: {} before the first manifest, {} in a flush, {} between footer and \
-             manifest, {} in a compaction, {} in a manifest's replacement, {} left a torn journal",
+             manifest, {} in a compaction, {} in a manifest's replacement, {} left a torn \
+             journal, {} with a blink asked for, {} of them between its handover and the next program",
             self.kills,
             self.runs,
             self.last_tick,
@@ -107,7 +113,9 @@ impl fmt::Display for Report {
             self.in_footer,
             self.in_compaction,
             self.in_manifest,
-            self.torn_journals
+            self.torn_journals,
+            self.blinks,
+            self.in_blink
         )
     }
 }
@@ -180,6 +188,7 @@ impl Campaign {
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut folder = root.join("state-0");
+        std::fs::create_dir_all(root.join("shm")).map_err(|error| error.to_string())?;
         let startup = self.startup(&path, &folder)?;
         while report.kills < self.kills {
             if report.last_tick + 2_000 > TICKS || random(&mut seed).is_multiple_of(40) {
@@ -201,6 +210,7 @@ impl Campaign {
     fn start(&self, scene: &Path, folder: &Path) -> Result<Child, String> {
         let mut command = Command::new(&self.binary);
         command.arg("run").arg(scene).args(["--no-files", "--json", "--threads", &self.threads.to_string()]);
+        command.env("NIKOLA_SHM", scene.with_file_name("shm"));
         command.arg("--state").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().map_err(|error| format!("{}: {error}", self.binary.display()))
     }
@@ -236,6 +246,11 @@ impl Campaign {
             if random(seed).is_multiple_of(8) { (0, startup) } else { (startup / 2, startup + RUN_MICROS) };
         let (_open, never) = channel::<()>();
         let _ = never.recv_timeout(Duration::from_micros(least + random(seed) % span));
+        if cfg!(unix) && random(seed).is_multiple_of(4) {
+            report.blinks += 1;
+            let _ = Command::new("kill").args(["-USR2", &child.id().to_string()]).status();
+            let _ = never.recv_timeout(Duration::from_micros(random(seed) % BLINK_MICROS));
+        }
         let _ = child.kill();
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
         report.runs += 1;
@@ -243,6 +258,7 @@ impl Campaign {
             return Err(format!("the run ended by itself: {}", String::from_utf8_lossy(&output.stderr)));
         }
         report.kills += u64::from(output.status.code().is_none());
+        report.in_blink += clear(&scene.with_file_name("shm"))?;
         Ok(())
     }
 
@@ -278,6 +294,16 @@ impl Campaign {
         report.states += 1;
         Ok(())
     }
+}
+
+/// Removes what a killed run has left in shared memory; how many handovers nobody took was among it.
+fn clear(shm: &Path) -> Result<u64, String> {
+    let mut n_handovers = 0;
+    for entry in std::fs::read_dir(shm).map_err(|error| error.to_string())?.flatten() {
+        n_handovers += u64::from(entry.file_name().to_string_lossy().starts_with("nikola-blink."));
+        std::fs::remove_file(entry.path()).map_err(|error| error.to_string())?;
+    }
+    Ok(n_handovers)
 }
 
 /// In which step a kill fell, from the files it left.

@@ -7,11 +7,12 @@ use super::{
 use crate::backend::BackendChoice;
 use crate::persist::open::StateRequest;
 use crate::run::{RunRequest, SpineRequest, run};
-use crate::runner::Pace;
+use crate::runner::{END_LIMIT_SECS, Pace};
 use crate::shm::publish::FrameRequest;
 use crate::{exit, signals};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Frames per second unless somebody says otherwise: what eyes can follow.
 const FRAMES_PER_SECOND: f64 = 30.0;
@@ -65,6 +66,10 @@ pub(super) struct RunArguments {
     /// they take less than 64 MiB.
     #[arg(long, value_name = "N")]
     pub(super) frames: Option<f64>,
+    /// Longest orderly end after SIGTERM, SIGINT or a halt; after it the program leaves at once (a kept state continues
+    /// from its journal).
+    #[arg(long, value_name = "SECS", default_value_t = END_LIMIT_SECS)]
+    pub(super) end_secs: f64,
     /// Print one JSON object instead of the table, and no progress.
     #[arg(long)]
     pub(super) json: bool,
@@ -85,6 +90,10 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
     let frames = arguments.frames.unwrap_or(FRAMES_PER_SECOND);
     if !(0.0..=1000.0).contains(&frames) {
         return Err(Failure::new(format!("--frames: found {frames}, expected 0 to 1000"), exit::USAGE));
+    }
+    if !(0.1..=END_LIMIT_SECS).contains(&arguments.end_secs) {
+        let message = format!("--end-secs: found {}, expected 0.1 to {END_LIMIT_SECS}", arguments.end_secs);
+        return Err(Failure::new(message, exit::USAGE));
     }
     let mut sets = Vec::new();
     sets.extend(arguments.ticks.map(|ticks| format!("ticks={ticks}")));
@@ -109,6 +118,7 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
             .map(|folder| StateRequest { folder, key_file: arguments.key_file.clone() }),
         bells: signals::listen()
             .map_err(|error| Failure::new(format!("cannot listen to signals: {error}"), exit::INTERNAL))?,
+        end_limit: Duration::from_secs_f64(arguments.end_secs),
         frames: FrameRequest { per_second: frames, is_asked: arguments.frames.is_some() },
         spine: (!arguments.no_spine).then(|| SpineRequest {
             listen: arguments.listen.clone(),

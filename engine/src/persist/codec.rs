@@ -68,13 +68,17 @@ pub fn encode(content: &[u8], width: usize, scratch: &mut Scratch, out: &mut Vec
 
 /// Byte `byte` of every number. The two widths that columns have are compiled for themselves.
 fn gather(content: &[u8], width: usize, byte: usize, plane: &mut [u8]) {
-    fn every<const W: usize>(content: &[u8], byte: usize, plane: &mut [u8]) {
-        let numbers = content.as_chunks::<W>().0;
-        plane.iter_mut().zip(numbers).for_each(|(slot, number)| *slot = number[byte]);
-    }
+    // Shifts of whole numbers, which compile to vectors where loads of single bytes would not.
+    let shift = 8 * byte;
     match width {
-        4 => every::<4>(content, byte, plane),
-        8 => every::<8>(content, byte, plane),
+        4 => {
+            let numbers = content.as_chunks::<4>().0.iter().map(|number| u32::from_le_bytes(*number));
+            plane.iter_mut().zip(numbers).for_each(|(slot, number)| *slot = (number >> shift) as u8);
+        }
+        8 => {
+            let numbers = content.as_chunks::<8>().0.iter().map(|number| u64::from_le_bytes(*number));
+            plane.iter_mut().zip(numbers).for_each(|(slot, number)| *slot = (number >> shift) as u8);
+        }
         _ => {
             plane.iter_mut().zip(content.chunks_exact(width)).for_each(|(slot, number)| *slot = number[byte])
         }

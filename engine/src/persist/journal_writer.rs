@@ -4,18 +4,24 @@
 //! The queue is bounded; a full one makes the run wait, because nothing may be lost. After the first failure nothing
 //! is acknowledged any more and the store is poisoned.
 
+use super::cipher::FrameSealer;
+use super::header::CipherKind;
 use super::journal::{Frame, Record, SEGMENT_HEADER_BYTES, SegmentHeader, encode, segment_name};
 use super::store::Shared;
 use super::writer::{random_salt, unix_secs};
 use super::{AppendFile, PersistError, Result};
 use crate::intake::Receipt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Records that wait for the disk.
 const QUEUE: usize = 4096;
+
+/// While a group is open, how long records gather before they are written. Waking the thread for each would cost the
+/// tick more than the record does; what is gathered is not acknowledged yet.
+const GATHER: Duration = Duration::from_micros(250);
 
 enum Job {
     Record(Frame, Vec<SyncSender<Receipt>>),
@@ -42,6 +48,7 @@ struct Writer {
     shared: Arc<Shared>,
     file: Box<dyn AppendFile>,
     header: SegmentHeader,
+    sealer: Option<FrameSealer>,
     sequence: u32,
     bytes: u64,
     durable_bytes: u64,
@@ -129,7 +136,9 @@ impl Writer {
     fn begin(shared: Arc<Shared>, index: u32, tick: u64, previous_bytes: u64) -> Result<Self> {
         let path = shared.folder.join(segment_name(index));
         let salt = random_salt(&path)?;
-        let header = SegmentHeader { index, tick, creation_secs: unix_secs(), salt, previous_bytes };
+        let cipher = if shared.key.is_some() { CipherKind::ChaCha20Poly1305 } else { CipherKind::None };
+        let header = SegmentHeader { index, tick, creation_secs: unix_secs(), salt, previous_bytes, cipher };
+        let sealer = header.sealer(&path, shared.key.as_ref())?;
         let mut file = shared.disk.create(&path).map_err(PersistError::writing(&path))?;
         let write = |file: &mut dyn AppendFile| {
             file.append(&header.to_bytes())?;
@@ -143,6 +152,7 @@ impl Writer {
             shared,
             file,
             header,
+            sealer,
             sequence: 0,
             bytes,
             durable_bytes: bytes,
@@ -157,8 +167,8 @@ impl Writer {
     fn run(&mut self, jobs: &Receiver<Job>, group: Duration) -> Result<()> {
         loop {
             let job = match self.unsynced_since {
-                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(since) => jobs.recv_timeout(group.saturating_sub(since.elapsed())),
+                None => jobs.recv().map_err(|_| TryRecvError::Disconnected),
+                Some(_) => jobs.try_recv(),
             };
             match job {
                 Ok(Job::Record(frame, receipts)) => {
@@ -175,8 +185,11 @@ impl Writer {
                     self.put(&Frame { tick, record: Record::Closed })?;
                     return self.sync();
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.sync(),
+                Err(TryRecvError::Empty) => {
+                    let left = |since: Instant| group.saturating_sub(since.elapsed());
+                    std::thread::sleep(self.unsynced_since.map_or(GATHER, left).min(GATHER));
+                }
+                Err(TryRecvError::Disconnected) => return self.sync(),
             }
             if self.unsynced_since.is_some_and(|since| since.elapsed() >= group) {
                 self.sync()?;
@@ -186,7 +199,8 @@ impl Writer {
 
     fn put(&mut self, frame: &Frame) -> Result<()> {
         self.buffer.clear();
-        encode(frame, &self.header, self.sequence, self.durable_bytes, &mut self.buffer);
+        let (sealer, durable_bytes) = (self.sealer.as_ref(), self.durable_bytes);
+        encode(frame, &self.header, sealer, self.sequence, durable_bytes, &mut self.buffer);
         let path = || self.shared.folder.join(segment_name(self.header.index));
         self.file.append(&self.buffer).map_err(|error| PersistError::writing(&path())(error))?;
         self.sequence += 1;

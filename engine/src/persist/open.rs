@@ -105,9 +105,10 @@ pub fn look_into(
     let folder = &request.folder;
     let _lock = Lock::take(folder)?;
     let manifest = Manifest::read(&RealDisk, folder)?;
-    let log = open_log(&RealDisk, folder, &manifest, request.key()?)?;
+    let key = request.key()?;
+    let log = open_log(&RealDisk, folder, &manifest, key)?;
     super::capture::restore(&log, simulation)?;
-    let segments = read_segments(&RealDisk, folder, &manifest.segments)?;
+    let segments = read_segments(&RealDisk, folder, &manifest.segments, key.as_ref())?;
     replay(simulation, &OrderBuilder::new(scene, setup), &segments, until)
 }
 

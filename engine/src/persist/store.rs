@@ -194,8 +194,10 @@ impl Store {
     ) -> Result<Self> {
         let manifest = Manifest::read(&*disk, folder)?;
         let reader = open_log(&*disk, folder, &manifest, key)?;
+        // A plain state stays plain, whatever key is given.
+        let key = key.filter(|_| reader.header.cipher == CipherKind::ChaCha20Poly1305);
         restore(&reader, simulation)?;
-        let segments = read_segments(&*disk, folder, &manifest.segments)?;
+        let segments = read_segments(&*disk, folder, &manifest.segments, key.as_ref())?;
         remove_leftovers(&*disk, folder, &manifest)?;
         // Leaves for the differential snapshots to come: hashes of what was just loaded.
         let loaded = capture(simulation, None, &mut Vec::new());

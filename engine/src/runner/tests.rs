@@ -9,6 +9,7 @@ use nikola_systems::world::BuildOptions;
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 const SCENE: &str =
     "(version: 1, torus: (extents: {x: 16, y: 9}), ticks: 200, equation: Schrodinger(beta: 3),
@@ -52,10 +53,11 @@ fn paced(overrun: Overrun, micros: fn(u64) -> u64) -> (Simulation, PaceReport, u
     let (mut simulation, mut intake) = world();
     let clock = ScriptedClock::default();
     let rules = RealtimeRules { overrun, ..RealtimeRules::default() };
-    let pacing = Pacing { pace: Pace::Realtime, rules, watchdog: None };
+    let pacing = Pacing { pace: Pace::Realtime, rules, watchdog: None, end_limit: None };
     let realtime = Realtime::new(clock.clone(), &pacing).expect("no watchdog to arm");
     let mut work = Work { clock: clock.clone(), micros };
-    let report = run_with(&mut simulation, 200, Some(realtime), &mut intake, &mut [&mut work]).expect("runs");
+    let report = run_with(&mut simulation, 200, Some(realtime), Duration::MAX, &mut intake, &mut [&mut work])
+        .expect("runs");
     (simulation, report, clock.0.get())
 }
 
