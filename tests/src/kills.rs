@@ -4,6 +4,7 @@
 //! state of an uninterrupted run at that tick. The run naps, compacts and takes orders all the time, so that kills fall
 //! into flushes, footers, renames, compactions, blinks and restarts; in which of them is counted from what a kill leaves behind.
 
+use nikola_engine::backend::to_device;
 use nikola_engine::intake::OrderBuilder;
 use nikola_engine::intake::{Batch, Intake};
 use nikola_engine::persist::capture::state_hash;
@@ -30,7 +31,7 @@ const RUN_MICROS: u64 = 200_000;
 const BLINK_MICROS: u64 = 60_000;
 
 /// A run that is busy with its state: 12 pages, a nap every 40 ticks, a compaction every third.
-fn scene_text() -> String {
+fn scene_text(precision: &str) -> String {
     let mut schedule = String::new();
     for i in 0..120 {
         let tick = 211 * i + 13;
@@ -45,7 +46,7 @@ fn scene_text() -> String {
     format!(
         "// What one should see: the same states, however often the run is killed.
         (version: 1, torus: (extents: {{y: 12, z: 27}}, page: Shape({{y: 12, z: 3}})), equation: Schrodinger(beta: 0.5),
-         ticks: {TICKS}, precision: F64, initial: Gaussian(width: {{y: 2, z: 3}}, momentum: {{z: 0.5}}),
+         ticks: {TICKS}, precision: {precision}, initial: Gaussian(width: {{y: 2, z: 3}}, momentum: {{z: 0.5}}),
          naps: (every_ticks: 40, compact_every: 3, digest_every: 25, group_commit_millis: 2),
          schedule: [{schedule}])"
     )
@@ -73,6 +74,8 @@ pub struct Campaign {
     pub binary: PathBuf,
     /// Its worker threads.
     pub threads: u64,
+    /// Whether ticks are computed by a GPU backend, in single precision.
+    pub is_on_device: bool,
 }
 
 /// What happened.
@@ -148,16 +151,16 @@ impl Uninterrupted {
     }
 }
 
-fn build(resolved: &Resolved) -> Result<Simulation, String> {
-    Simulation::new(&resolved.setup, &BuildOptions::default()).map_err(|error| error.to_string())
-}
-
 impl Campaign {
     /// The command that repeats this campaign.
     pub fn command(&self) -> String {
         format!(
-            "cargo run --release -p nikola-tests --bin kill_campaign -- --kills {} --seed {} --threads {}",
-            self.kills, self.seed, self.threads
+            "cargo run --release -p nikola-tests{} --bin kill_campaign -- --kills {} --seed {} --threads {}{}",
+            if self.is_on_device { " --features gpu" } else { "" },
+            self.kills,
+            self.seed,
+            self.threads,
+            if self.is_on_device { " --backend gpu" } else { "" }
         )
     }
 
@@ -177,11 +180,12 @@ impl Campaign {
 
     fn run_in(&self, root: &Path) -> Result<Report, String> {
         let path = root.join("scene.ron");
-        std::fs::write(&path, scene_text()).map_err(|error| error.to_string())?;
-        let scene = load_str("scene.ron", &scene_text(), &[]).map_err(|error| error.to_string())?;
+        let text = scene_text(if self.is_on_device { "F32" } else { "F64" });
+        std::fs::write(&path, &text).map_err(|error| error.to_string())?;
+        let scene = load_str("scene.ron", &text, &[]).map_err(|error| error.to_string())?;
         let resolved = resolve(&scene, root).map_err(|error| error.to_string())?;
         let (_, intake) = Intake::new(OrderBuilder::new(&scene, &resolved.setup));
-        let mut simulation = build(&resolved)?;
+        let mut simulation = self.build(&resolved)?;
         let first = state_hash(&mut simulation);
         let intake = intake.with_schedule(&resolved.plan.schedule);
         let mut reference = Uninterrupted { simulation, intake, hashes: vec![first] };
@@ -207,9 +211,19 @@ impl Campaign {
         Ok(report)
     }
 
+    fn build(&self, resolved: &Resolved) -> Result<Simulation, String> {
+        let built = Simulation::new(&resolved.setup, &BuildOptions::default());
+        let mut simulation = built.map_err(|error| error.to_string())?;
+        if self.is_on_device {
+            to_device(&mut simulation, &resolved.setup, "scene", None).map_err(|error| error.to_string())?;
+        }
+        Ok(simulation)
+    }
+
     fn start(&self, scene: &Path, folder: &Path) -> Result<Child, String> {
         let mut command = Command::new(&self.binary);
         command.arg("run").arg(scene).args(["--no-files", "--json", "--threads", &self.threads.to_string()]);
+        command.args(["--backend", if self.is_on_device { "gpu" } else { "cpu" }]);
         command.env("NIKOLA_SHM", scene.with_file_name("shm"));
         command.arg("--state").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().map_err(|error| format!("{}: {error}", self.binary.display()))
@@ -282,7 +296,7 @@ impl Campaign {
         let findings = verify_folder(&RealDisk, folder, None).map_err(|error| error.to_string())?;
         report.torn_journals += u64::from(findings.torn_bytes > 0);
         let request = StateRequest { folder: folder.to_path_buf(), key_file: None };
-        let mut recovered = build(resolved)?;
+        let mut recovered = self.build(resolved)?;
         let replay = look_into(&request, scene, &resolved.setup, None, &mut recovered)
             .map_err(|error| error.to_string())?;
         report.digests += replay.n_digests;

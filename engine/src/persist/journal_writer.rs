@@ -1,4 +1,4 @@
-//! The journal's thread: takes records from the tick, writes them at once, syncs them in groups.
+//! The journal's thread: takes records from the tick, writes and syncs them in groups.
 //!
 //! Invariant: a record is acknowledged only when it is durable; records reach the file in the order they were sent.
 //! The queue is bounded; a full one makes the run wait, because nothing may be lost. After the first failure nothing
@@ -18,10 +18,6 @@ use std::time::{Duration, Instant};
 
 /// Records that wait for the disk.
 const QUEUE: usize = 4096;
-
-/// While a group is open, how long records gather before they are written. Waking the thread for each would cost the
-/// tick more than the record does; what is gathered is not acknowledged yet.
-const GATHER: Duration = Duration::from_micros(250);
 
 enum Job {
     Record(Frame, Vec<SyncSender<Receipt>>),
@@ -96,6 +92,7 @@ impl Journal {
     pub fn rotate(&mut self, tick: u64) -> Result<u32> {
         self.index += 1;
         self.send(Job::Rotate { index: self.index, tick })?;
+        self.wake();
         Ok(self.index)
     }
 
@@ -105,6 +102,7 @@ impl Journal {
     /// When the store is poisoned, now or before.
     pub fn close(&mut self, tick: u64) -> Result<()> {
         self.send(Job::Close { tick })?;
+        self.wake();
         self.join();
         self.shared.check()
     }
@@ -117,8 +115,16 @@ impl Journal {
         }
     }
 
+    /// Does not let the thread wait for the rest of its group.
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
     fn join(&mut self) {
         self.queue = None;
+        self.wake();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread shows as a poisoned store at the next check.
             let _ = thread.join();
@@ -185,9 +191,10 @@ impl Writer {
                     self.put(&Frame { tick, record: Record::Closed })?;
                     return self.sync();
                 }
+                // Records gather: waking this thread for each would cost the tick more than the record does.
                 Err(TryRecvError::Empty) => {
                     let left = |since: Instant| group.saturating_sub(since.elapsed());
-                    std::thread::sleep(self.unsynced_since.map_or(GATHER, left).min(GATHER));
+                    std::thread::park_timeout(self.unsynced_since.map_or(group, left));
                 }
                 Err(TryRecvError::Disconnected) => return self.sync(),
             }

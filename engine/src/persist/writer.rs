@@ -16,6 +16,7 @@ use super::page::{
     IS_COMPRESSED, IS_DELETED, IS_DIRTY, IS_ENCRYPTED, PAGE_HEADER_BYTES, PageHeader, PageKey,
 };
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -255,12 +256,12 @@ impl LogWriter {
         for group in groups.into_iter().map(Some).chain([None]) {
             let (file, path) = (&mut self.file, &self.path);
             let (put, encoded) = rayon::join(
-                || ready.iter().try_for_each(|payload: &Payload<'_>| file.append(&payload.bytes)),
+                || ready.iter().try_for_each(|payload: &Payload<'_>| payload.write(file.as_mut())),
                 || group.map(|group| changed(group, &self.live, &tree, &shape)).unwrap_or_default(),
             );
             put.map_err(PersistError::writing(path))?;
-            for Payload { content, leaf, bytes } in std::mem::replace(&mut ready, encoded) {
-                written.add(&bytes);
+            for Payload { content, leaf, head, body } in std::mem::replace(&mut ready, encoded) {
+                written.add(&head, body.len());
                 self.live.insert(content.key, (leaf, content.bytes.len() as u64));
             }
         }
@@ -275,7 +276,7 @@ impl LogWriter {
             };
             let bytes = header.to_bytes();
             self.file.append(&bytes).map_err(PersistError::writing(&self.path))?;
-            written.add(&bytes);
+            written.add(&bytes, 0);
             self.live.remove(&key);
         }
         self.len += written.n_bytes;
@@ -336,10 +337,10 @@ struct Written {
 
 impl Written {
     /// Counts a payload behind its header.
-    fn add(&mut self, bytes: &[u8]) {
+    fn add(&mut self, head: &[u8; PAGE_HEADER_BYTES], body_bytes: usize) {
         self.n_payloads += 1;
-        self.n_bytes += bytes.len() as u64;
-        self.headers_checksum = crc32c::crc32c_append(self.headers_checksum, &bytes[..PAGE_HEADER_BYTES]);
+        self.n_bytes += (PAGE_HEADER_BYTES + body_bytes) as u64;
+        self.headers_checksum = crc32c::crc32c_append(self.headers_checksum, head);
     }
 }
 
@@ -355,7 +356,16 @@ struct Shape<'a> {
 struct Payload<'a> {
     content: &'a Content,
     leaf: Hash,
-    bytes: Vec<u8>,
+    head: [u8; PAGE_HEADER_BYTES],
+    /// The content itself where it is stored as it is.
+    body: Cow<'a, [u8]>,
+}
+
+impl Payload<'_> {
+    fn write(&self, file: &mut dyn AppendFile) -> std::io::Result<()> {
+        file.append(&self.head)?;
+        if self.body.is_empty() { Ok(()) } else { file.append(&self.body) }
+    }
 }
 
 /// Encodes those of a group that are not what is live already.
@@ -369,7 +379,10 @@ fn changed<'a>(
         let content: &'a Content = content;
         let leaf = tree.leaf(content.key, &content.bytes);
         let is_new = live.get(&content.key).is_none_or(|(old, _)| *old != leaf);
-        is_new.then(|| Payload { content, leaf, bytes: payload(content, shape, scratch) })
+        is_new.then(|| {
+            let (head, body) = payload(content, shape, scratch);
+            Payload { content, leaf, head, body }
+        })
     };
     group.par_iter().map_init(Scratch::default, encode).flatten_iter().collect()
 }
@@ -389,11 +402,14 @@ fn groups<'a>(contents: &'a [&'a Content]) -> Vec<&'a [&'a Content]> {
     groups
 }
 
-/// One payload as stored, behind its header.
-fn payload(content: &Content, shape: &Shape<'_>, scratch: &mut Scratch) -> Vec<u8> {
+/// The header and the bytes of one payload as stored.
+fn payload<'a>(
+    content: &'a Content,
+    shape: &Shape<'_>,
+    scratch: &mut Scratch,
+) -> ([u8; PAGE_HEADER_BYTES], Cow<'a, [u8]>) {
     let Shape { snapshot, flags, encoding, sealer } = shape;
-    let mut bytes = Vec::with_capacity(PAGE_HEADER_BYTES + content.bytes.len() + TAG_BYTES);
-    bytes.resize(PAGE_HEADER_BYTES, 0);
+    let mut bytes = Vec::new();
     let codec = match (encoding, content.width) {
         (Encoding::Nonary, width @ (4 | 8)) => {
             nrle::encode_column(&content.bytes, width, &mut bytes);
@@ -401,6 +417,7 @@ fn payload(content: &Content, shape: &Shape<'_>, scratch: &mut Scratch) -> Vec<u
         }
         (_, width) => codec::encode(&content.bytes, width, scratch, &mut bytes),
     };
+    let mut body = if codec == codec::RAW { Cow::from(&content.bytes) } else { Cow::from(bytes) };
     let tag = if sealer.is_some() { TAG_BYTES } else { 0 };
     let mut header = PageHeader {
         key: content.key,
@@ -408,14 +425,13 @@ fn payload(content: &Content, shape: &Shape<'_>, scratch: &mut Scratch) -> Vec<u
         flags: flags
             | if codec == codec::RAW { 0 } else { IS_COMPRESSED }
             | if sealer.is_some() { IS_ENCRYPTED } else { 0 },
-        payload_len: (bytes.len() - PAGE_HEADER_BYTES + tag) as u32,
+        payload_len: (body.len() + tag) as u32,
         codec,
         snapshot: *snapshot,
     };
     if let Some(sealer) = sealer {
-        sealer.seal(&header, &mut bytes, PAGE_HEADER_BYTES);
+        sealer.seal(&header, body.to_mut(), 0);
     }
-    header.checksum = crc32c::crc32c(&bytes[PAGE_HEADER_BYTES..]);
-    bytes[..PAGE_HEADER_BYTES].copy_from_slice(&header.to_bytes());
-    bytes
+    header.checksum = crc32c::crc32c(&body);
+    (header.to_bytes(), body)
 }

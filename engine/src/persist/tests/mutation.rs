@@ -180,6 +180,7 @@ fn no_mutation_of_a_journal_or_manifest_panics() {
         tick: 1,
         root: String::new(),
         segments: vec![1],
+        backend: "cpu".into(),
     };
     let text = manifest.to_text().into_bytes();
     let path = Path::new("x");
