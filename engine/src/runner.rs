@@ -16,12 +16,13 @@ pub mod watchdog;
 
 use crate::edge::{Edge, Ending, Flow};
 use crate::exit;
-use crate::intake::{Batch, Intake, Order};
+use crate::intake::{Alarm, Batch, Intake, Order};
 use crate::observe::histogram::Histogram;
 use crate::run::RunError;
 use crate::shm::writer::wall_nanos;
 use governor::{Decision, Governor, RealtimeRules, TimingJournal};
 use nikola_systems::Simulation;
+use nikola_systems::components::oracle;
 use nikola_systems::components::ports::Command;
 use pacer::{Clock, PERIOD_NANOS, Pacer, SystemClock};
 use std::path::PathBuf;
@@ -240,7 +241,7 @@ pub fn replay(simulation: &mut Simulation, until: u64, journal: &TimingJournal) 
 }
 
 /// Lets a decision act on the coming tick, and gives the order that a journal keeps for it. A dropped period has
-/// nothing to act on; a soft SCRAM is on record only, for the oracle's own reasons to damp come from the field.
+/// nothing to act on; a soft SCRAM acts where the scene has an oracle, whose states end it, and is on record elsewhere.
 fn carry_out(decision: Decision, simulation: &mut Simulation) -> Option<Order> {
     match decision {
         Decision::Degrade => simulation.push(Command::Degrade).ok().map(|()| Order::Degrade),
@@ -248,7 +249,11 @@ fn carry_out(decision: Decision, simulation: &mut Simulation) -> Option<Order> {
             simulation.throttle_growth(is_throttled);
             None
         }
-        Decision::Drop | Decision::SoftScram => None,
+        Decision::SoftScram => {
+            let alarm = oracle::Alarm::Overload;
+            simulation.push(Command::Scram(alarm)).ok().map(|()| Order::Scram(Alarm::Overload))
+        }
+        Decision::Drop => None,
     }
 }
 

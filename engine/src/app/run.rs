@@ -6,7 +6,7 @@ use super::{
 };
 use crate::backend::BackendChoice;
 use crate::persist::open::StateRequest;
-use crate::run::{RunRequest, SpineRequest, run};
+use crate::run::{RunRequest, run};
 use crate::runner::{END_LIMIT_SECS, Pace};
 use crate::shm::publish::FrameRequest;
 use crate::{exit, signals};
@@ -50,18 +50,9 @@ pub(super) struct RunArguments {
     /// Encrypt the kept state with the key in this file (32 bytes, mode 0600).
     #[arg(long, value_name = "FILE", requires = "state")]
     pub(super) key_file: Option<PathBuf>,
-    /// Run without a control plane: `nikola ctl` cannot reach it.
-    #[arg(long, conflicts_with_all = ["listen", "keys", "children"])]
-    pub(super) no_spine: bool,
-    /// Let known keys in over the network too: tcp://ADDRESS:PORT, and the three ports after it.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) listen: Option<String>,
-    /// Key store; NIKOLA_KEYS, /etc/nikola/keys or the user's state folder when absent.
-    #[arg(long, value_name = "DIR")]
-    pub(super) keys: Option<PathBuf>,
-    /// Start and supervise a component (may be repeated).
-    #[arg(long = "child", value_name = "NAME=COMMAND")]
-    pub(super) children: Vec<String>,
+    #[cfg(feature = "spine")]
+    #[command(flatten)]
+    pub(super) spine: SpineArguments,
     /// Publish this many frames per second in shared memory, for `nikola watch`; 0 for none. Without this option 30, if
     /// they take less than 64 MiB.
     #[arg(long, value_name = "N")]
@@ -79,6 +70,35 @@ pub(super) struct RunArguments {
     /// Use the GPU whose name contains this; the best one when absent.
     #[arg(long, value_name = "NAME")]
     pub(super) adapter: Option<String>,
+}
+
+/// How the run can be reached.
+#[cfg(feature = "spine")]
+#[derive(Args, Debug, Default)]
+pub(super) struct SpineArguments {
+    /// Run without a control plane: `nikola ctl` cannot reach it.
+    #[arg(long, conflicts_with_all = ["listen", "keys", "children"])]
+    no_spine: bool,
+    /// Let known keys in over the network too: tcp://ADDRESS:PORT, and the three ports after it.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Key store; NIKOLA_KEYS, /etc/nikola/keys or the user's state folder when absent.
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// Start and supervise a component (may be repeated).
+    #[arg(long = "child", value_name = "NAME=COMMAND")]
+    children: Vec<String>,
+}
+
+#[cfg(feature = "spine")]
+impl SpineArguments {
+    fn request(&self) -> Option<crate::run::SpineRequest> {
+        (!self.no_spine).then(|| crate::run::SpineRequest {
+            listen: self.listen.clone(),
+            keys: self.keys.clone(),
+            children: self.children.clone(),
+        })
+    }
 }
 
 pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
@@ -120,11 +140,10 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
             .map_err(|error| Failure::new(format!("cannot listen to signals: {error}"), exit::INTERNAL))?,
         end_limit: Duration::from_secs_f64(arguments.end_secs),
         frames: FrameRequest { per_second: frames, is_asked: arguments.frames.is_some() },
-        spine: (!arguments.no_spine).then(|| SpineRequest {
-            listen: arguments.listen.clone(),
-            keys: arguments.keys.clone(),
-            children: arguments.children.clone(),
-        }),
+        #[cfg(feature = "spine")]
+        spine: arguments.spine.request(),
+        #[cfg(not(feature = "spine"))]
+        spine: None,
     };
     let summary = run(&request).map_err(|error| Failure::new(&error, error.exit_code()))?;
     if arguments.json {
