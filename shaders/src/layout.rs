@@ -88,6 +88,14 @@ pub struct Kick {
     pub count: u32,
 }
 
+/// `Copied` of `copy.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Copied {
+    pub count: u32,
+}
+
 /// Nodes of one chunk of the reduction: `CHUNK_THREADS · NODES_PER_THREAD` of `reduce.wgsl`.
 pub const REDUCE_CHUNK: usize = 256 * 16;
 

@@ -4,10 +4,12 @@
 //! precision, in fixed order, so that one adapter repeats its bits. Nothing that failed is read back as a result.
 //!
 //! Reading order: [`plan`] (which sweeps) → [`backend`] (when) → [`program`], [`pipeline`], [`layout`] (how) →
-//! [`device`], [`times`].
+//! [`device`], [`times`], bandwidth.
 
 #[cfg(feature = "gpu")]
 pub mod backend;
+#[cfg(feature = "gpu")]
+mod bandwidth;
 #[cfg(feature = "gpu")]
 pub mod device;
 pub mod layout;

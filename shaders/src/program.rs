@@ -52,8 +52,12 @@ pub const REDUCE: Program =
 pub const SOURCE: Program =
     Program { name: "source", entry: "apply", files: &[include_str!("../wgsl/source.wgsl")] };
 
+/// Copy of a buffer, to measure the device.
+pub const COPY: Program =
+    Program { name: "copy", entry: "copy", files: &[include_str!("../wgsl/copy.wgsl")] };
+
 /// All programs.
-pub const PROGRAMS: [Program; 4] = [SWEEP, DIRECT, REDUCE, SOURCE];
+pub const PROGRAMS: [Program; 5] = [SWEEP, DIRECT, REDUCE, SOURCE, COPY];
 
 /// What marks a loop that is written out.
 const MARK: &str = "{ // unroll";

@@ -49,6 +49,7 @@ fn host_structures_have_the_layout_of_their_twins() {
     same_layout!(DIRECT, Direct { n_nodes, extent, stride, table });
     same_layout!(REDUCE, Reduce { n_nodes, zero });
     same_layout!(SOURCE, Kick { phasor, first, count });
+    same_layout!(COPY, Copied { count });
 }
 
 #[test]
