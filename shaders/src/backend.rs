@@ -87,7 +87,7 @@ impl std::fmt::Debug for WgpuBackend {
     }
 }
 
-fn buffer(device: &Device, label: &str, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {
+pub(crate) fn buffer(device: &Device, label: &str, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {
     device.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size: bytes.max(16),
@@ -96,7 +96,7 @@ fn buffer(device: &Device, label: &str, bytes: u64, usage: BufferUsages) -> wgpu
     })
 }
 
-fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
+pub(crate) fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
     let made = buffer(device, label, bytes.len() as u64, BufferUsages::STORAGE | BufferUsages::COPY_DST);
     device.queue.write_buffer(&made, 0, bytes);
     made
@@ -106,8 +106,10 @@ impl WgpuBackend {
     /// Moves `world` to the device. With `is_timed`, each pass is timed (and costs a little more).
     ///
     /// # Errors
-    /// [`DeviceError`] when the world does not fit, or the driver refuses it.
+    /// [`DeviceError`] when the world does not fit, or the driver refuses it. Panics on a world with flows over lines,
+    /// which is [`crate::LineBackend`]'s.
     pub fn new(device: Device, mut world: DeviceWorld, is_timed: bool) -> Result<Self, DeviceError> {
+        assert!(world.lines.is_none(), "flows over lines are for the line backend");
         let n_nodes = world.shape.n_nodes();
         let bytes = 8 * n_nodes as u64;
         if bytes > device.report.binding_bytes {

@@ -3,18 +3,27 @@
 //! Invariant: a file `wgsl/<stem>.wgsl` is the twin of `systems/kernels/src/<stem>.rs`; it computes the same in single
 //! precision, in fixed order, so that one adapter repeats its bits. Nothing that failed is read back as a result.
 //!
-//! Reading order: [`plan`] (which sweeps) → [`backend`] (when) → [`program`], [`pipeline`], [`layout`] (how) →
-//! [`device`], [`times`].
+//! Two backends: [`backend`] where every axis is a constant, in sweeps of several axes; [`lines`] where the metric
+//! varies or only some pages are active, line by line.
+//!
+//! Reading order: [`plan`] (which sweeps) → [`backend`], [`lines`] (when) → [`program`], [`pipeline`], [`layout`] (how) →
+//! [`device`], [`times`], bandwidth.
 
 #[cfg(feature = "gpu")]
 pub mod backend;
 #[cfg(feature = "gpu")]
+mod bandwidth;
+#[cfg(feature = "gpu")]
 pub mod device;
 pub mod layout;
+#[cfg(feature = "gpu")]
+pub mod lines;
 #[cfg(feature = "gpu")]
 pub mod pipeline;
 pub mod plan;
 pub mod program;
+#[cfg(feature = "gpu")]
+pub mod recorder;
 #[cfg(feature = "gpu")]
 pub mod times;
 
@@ -22,3 +31,5 @@ pub mod times;
 pub use backend::WgpuBackend;
 #[cfg(feature = "gpu")]
 pub use device::{AdapterReport, Device, DeviceError};
+#[cfg(feature = "gpu")]
+pub use lines::{LineBackend, start};

@@ -1,7 +1,7 @@
 //! The handle: one world and its schedule, whatever the precision.
 //! Invariant: the only way in is the bounded ingress; the only ways out are samples and read-only views.
 
-use crate::device::{Device, device_world, scatter};
+use crate::device::{self, Device, device_world, scatter};
 use crate::mamba_scan::RunningReadout;
 use crate::metric_update::{MetricCounts, PlasticMetric};
 use crate::observables::{ObservedColumns, measure};
@@ -132,9 +132,11 @@ impl Simulation {
         let tick = self.tick_count();
         let Some(device) = self.world.remove_resource::<Device>() else { return Ok(tick) };
         let (copied_at, lacking_from) = (device.copied_at(), device.lacks_injections_from());
+        device.put_back(&mut self.world);
         let mut pages = self.world.query::<&mut Psi<f32>>();
         device.last_copy(|pairs| scatter(pairs, pages.iter_mut(&mut self.world).map(Mut::into_inner)));
         *self.world.resource_mut::<Tick>() = Tick(copied_at);
+        self.world.resource_mut::<NormLedger>().rewind();
         let mut sources = self.world.resource_mut::<Sources<f32>>();
         sources.injections = sorted(&setup.injections);
         sources.injections.retain(|injection| injection.tick >= lacking_from);
@@ -352,12 +354,7 @@ impl Simulation {
     ) -> Result<(), StateError> {
         self.state.load(&mut self.world, pages, scalars, fill)?;
         self.page_entities = entities(&mut self.world);
-        if let Some(psi) =
-            self.device().is_some().then(|| self.device_world()).flatten().map(|world| world.psi)
-        {
-            let tick = *self.world.resource::<Tick>();
-            self.world.resource_mut::<Device>().replace(psi, tick);
-        }
+        device::adopt(&mut self.world);
         Ok(())
     }
 
@@ -383,7 +380,12 @@ impl Simulation {
     /// Copies Ψ of a page (storage order, exact widening to f64); zeros where it is not active.
     pub fn read_page(&self, page: usize, re: &mut [f64], im: &mut [f64]) {
         if let Some(device) = self.device() {
-            let first = page * re.len();
+            let Some(position) = self.world.resource::<Environment>().position(page) else {
+                re.fill(0.0);
+                im.fill(0.0);
+                return;
+            };
+            let first = position * re.len();
             return device.look(*self.world.resource::<Tick>(), |pairs| {
                 for ((pair, re), im) in pairs[first..].iter().zip(re).zip(im) {
                     (*re, *im) = (f64::from(pair[0]), f64::from(pair[1]));

@@ -101,13 +101,20 @@ fn look<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
 pub fn device_schedule(setup: &Setup) -> Schedule {
     let mut schedule = empty();
     // The scan reads the columns, so they are fetched in every tick.
-    let look = match setup.scan {
+    let mut look = match setup.scan {
         Some(_) => (device::fetch_columns, mamba_scan::advance::<f32>, device::watch).chain(),
         None => device::watch.into_configs(),
     };
+    if setup.growth.is_some() {
+        look = (boundary::grow::<f32>, look).chain();
+    }
+    let mut enter = (device::fetch, ingress::take_in::<f32>, device::send, device::keep).chain();
+    if setup.plasticity.is_some() {
+        enter = (enter, device::update_metric).chain();
+    }
     schedule.add_systems(
         (
-            (device::fetch, ingress::take_in::<f32>, device::send).chain(),
+            enter,
             device::open,
             device::propagate,
             nonlinear::close,
