@@ -87,7 +87,7 @@ impl std::fmt::Debug for WgpuBackend {
     }
 }
 
-fn buffer(device: &Device, label: &str, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {
+pub(crate) fn buffer(device: &Device, label: &str, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {
     device.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size: bytes.max(16),
@@ -96,7 +96,7 @@ fn buffer(device: &Device, label: &str, bytes: u64, usage: BufferUsages) -> wgpu
     })
 }
 
-fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
+pub(crate) fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
     let made = buffer(device, label, bytes.len() as u64, BufferUsages::STORAGE | BufferUsages::COPY_DST);
     device.queue.write_buffer(&made, 0, bytes);
     made
@@ -552,4 +552,4 @@ impl Backend for WgpuBackend {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

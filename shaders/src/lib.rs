@@ -4,7 +4,7 @@
 //! precision, in fixed order, so that one adapter repeats its bits. Nothing that failed is read back as a result.
 //!
 //! Reading order: [`plan`] (which sweeps) → [`backend`] (when) → [`program`], [`pipeline`], [`layout`] (how) →
-//! [`device`], [`times`].
+//! [`device`], [`times`]; the wave form has a backend of its own, [`wave_plan`] → [`wave_form`] → [`recorder`].
 
 #[cfg(feature = "gpu")]
 pub mod backend;
@@ -16,9 +16,16 @@ pub mod pipeline;
 pub mod plan;
 pub mod program;
 #[cfg(feature = "gpu")]
+pub mod recorder;
+#[cfg(feature = "gpu")]
 pub mod times;
+#[cfg(feature = "gpu")]
+pub mod wave_form;
+pub mod wave_plan;
 
 #[cfg(feature = "gpu")]
 pub use backend::WgpuBackend;
 #[cfg(feature = "gpu")]
 pub use device::{AdapterReport, Device, DeviceError};
+#[cfg(feature = "gpu")]
+pub use wave_form::WaveBackend;

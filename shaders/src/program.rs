@@ -52,8 +52,24 @@ pub const REDUCE: Program =
 pub const SOURCE: Program =
     Program { name: "source", entry: "apply", files: &[include_str!("../wgsl/source.wgsl")] };
 
+/// One sweep of the wave form over both fields.
+pub const WAVE_FORM: Program = Program {
+    name: "wave_form",
+    entry: "run",
+    files: &[
+        include_str!("../wgsl/half_potential.wgsl"),
+        include_str!("../wgsl/kinetic/dft.wgsl"),
+        include_str!("../wgsl/wave_form/sweep.wgsl"),
+        include_str!("../wgsl/wave_form.wgsl"),
+    ],
+};
+
+/// An axis of any other length of the wave form, one way.
+pub const TRANSFORM: Program =
+    Program { name: "transform", entry: "transform", files: &[include_str!("../wgsl/kinetic/direct.wgsl")] };
+
 /// All programs.
-pub const PROGRAMS: [Program; 4] = [SWEEP, DIRECT, REDUCE, SOURCE];
+pub const PROGRAMS: [Program; 6] = [SWEEP, DIRECT, REDUCE, SOURCE, WAVE_FORM, TRANSFORM];
 
 /// What marks a loop that is written out.
 const MARK: &str = "{ // unroll";

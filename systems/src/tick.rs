@@ -105,13 +105,21 @@ pub fn device_schedule(setup: &Setup) -> Schedule {
         Some(_) => (device::fetch_columns, mamba_scan::advance::<f32>, device::watch).chain(),
         None => device::watch.into_configs(),
     };
+    let step = match setup.equation {
+        Equation::Schrodinger => {
+            (device::open, device::propagate, nonlinear::close, device::close).chain()
+        }
+        Equation::Wave { .. } => (
+            device::wave_form::fetch_for_energy,
+            wave_form::keep_energy::<f32>,
+            device::wave_form::advance,
+        )
+            .chain(),
+    };
     schedule.add_systems(
         (
             (device::fetch, ingress::take_in::<f32>, device::send).chain(),
-            device::open,
-            device::propagate,
-            nonlinear::close,
-            device::close,
+            step,
             look,
             (device::bring_back, egress::report::<f32>).chain(),
         )

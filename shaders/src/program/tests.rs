@@ -49,6 +49,10 @@ fn host_structures_have_the_layout_of_their_twins() {
     same_layout!(DIRECT, Direct { n_nodes, extent, stride, table });
     same_layout!(REDUCE, Reduce { n_nodes, zero });
     same_layout!(SOURCE, Kick { phasor, first, count });
+    same_layout!(WAVE_FORM, Push { h, strength });
+    same_layout!(WAVE_FORM, Pass { pushes, n_pushes, first_stage, n_stages, half_alpha, increment });
+    same_layout!(WAVE_FORM, WaveStage { radix, step, code, table, flags });
+    same_layout!(TRANSFORM, Transform { n_nodes, extent, stride, table, sign });
 }
 
 #[test]
