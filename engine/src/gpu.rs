@@ -6,10 +6,10 @@
 
 use crate::bench::{bench_setup, parse_shape};
 use crate::runner::now_nanos;
-use nikola_shaders::{AdapterReport, Device, WgpuBackend};
+use nikola_shaders::{AdapterReport, Device, WaveBackend, WgpuBackend};
 use nikola_systems::Simulation;
 use nikola_systems::components::setup::{Precision, Setup};
-use nikola_systems::kernels::backend::PassTime;
+use nikola_systems::kernels::backend::{Backend, PassTime};
 use nikola_systems::world::BuildOptions;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -80,9 +80,16 @@ fn on_device(setup: &Setup, adapter: Option<&str>, is_timed: bool) -> Outcome<(S
     let mut simulation = Simulation::new(setup, &options()).map_err(words)?;
     let world = simulation.device_world().ok_or("the GPU backend computes in single precision")?;
     let device = Device::open(adapter).map_err(words)?;
-    let backend = WgpuBackend::new(device, world, is_timed).map_err(words)?;
-    let sweeps = backend.groups();
-    simulation.move_to(setup, Box::new(backend)).map_err(words)?;
+    let (backend, sweeps): (Box<dyn Backend>, _) = if world.wave.is_some() {
+        let backend = WaveBackend::new(device, world, is_timed).map_err(words)?;
+        let sweeps = backend.groups();
+        (Box::new(backend), sweeps)
+    } else {
+        let backend = WgpuBackend::new(device, world, is_timed).map_err(words)?;
+        let sweeps = backend.groups();
+        (Box::new(backend), sweeps)
+    };
+    simulation.move_to(setup, backend).map_err(words)?;
     Ok((simulation, sweeps))
 }
 
@@ -209,7 +216,8 @@ pub fn self_test(adapter: Option<&str>) -> Outcome<f64> {
     parity(&bench_setup(&[3; 9], Precision::F32).map_err(words)?, adapter, 20)
 }
 
-/// ‖a − b‖ ÷ ‖b‖ over all nodes; Ψ is zero on pages that are not active.
+/// ‖a − b‖ ÷ ‖b‖ over all nodes of Ψ (zero on pages that are not active), and of Ψ̇ where there is one: a standing
+/// wave's Ψ passes through zero.
 pub fn distance(a: &Simulation, b: &Simulation) -> f64 {
     let nodes = b.torus().page_nodes();
     let mut planes = vec![vec![0.0; nodes]; 4];
@@ -219,11 +227,17 @@ pub fn distance(a: &Simulation, b: &Simulation) -> f64 {
     pages.dedup();
     for page in pages {
         let [a_re, a_im, b_re, b_im] = &mut planes[..] else { unreachable!("four planes") };
+        let mut add = |a_re: &[f64], a_im: &[f64], b_re: &[f64], b_im: &[f64]| {
+            for i in 0..nodes {
+                difference += (a_re[i] - b_re[i]).powi(2) + (a_im[i] - b_im[i]).powi(2);
+                norm += b_re[i].powi(2) + b_im[i].powi(2);
+            }
+        };
         a.read_page(page, a_re, a_im);
         b.read_page(page, b_re, b_im);
-        for i in 0..nodes {
-            difference += (a_re[i] - b_re[i]).powi(2) + (a_im[i] - b_im[i]).powi(2);
-            norm += b_re[i].powi(2) + b_im[i].powi(2);
+        add(a_re, a_im, b_re, b_im);
+        if a.read_velocity(page, a_re, a_im) && b.read_velocity(page, b_re, b_im) {
+            add(a_re, a_im, b_re, b_im);
         }
     }
     (difference / norm).sqrt()

@@ -554,4 +554,4 @@ impl Backend for WgpuBackend {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

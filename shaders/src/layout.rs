@@ -176,3 +176,49 @@ pub fn lanes_of(rows: usize, n_lines: usize, tile_len: usize) -> usize {
     let most = (tile_len / rows.max(1)).clamp(1, n_lines.max(1));
     1 << most.ilog2()
 }
+
+/// `Push` of `wave_form.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Push {
+    pub h: f32,
+    pub strength: f32,
+}
+
+/// `Pass` of `wave_form.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Pass {
+    pub pushes: [Push; FLOWS_MAX],
+    pub n_pushes: u32,
+    pub first_stage: u32,
+    pub n_stages: u32,
+    pub half_alpha: f32,
+    pub increment: f32,
+}
+
+/// `WaveStage` of `wave_form.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct WaveStage {
+    pub radix: u32,
+    pub step: u32,
+    pub code: u32,
+    pub table: u32,
+    pub flags: u32,
+}
+
+/// `Transform` of `kinetic/direct.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Transform {
+    pub n_nodes: u32,
+    pub extent: u32,
+    pub stride: u32,
+    pub table: u32,
+    pub sign: f32,
+}

@@ -3,11 +3,11 @@
 //! Invariant: a file `wgsl/<stem>.wgsl` is the twin of `systems/kernels/src/<stem>.rs`; it computes the same in single
 //! precision, in fixed order, so that one adapter repeats its bits. Nothing that failed is read back as a result.
 //!
-//! Two backends: [`backend`] where every axis is a constant, in sweeps of several axes; [`lines`] where the metric
-//! varies or only some pages are active, line by line.
+//! Three backends: [`backend`] where every axis is a constant, in sweeps of several axes; [`lines`] where the metric
+//! varies or only some pages are active, line by line; [`wave_form`] for the equation of second order in time.
 //!
 //! Reading order: [`plan`] (which sweeps) → [`backend`], [`lines`] (when) → [`program`], [`pipeline`], [`layout`] (how) →
-//! [`device`], [`times`], bandwidth.
+//! [`device`], [`times`], bandwidth; [`wave_plan`] → [`wave_form`] → [`wave_recorder`].
 
 #[cfg(feature = "gpu")]
 pub mod backend;
@@ -26,6 +26,11 @@ pub mod program;
 pub mod recorder;
 #[cfg(feature = "gpu")]
 pub mod times;
+#[cfg(feature = "gpu")]
+pub mod wave_form;
+pub mod wave_plan;
+#[cfg(feature = "gpu")]
+pub mod wave_recorder;
 
 #[cfg(feature = "gpu")]
 pub use backend::WgpuBackend;
@@ -33,3 +38,5 @@ pub use backend::WgpuBackend;
 pub use device::{AdapterReport, Device, DeviceError};
 #[cfg(feature = "gpu")]
 pub use lines::{LineBackend, start};
+#[cfg(feature = "gpu")]
+pub use wave_form::WaveBackend;

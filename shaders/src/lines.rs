@@ -11,7 +11,6 @@
 
 mod buffers;
 
-use crate::WgpuBackend;
 use crate::device::{Device, DeviceError};
 use crate::layout::{
     CellAxis, FLOWS_MAX, Flow, Kick, Lines, Local, Measuring, NODE_THREADS, Reduce, Term, Turn,
@@ -20,6 +19,7 @@ use crate::layout::{REDUCE_CHUNK, lanes_of};
 use crate::pipeline::{Access, Pipeline, module};
 use crate::program::{FIBRE, FLUX, LOCAL, MEASURE, Program, REDUCE, RING3, SOURCE, STRUCTURE, TERM};
 use crate::recorder::Recorder;
+use crate::{WaveBackend, WgpuBackend};
 use buffers::Buffers;
 use core::ops::Range;
 use nikola_kernels::Values;
@@ -34,12 +34,14 @@ const TILE_AIM: usize = 512;
 /// Threads of a work group of lines with a matrix.
 const LINE_THREADS: usize = 128;
 
-/// The backend for `world`: in sweeps of several axes, or line by line.
+/// The backend for `world`: in sweeps of several axes, line by line, or of the wave form.
 ///
 /// # Errors
 /// [`DeviceError`] when the world does not fit, or the driver refuses it.
 pub fn start(device: Device, world: DeviceWorld, is_timed: bool) -> Result<Box<dyn Backend>, DeviceError> {
-    Ok(if world.lines.is_some() {
+    Ok(if world.wave.is_some() {
+        Box::new(WaveBackend::new(device, world, is_timed)?)
+    } else if world.lines.is_some() {
         Box::new(LineBackend::new(device, world, is_timed)?)
     } else {
         Box::new(WgpuBackend::new(device, world, is_timed)?)

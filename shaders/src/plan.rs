@@ -124,7 +124,7 @@ struct Op {
 }
 
 /// Axes that one tile holds.
-enum Shape {
+pub(crate) enum Shape {
     /// Axes that fit the registers one at a time, slowest first (indices into the world's axes).
     Short(Vec<usize>),
     /// One longer axis.
@@ -288,12 +288,12 @@ fn stage(op: &Op, before: u32, after: u32, flags: u32) -> Stage {
     }
 }
 
-fn names(world: &DeviceWorld, axes: &[usize]) -> String {
+pub(crate) fn names(world: &DeviceWorld, axes: &[usize]) -> String {
     axes.iter().map(|&axis| world.axes[axis].extent.to_string()).collect::<Vec<_>>().join("×")
 }
 
 /// Assigns every axis longer than one node to a group (fastest first) or to the direct ones.
-fn group_axes(world: &DeviceWorld, limits: TileLimits) -> (Vec<Shape>, Vec<usize>) {
+pub(crate) fn group_axes(world: &DeviceWorld, limits: TileLimits) -> (Vec<Shape>, Vec<usize>) {
     let rows_of_tile = limits.tile_bytes / NODE_BYTES;
     let (mut shapes, mut directs) = (Vec::new(), Vec::new());
     let mut open: Vec<usize> = Vec::new();
@@ -359,7 +359,7 @@ fn factor(n: usize) -> Option<Vec<usize>> {
 }
 
 /// Which mode a register holds after a transform of `radix` in registers: its digits reversed.
-fn mode_of(slot: usize, radix: usize) -> usize {
+pub(crate) fn mode_of(slot: usize, radix: usize) -> usize {
     let digits: &[usize] = match radix {
         4 => &[2, 2],
         8 => &[2, 2, 2],
@@ -417,7 +417,7 @@ fn line(world: &DeviceWorld, axis: usize, radices: &[usize], tables: &mut [Vec<[
 }
 
 /// The tiles of a group that holds `axes` (neighbours in storage order).
-fn tiles(
+pub(crate) fn tiles(
     world: &DeviceWorld,
     axes: &[usize],
     radix_max: usize,

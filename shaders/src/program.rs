@@ -96,9 +96,27 @@ pub const STRUCTURE: Program = Program {
 pub const MEASURE: Program =
     Program { name: "sparse", entry: "measure", files: &[include_str!("../wgsl/kinetic/sparse.wgsl")] };
 
+/// One sweep of the wave form over both fields.
+pub const WAVE_FORM: Program = Program {
+    name: "wave_form",
+    entry: "run",
+    files: &[
+        include_str!("../wgsl/half_potential.wgsl"),
+        include_str!("../wgsl/kinetic/dft.wgsl"),
+        include_str!("../wgsl/wave_form/sweep.wgsl"),
+        include_str!("../wgsl/wave_form.wgsl"),
+    ],
+};
+
+/// An axis of any other length of the wave form, one way.
+pub const TRANSFORM: Program =
+    Program { name: "transform", entry: "transform", files: &[include_str!("../wgsl/kinetic/direct.wgsl")] };
+
 /// All programs.
-pub const PROGRAMS: [Program; 12] =
-    [SWEEP, DIRECT, REDUCE, SOURCE, COPY, LOCAL, RING3, FIBRE, FLUX, TERM, STRUCTURE, MEASURE];
+pub const PROGRAMS: [Program; 14] = [
+    SWEEP, DIRECT, REDUCE, SOURCE, COPY, LOCAL, RING3, FIBRE, FLUX, TERM, STRUCTURE, MEASURE, WAVE_FORM,
+    TRANSFORM,
+];
 
 /// What marks a loop that is written out.
 const MARK: &str = "{ // unroll";

@@ -21,10 +21,12 @@ use nikola_components::ports::Ingress;
 use nikola_components::setup::{Setup, TimeMode, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
-use nikola_components::wave::{Damping, Potential, Psi};
+use nikola_components::wave::{Damping, Potential, Psi, Velocity};
 use nikola_kernels::backend::{Backend, BackendError, DeviceWorld, LocalStep, NodeList, Quantity};
 use nikola_kernels::half_potential::Time;
 use std::sync::{Mutex, PoisonError};
+
+pub mod wave_form;
 
 /// The backend and the host's copy of Ψ.
 #[derive(Resource)]
@@ -150,6 +152,7 @@ impl Device {
 /// What a backend is built from: the world as it stands.
 pub fn device_world(world: &mut World) -> DeviceWorld {
     let psi = gathered(world);
+    let wave_form = wave_form::gathered(world);
     let mut columns = world.query::<(&Psi<f32>, Option<&Potential<f32>>, Option<&Damping<f32>>)>();
     let (mut potential, mut damping) = (Vec::new(), Vec::new());
     for (_, v, gamma) in columns.iter(world) {
@@ -188,6 +191,8 @@ pub fn device_world(world: &mut World) -> DeviceWorld {
         sources: world.resource::<Sources<f32>>().emitters.iter().map(list).collect(),
         psi,
         lines: lines::flows(world),
+        wave: wave_form,
+        watched: None,
     }
 }
 
@@ -198,7 +203,30 @@ fn gathered(world: &mut World) -> Vec<[f32; 2]> {
     pairs.map(|(&re, &im)| [re, im]).collect()
 }
 
-/// Copies pairs into the columns.
+/// The columns that a backend's pairs stand for: Ψ, and in the wave form Ψ̇.
+pub type Fields<'w, 's> = Query<'w, 's, (&'static mut Psi<f32>, Option<&'static mut Velocity<f32>>)>;
+
+/// Copies all pairs of a backend into the columns.
+pub fn scatter_fields(pairs: &[[f32; 2]], fields: &mut Fields<'_, '_>) {
+    scatter(pairs, fields.iter_mut().map(|(psi, _)| psi.into_inner()));
+    let n = fields.iter().map(|(psi, _)| psi.re.len()).sum::<usize>();
+    let velocities = fields.iter_mut().filter_map(|(_, velocity)| velocity);
+    wave_form::scatter(&pairs[n..], velocities.map(Mut::into_inner));
+}
+
+/// All pairs of the columns, as a backend has them.
+pub fn gather_fields(fields: &Fields<'_, '_>) -> Vec<[f32; 2]> {
+    let mut pairs: Vec<[f32; 2]> = Vec::new();
+    for (psi, _) in fields {
+        pairs.extend(psi.re.iter().zip(psi.im.iter()).map(|(&re, &im)| [re, im]));
+    }
+    for velocity in fields.iter().filter_map(|(_, velocity)| velocity) {
+        pairs.extend(velocity.re.iter().zip(velocity.im.iter()).map(|(&re, &im)| [re, im]));
+    }
+    pairs
+}
+
+/// Copies the pairs of Ψ into the columns.
 pub fn scatter<'a>(pairs: &[[f32; 2]], pages: impl Iterator<Item = &'a mut Psi<f32>>) {
     let mut rest = pairs;
     for psi in pages {
@@ -212,13 +240,13 @@ pub fn scatter<'a>(pairs: &[[f32; 2]], pages: impl Iterator<Item = &'a mut Psi<f
 
 /// What of a setup no backend can do yet: the scene field that asks for it, and what to do instead.
 pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
-    use nikola_components::setup::{Equation, Precision};
+    use nikola_components::setup::Precision;
     // Exhaustive on purpose: a new field must be decided upon here.
     let Setup {
         torus: _,
         precision,
         seed: _,
-        equation,
+        equation: _,
         wave: _,
         metric,
         plasticity,
@@ -249,16 +277,13 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
     if engs.is_some() {
         return Some(("engs", "remove `engs`"));
     }
-    if matches!(equation, Equation::Wave { .. }) {
-        return Some(("equation: Wave", "use equation: Schrodinger"));
-    }
     (*precision == Precision::F64).then_some(("precision: F64", "set precision: F32 (or --precision f32)"))
 }
 
 /// Before `ingress`: fetches Ψ into the columns when something strikes them in this tick.
 pub fn fetch(
     mut device: ResMut<'_, Device>,
-    mut psi: Query<'_, '_, &mut Psi<f32>>,
+    mut fields: Fields<'_, '_>,
     ingress: Res<'_, Ingress>,
     sources: Res<'_, Sources<f32>>,
     tick: Res<'_, Tick>,
@@ -268,19 +293,17 @@ pub fn fetch(
         let inner = device.inner();
         inner.refresh(*tick);
         inner.is_host_ahead = true;
-        scatter(&inner.copy, psi.iter_mut().map(Mut::into_inner));
+        scatter_fields(&inner.copy, &mut fields);
     }
 }
 
 /// After `ingress`: sends the columns back.
-pub fn send(mut device: ResMut<'_, Device>, psi: Query<'_, '_, &Psi<f32>>) {
+pub fn send(mut device: ResMut<'_, Device>, fields: Fields<'_, '_>) {
     let inner = device.inner();
     if !std::mem::take(&mut inner.is_host_ahead) {
         return;
     }
-    let pairs = psi.iter().flat_map(|psi| psi.re.iter().zip(psi.im.iter()));
-    inner.copy = pairs.map(|(&re, &im)| [re, im]).collect();
-    let copy = std::mem::take(&mut inner.copy);
+    let copy = gather_fields(&fields);
     inner.call(|backend| backend.write(&copy));
     (inner.copy, inner.has_injected) = (copy, true);
 }
@@ -425,19 +448,19 @@ pub fn watch(
 /// Before `egress`: fetches Ψ into the columns when a sample is due.
 pub fn bring_back(
     device: ResMut<'_, Device>,
-    mut psi: Query<'_, '_, &mut Psi<f32>>,
+    mut fields: Fields<'_, '_>,
     sampling: Res<'_, crate::egress::Sampling>,
     plan: Res<'_, TickPlan>,
     tick: Res<'_, Tick>,
 ) {
     if plan.wants_sample || sampling.is_due(*tick) {
-        device.look(*tick, |pairs| scatter(pairs, psi.iter_mut().map(Mut::into_inner)));
+        device.look(*tick, |pairs| scatter_fields(pairs, &mut fields));
     }
 }
 
 /// Before a stage that reads the columns in every tick.
-pub fn fetch_columns(device: ResMut<'_, Device>, mut psi: Query<'_, '_, &mut Psi<f32>>, tick: Res<'_, Tick>) {
-    device.look(*tick, |pairs| scatter(pairs, psi.iter_mut().map(Mut::into_inner)));
+pub fn fetch_columns(device: ResMut<'_, Device>, mut fields: Fields<'_, '_>, tick: Res<'_, Tick>) {
+    device.look(*tick, |pairs| scatter_fields(pairs, &mut fields));
 }
 
 fn step(plan: &LocalPlan) -> LocalStep {

@@ -115,14 +115,14 @@ impl NormLedger {
     }
 
     /// The balance of an open, watched world lacks `leak` of Ψ per tick, relatively: rounding, if it is that small.
-    fn trim(&mut self, leak: f64) {
+    pub(crate) fn trim(&mut self, leak: f64) {
         if leak.abs() <= TRIM_MAX {
             self.gain -= TRIM_SHARE * leak;
         }
     }
 
     /// The state was changed from outside: the norm is taken as it is from now on.
-    fn rebase(&mut self, norm: f64) {
+    pub(crate) fn rebase(&mut self, norm: f64) {
         self.reference = Some(norm);
         self.last = None;
         self.since = 0;

@@ -1,7 +1,7 @@
 //! The handle: one world and its schedule, whatever the precision.
 //! Invariant: the only way in is the bounded ingress; the only ways out are samples and read-only views.
 
-use crate::device::{self, Device, device_world, scatter};
+use crate::device::{self, Device, Fields, device_world, gather_fields, scatter_fields};
 use crate::mamba_scan::RunningReadout;
 use crate::metric_update::{MetricCounts, PlasticMetric};
 use crate::observables::{ObservedColumns, measure};
@@ -116,9 +116,9 @@ impl Simulation {
     /// # Errors
     /// [`BuildError`] when the schedule is inconsistent (a defect).
     pub fn move_to(&mut self, setup: &Setup, backend: Box<dyn Backend>) -> Result<(), BuildError> {
-        let psi = self.device_world().map(|world| world.psi).unwrap_or_default();
+        let copy = self.gathered();
         let tick = *self.world.resource::<Tick>();
-        self.world.insert_resource(Device::new(backend, psi, tick));
+        self.world.insert_resource(Device::new(backend, copy, tick));
         self.schedule = initialised(tick::device_schedule(setup), &mut self.world)?;
         Ok(())
     }
@@ -133,8 +133,7 @@ impl Simulation {
         let Some(device) = self.world.remove_resource::<Device>() else { return Ok(tick) };
         let (copied_at, lacking_from) = (device.copied_at(), device.lacks_injections_from());
         device.put_back(&mut self.world);
-        let mut pages = self.world.query::<&mut Psi<f32>>();
-        device.last_copy(|pairs| scatter(pairs, pages.iter_mut(&mut self.world).map(Mut::into_inner)));
+        device.last_copy(|pairs| self.scatter(pairs));
         *self.world.resource_mut::<Tick>() = Tick(copied_at);
         self.world.resource_mut::<NormLedger>().rewind();
         let mut sources = self.world.resource_mut::<Sources<f32>>();
@@ -289,11 +288,24 @@ impl Simulation {
     /// Brings Ψ from the device into the columns.
     fn fetch(&mut self) {
         let tick = *self.world.resource::<Tick>();
-        let mut pages = self.world.query::<&mut Psi<f32>>();
         if let Some(device) = self.world.remove_resource::<Device>() {
-            device.look(tick, |pairs| scatter(pairs, pages.iter_mut(&mut self.world).map(Mut::into_inner)));
+            device.look(tick, |pairs| self.scatter(pairs));
             self.world.insert_resource(device);
         }
+    }
+
+    /// Copies a backend's pairs into the columns.
+    fn scatter(&mut self, pairs: &[[f32; 2]]) {
+        let mut state = SystemState::<Fields<'static, 'static>>::new(&mut self.world);
+        if let Ok(mut fields) = state.get_mut(&mut self.world) {
+            scatter_fields(pairs, &mut fields);
+        }
+    }
+
+    /// The columns as a backend has them.
+    fn gathered(&mut self) -> Vec<[f32; 2]> {
+        let mut state = SystemState::<Fields<'static, 'static>>::new(&mut self.world);
+        state.get_mut(&mut self.world).map(|fields| gather_fields(&fields)).unwrap_or_default()
     }
 
     /// Nanoseconds per stage of the last tick.
@@ -403,6 +415,16 @@ impl Simulation {
 
     /// Copies Ψ̇ of a page likewise; false where the equation is first order in time and there is none.
     pub fn read_velocity(&self, page: usize, re: &mut [f64], im: &mut [f64]) -> bool {
+        if let Some(device) = self.device() {
+            let first = self.torus.n_nodes() + page * re.len();
+            return device.look(*self.world.resource::<Tick>(), |pairs| {
+                let Some(pairs) = pairs.get(first..) else { return false };
+                for ((pair, re), im) in pairs.iter().zip(re).zip(im) {
+                    (*re, *im) = (f64::from(pair[0]), f64::from(pair[1]));
+                }
+                !pairs.is_empty()
+            });
+        }
         self.entity(page).is_some_and(|entity| (self.read_velocity)(&self.world, entity, re, im))
     }
 

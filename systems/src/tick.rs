@@ -112,17 +112,13 @@ pub fn device_schedule(setup: &Setup) -> Schedule {
     if setup.plasticity.is_some() {
         enter = (enter, device::update_metric).chain();
     }
-    schedule.add_systems(
-        (
-            enter,
-            device::open,
-            device::propagate,
-            nonlinear::close,
-            device::close,
-            look,
-            (device::bring_back, egress::report::<f32>).chain(),
-        )
-            .chain(),
-    );
+    let step = match setup.equation {
+        Equation::Schrodinger => (device::open, device::propagate, nonlinear::close, device::close).chain(),
+        Equation::Wave { .. } => {
+            (device::wave_form::fetch_for_energy, wave_form::keep_energy::<f32>, device::wave_form::advance)
+                .chain()
+        }
+    };
+    schedule.add_systems((enter, step, look, (device::bring_back, egress::report::<f32>).chain()).chain());
     schedule
 }

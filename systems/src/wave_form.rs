@@ -77,6 +77,16 @@ impl EnergyKeeper {
         Self { is_needed: is_closed && setup.precision == Precision::F32, ..Self::default() }
     }
 
+    /// Relative change of both fields in the next linear flow.
+    pub fn gain(&self) -> f64 {
+        self.gain
+    }
+
+    /// Whether [`keep_energy`] looks at the columns before this tick's step.
+    pub fn measures(&self, tick: Tick, plan: &TickPlan) -> bool {
+        self.is_due(tick.0) || (self.is_needed && plan.is_rebased)
+    }
+
     fn is_due(&self, tick: u64) -> bool {
         let is_early = tick >= FIRST_MEASURED && tick.is_power_of_two();
         self.is_needed && (is_early || tick.is_multiple_of(MEASURED_EVERY) || self.reference.is_none())
@@ -135,10 +145,10 @@ pub fn keep_energy<T: Real + Scalar>(
     ledger: Res<'_, NormLedger>,
     tick: Res<'_, Tick>,
 ) {
-    let is_rebased = keeper.is_needed && plan.is_rebased;
-    if !keeper.is_due(tick.0) && !is_rebased {
+    if !keeper.measures(*tick, &plan) {
         return;
     }
+    let is_rebased = keeper.is_needed && plan.is_rebased;
     let began = times.now();
     let energy =
         measure(&columns, &torus, &wave, &environment, &propagators, &compute, &ledger, *tick).energy;

@@ -19,6 +19,8 @@ use nikola_engine::systems::kernels::backend::{
 };
 use nikola_tests::lab::{advance, build, initial, profile, setup, torus};
 
+mod wave_form;
+
 /// Node-ticks spent per scene at most.
 const NODE_TICKS: u64 = 600_000;
 

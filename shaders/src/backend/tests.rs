@@ -6,7 +6,7 @@ use nikola_kernels::simd::Level;
 use nikola_kernels::{PageMut, Shape, Threads, half_potential, reduce};
 
 /// The adapter, or none where this machine has none.
-fn device() -> Option<Device> {
+pub(crate) fn device() -> Option<Device> {
     match Device::open(None) {
         Ok(device) => Some(device),
         Err(error) => {
@@ -17,7 +17,7 @@ fn device() -> Option<Device> {
 }
 
 /// A repeatable number in [−1, 1).
-fn number(i: usize, stream: u64) -> f64 {
+pub(crate) fn number(i: usize, stream: u64) -> f64 {
     let mut x =
         (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03);
     x = (x ^ (x >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,7 +25,7 @@ fn number(i: usize, stream: u64) -> f64 {
     (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
-fn world(extents: &[usize], time: Time) -> DeviceWorld {
+pub(crate) fn world(extents: &[usize], time: Time) -> DeviceWorld {
     let n: usize = extents.iter().product();
     let axes = extents
         .iter()
@@ -46,6 +46,8 @@ fn world(extents: &[usize], time: Time) -> DeviceWorld {
         sources: Vec::new(),
         psi: (0..n).map(|i| [number(i, 1) as f32, number(i, 2) as f32]).collect(),
         lines: None,
+        wave: None,
+        watched: None,
     }
 }
 

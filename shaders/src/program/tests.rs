@@ -71,6 +71,10 @@ fn host_structures_have_the_layout_of_their_twins() {
     same_layout!(STRUCTURE, Turn { first_cell, n_cells });
     same_layout!(STRUCTURE, CellAxis { nodes, cells });
     same_layout!(MEASURE, Measuring { side, stride, column_lines, first_item, n_items });
+    same_layout!(WAVE_FORM, Push { h, strength });
+    same_layout!(WAVE_FORM, Pass { pushes, n_pushes, first_stage, n_stages, half_alpha, increment });
+    same_layout!(WAVE_FORM, WaveStage { radix, step, code, table, flags });
+    same_layout!(TRANSFORM, Transform { n_nodes, extent, stride, table, sign });
 }
 
 #[test]

@@ -36,3 +36,39 @@ fn convolve(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) n
     }
     next[node] = psi[node] + sum;
 }
+
+// For the wave form, which works on modes: the axis to modes or back, unscaled.
+struct Transform {
+    n_nodes: u32,
+    extent: u32,
+    stride: u32,
+    // Where the roots e^{−2πi k/N} are.
+    table: u32,
+    // 1 to modes, −1 back.
+    sign: f32,
+}
+
+var<immediate> axis: Transform;
+
+@compute @workgroup_size(64)
+fn transform(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) n_groups: vec3u) {
+    let node = id.x + id.y * n_groups.x * 64u;
+    if node >= axis.n_nodes {
+        return;
+    }
+    let mode = (node / axis.stride) % axis.extent;
+    let line = node - mode * axis.stride;
+    var sum = vec2f();
+    var turn = 0u;
+    for (var i = 0u; i < axis.extent; i++) {
+        let root = tables[axis.table + turn];
+        let w = vec2f(root.x, axis.sign * root.y);
+        let v = psi[line + i * axis.stride];
+        sum += vec2f(fma(-v.y, w.y, v.x * w.x), fma(v.y, w.x, v.x * w.y));
+        turn += mode;
+        if turn >= axis.extent {
+            turn -= axis.extent;
+        }
+    }
+    next[node] = sum;
+}

@@ -13,6 +13,7 @@ pub use lines::{
 use crate::field::Shape;
 use crate::half_potential::Time;
 use crate::kinetic::AxisTerm;
+use crate::source::Strengths;
 
 /// Who owns the truth about Ψ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,73 @@ pub struct NodeList {
     pub weights: Vec<[f32; 2]>,
 }
 
+/// What the wave form has besides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WaveWorld {
+    /// Ψ̇ as pairs in storage order.
+    pub velocity: Vec<[f32; 2]>,
+    /// Uniform damping rate α, which belongs to the linear flow; 0 where the damping varies in space.
+    pub alpha: f64,
+}
+
+/// Where a source works: nodes in storage order over the whole torus, and Re E, Im E, Re TE, Im TE on them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WorkList {
+    /// Node indices.
+    pub nodes: Vec<u32>,
+    /// One set of weights per node.
+    pub weights: Vec<[f32; 4]>,
+}
+
+/// What of a world is watched while it is on the device.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Watched {
+    /// Profiles of the sources whose work is booked.
+    pub profiles: Vec<WorkList>,
+    /// Whether V depends on time, so that ∂tV works.
+    pub is_driven: bool,
+    /// Nodes that are collected for the entropy.
+    pub reservoir: Vec<u32>,
+}
+
+/// Which sums an entry of the log must hold, besides the local ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// ⟨Ψ,TΨ⟩, and ⟨ΓΨ,TΨ⟩ where Γ is a column; T is that of the world's axes when it was built.
+    pub kinetic: bool,
+    /// Σ∂tV|Ψ|², with what [`Backend::set_drive`] gave.
+    pub drive: bool,
+}
+
+/// An entry of the log. Of sums: by the indices below. Of work: ⟨E, hΨ⟩ and ⟨E, Ψ⟩ as (re, im, re, im) in the first four.
+pub type LogEntry = [f64; 11];
+
+/// Indices of an entry of sums, ρ = |Ψ|²: Σρ.
+pub const NORM2: usize = 0;
+/// Σρ².
+pub const QUARTIC: usize = 1;
+/// ΣVρ; zero where V is uniform.
+pub const POTENTIAL: usize = 2;
+/// ΣΓρ, and below ΣΓVρ, ΣΓρ², ⟨ΓΨ,TΨ⟩; zero where Γ is uniform.
+pub const DAMPING: usize = 3;
+/// ΣΓVρ.
+pub const DAMPING_POTENTIAL: usize = 4;
+/// ΣΓρ².
+pub const DAMPING_QUARTIC: usize = 5;
+/// Σ∂tVρ.
+pub const DRIVE: usize = 6;
+/// ⟨Ψ,TΨ⟩.
+pub const KINETIC: usize = 7;
+/// ⟨ΓΨ,TΨ⟩.
+pub const DAMPING_KINETIC: usize = 8;
+/// Nodes that are not finite.
+pub const N_NONFINITE: usize = 9;
+/// max ρ over the finite ones.
+pub const MAX_ABS2: usize = 10;
+
+/// Entries the log holds; it must be read before there are more.
+pub const LOG_ENTRIES_MAX: usize = 4096;
+
 /// What a backend is built from.
 #[derive(Debug, Clone)]
 pub struct DeviceWorld {
@@ -63,6 +131,12 @@ pub struct DeviceWorld {
     /// The kinetic flows, where they are no constants per axis: a varying metric, or an active set of pages, whose
     /// nodes follow each other page by page.
     pub lines: Option<LineFlows>,
+    /// The equation of second order in time. A `local` step is then the half flow of the velocity, a `kick` one of the
+    /// velocity, `kinetic` the exact linear flow of both fields, which takes the `gain` of the local steps before it;
+    /// what is read and written is Ψ, and after it Ψ̇.
+    pub wave: Option<WaveWorld>,
+    /// What is watched; `None` where nothing is, and the calls of the balance are refused.
+    pub watched: Option<Watched>,
 }
 
 impl DeviceWorld {
@@ -218,6 +292,78 @@ pub trait Backend: Send + Sync {
         Err(without_lines())
     }
 
+    /// Appends an entry of sums over Ψ as it is now to the log; waits for nothing.
+    ///
+    /// # Errors
+    /// As [`Backend::local`]; refused, here and below, by a backend whose world is not watched.
+    fn log_sums(&mut self, _wanted: Wanted) -> Result<(), BackendError> {
+        Err(unwatched())
+    }
+
+    /// Appends an entry with the work of a watched profile to the log.
+    ///
+    /// # Errors
+    /// As [`Backend::log_sums`].
+    fn log_work(&mut self, _profile: usize, _strengths: &Strengths) -> Result<(), BackendError> {
+        Err(unwatched())
+    }
+
+    /// All entries since the last call, in order; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Backend::log_sums`].
+    fn read_log(&mut self) -> Result<Vec<LogEntry>, BackendError> {
+        Err(unwatched())
+    }
+
+    /// Sums over Ψ as it is now, past the log; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Backend::log_sums`].
+    fn sums(&mut self, _wanted: Wanted) -> Result<LogEntry, BackendError> {
+        Err(unwatched())
+    }
+
+    /// ∂tV on every node, for the entries that want it.
+    ///
+    /// # Errors
+    /// As [`Backend::log_sums`].
+    fn set_drive(&mut self, _rate: &[f32]) -> Result<(), BackendError> {
+        Err(unwatched())
+    }
+
+    /// Keeps Ψ on a part of the reservoir.
+    ///
+    /// # Errors
+    /// As [`Backend::log_sums`].
+    fn collect(&mut self, _first: usize, _count: usize) -> Result<(), BackendError> {
+        Err(unwatched())
+    }
+
+    /// What was kept of the first `count` nodes of the reservoir; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Backend::log_sums`].
+    fn read_collected(&mut self, _count: usize) -> Result<Vec<[f32; 2]>, BackendError> {
+        Err(unwatched())
+    }
+
+    /// Another Γ from the next local flow on; a column where it was a column.
+    ///
+    /// # Errors
+    /// As [`Backend::log_sums`].
+    fn set_damping(&mut self, _damping: &Quantity) -> Result<(), BackendError> {
+        Err(unwatched())
+    }
+
+    /// Other kinetic terms from the next kinetic flow on, of the same extents.
+    ///
+    /// # Errors
+    /// As [`Backend::log_sums`].
+    fn set_axes(&mut self, _axes: &[AxisTerm]) -> Result<(), BackendError> {
+        Err(unwatched())
+    }
+
     /// Device time per kind of pass since the last call, where the device can measure it.
     fn take_times(&mut self) -> Vec<PassTime>;
 }
@@ -226,4 +372,9 @@ fn without_lines() -> BackendError {
     BackendError::Refused {
         reason: "it was built from a world without flows over lines, and is asked for one (a defect)".into(),
     }
+}
+
+/// Why a backend refuses the calls of the balance.
+fn unwatched() -> BackendError {
+    BackendError::Refused { reason: "nothing of this world is watched on the device".into() }
 }

@@ -48,6 +48,12 @@ impl<T: Real> WorkNodes<T> {
         self.columns.iter_mut().zip(values).for_each(|(column, value)| column.push(T::from_f64(value)));
     }
 
+    /// Node by node: its index in the page; Re E, Im E, Re TE, Im TE.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, [T; 4])> {
+        let [e_re, e_im, te_re, te_im] = &self.columns;
+        self.nodes.iter().enumerate().map(|(k, &node)| (node, [e_re[k], e_im[k], te_re[k], te_im[k]]))
+    }
+
     /// Whether there is no node.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()

@@ -29,6 +29,7 @@ use crate::threads::for_each_chunk;
 use local::KickPlan;
 use modes::Modes;
 
+pub use modes::shears;
 #[doc(hidden)]
 pub use sweep::{PairBatch, PairPage};
 

@@ -29,25 +29,25 @@ use nikola_kernels::{Real, Values};
 
 /// Half the interval over which ∂tV is taken as a central difference, as a fraction of dt: its error is below 1e-6
 /// of a drive that turns once per tick, its rounding below 1e-12.
-const DRIVE_STEP: f64 = 1e-3;
+pub(crate) const DRIVE_STEP: f64 = 1e-3;
 
 /// Everything the watch remembers.
 #[derive(Resource)]
 pub struct Watch<T: Real> {
-    settings: OracleSettings,
+    pub(crate) settings: OracleSettings,
     pub(super) account: Account,
-    pub(super) guard: Guard,
+    pub(crate) guard: Guard,
     form: KineticForm,
-    sources: SourcePower<T>,
+    pub(crate) sources: SourcePower<T>,
     /// Flows booked up to the last tick, so that a tick's inflow by other stages is known.
-    pub(super) booked: f64,
+    pub(crate) booked: f64,
     /// What is unexplained and remembered.
     pub(super) deficit: Amount,
     pub(super) deficit_total: f64,
     /// Relative change of Ψ per tick that the norm's balance lacked at the last check.
-    pub(super) leak: f64,
-    last: Sample,
-    last_totals: Totals,
+    pub(crate) leak: f64,
+    pub(crate) last: Sample,
+    pub(crate) last_totals: Totals,
     pub(super) sampled_at: u64,
     /// D of the first axis when the world was built, and Γ during the last tick where it is uniform.
     diffusion: f64,
@@ -102,12 +102,12 @@ pub type DampingColumns<'w, 's, T> = Query<'w, 's, Option<&'static mut Damping<T
 /// What the watch reads of a world that it does not own.
 #[derive(SystemParam)]
 pub struct Surroundings<'w, T: Real + Scalar> {
-    torus: Res<'w, Torus>,
-    wave: Res<'w, WaveParameters>,
+    pub(crate) torus: Res<'w, Torus>,
+    pub(crate) wave: Res<'w, WaveParameters>,
     propagators: Res<'w, Propagators<T>>,
     compute: Res<'w, Compute>,
-    plan: Res<'w, TickPlan>,
-    tick: Res<'w, Tick>,
+    pub(crate) plan: Res<'w, TickPlan>,
+    pub(crate) tick: Res<'w, Tick>,
 }
 
 /// One look at the columns.
@@ -204,92 +204,169 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
     }
 }
 
+/// A world as it is at a tick border, measured.
+pub(crate) struct Measured {
+    /// Energy and its parts, norm.
+    pub sample: Sample,
+    /// Work of the sources at the border.
+    pub work: Amount,
+    /// Local sums.
+    pub totals: Totals,
+    /// Sampled powers.
+    pub powers: Powers,
+    /// The uniform part of Γ.
+    pub gamma: f64,
+}
+
+/// What of a tick is known without looking at the field.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TickEntry {
+    /// The tick that ended.
+    pub tick: u64,
+    /// What other stages booked.
+    pub inflow: Amount,
+    /// By how much Γ and T were scaled at the border before.
+    pub ratios: (f64, f64),
+    /// The uniform part of Γ.
+    pub gamma: f64,
+}
+
 impl<T: Real + Scalar> Watch<T> {
     /// Starts the account from what is there now. The unexplained rest goes to `cause`.
-    fn begin(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows, cause: Option<Flow>) {
-        self.last = look.measure();
+    pub(crate) fn begin_from(
+        &mut self,
+        measured: &Measured,
+        (tick, dt): (u64, f64),
+        flows: &mut EnergyFlows,
+        cause: Option<Flow>,
+    ) {
+        self.last = measured.sample;
         if let Some(cause) = cause {
             let rest = self.last.energy - self.account.expected.energy;
             if rest.is_finite() {
                 flows.add(cause, rest);
             }
         }
-        self.gamma = look.gamma();
+        self.gamma = measured.gamma;
         self.deficit = Amount::default();
         self.account = Account::default();
         self.account.anchor(Amount { energy: self.last.energy, norm: self.last.norm });
-        let scale = self.kinetic_scale(look);
-        self.account.open(look.work(&self.sources, scale));
-        let (totals, powers) = look.powers(&self.form, scale, &mut self.scratch);
-        self.account.sample(&powers, look.gamma(), 0, look.around.wave.dt);
-        self.sampled_at = look.around.tick.0;
-        self.last_totals = totals;
+        self.account.open(measured.work);
+        self.account.sample(&measured.powers, measured.gamma, 0, dt);
+        self.sampled_at = tick;
+        self.last_totals = measured.totals;
         self.booked = flows.total();
+    }
+
+    fn begin(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows, cause: Option<Flow>) {
+        let scale = self.kinetic_scale(look.around.wave.diffusion[0]);
+        let work = look.work(&self.sources, scale);
+        let (totals, powers) = look.powers(&self.form, scale, &mut self.scratch);
+        let measured = Measured { sample: look.measure(), work, totals, powers, gamma: look.gamma() };
+        self.begin_from(&measured, (look.around.tick.0, look.around.wave.dt), flows, cause);
+    }
+
+    /// Takes what other stages booked in the tick that ended.
+    pub(crate) fn enter(&mut self, tick: u64, gamma: f64, flows: &mut EnergyFlows) -> TickEntry {
+        let inflow = Amount { energy: flows.total() - self.booked, norm: flows.take_norm() };
+        self.booked = flows.total();
+        TickEntry { tick, inflow, ratios: flows.take_ratios(), gamma }
+    }
+
+    /// Books one tick in the account.
+    pub(crate) fn book_tick(&mut self, entry: &TickEntry, work: Amount, dt: f64) -> Booked {
+        // The border where Γ changed is the last one: what was sampled there is what acted since.
+        self.account.scale_damping(entry.ratios.0);
+        self.account.scale_kinetic(entry.ratios.1);
+        self.gamma = entry.gamma;
+        self.account.tick(entry.inflow, work, self.gamma, dt)
+    }
+
+    /// Books the powers since the last sample in the account.
+    pub(crate) fn book_sample(&mut self, tick: u64, powers: &Powers, dt: f64) -> Booked {
+        let booked = self.account.sample(powers, self.gamma, tick - self.sampled_at, dt);
+        self.sampled_at = tick;
+        booked
+    }
+
+    /// Adds what was booked to the flows.
+    pub(crate) fn add_booked(booked: &Booked, flows: &mut EnergyFlows) {
+        let Booked { source, damping, drive } = *booked;
+        // A field that left the finite numbers is judged by what was seen; its figures are no energies.
+        if (source + damping + drive).is_finite() {
+            flows.add(Flow::Source, source);
+            flows.add(Flow::Damping, damping);
+            flows.add(Flow::Drive, drive);
+        }
+    }
+
+    /// Whether the powers are sampled at the end of `tick`.
+    pub(crate) fn samples(&self, tick: u64) -> bool {
+        tick.is_multiple_of(self.settings.sample_every)
     }
 
     /// Books one tick; returns what is to be judged.
     fn book(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows) -> Sight {
         let (tick, dt) = (look.around.tick.0, look.around.wave.dt);
-        let inflow = Amount { energy: flows.total() - self.booked, norm: flows.take_norm() };
-        let scale = self.kinetic_scale(look);
-        // The border where Γ changed is the last one: what was sampled there is what acted since.
-        let (damping, kinetic) = flows.take_ratios();
-        self.account.scale_damping(damping);
-        self.account.scale_kinetic(kinetic);
-        self.gamma = look.gamma();
+        let entry = self.enter(tick, look.gamma(), flows);
+        let scale = self.kinetic_scale(look.around.wave.diffusion[0]);
         let work = look.work(&self.sources, scale);
-        let mut booked = [self.account.tick(inflow, work, self.gamma, dt), Booked::default()];
+        let mut booked = [self.book_tick(&entry, work, dt), Booked::default()];
         let mut sight = Sight { tick, ..Sight::default() };
-        let is_sampled = tick.is_multiple_of(self.settings.sample_every);
+        let is_sampled = self.samples(tick);
         if is_sampled || look.around.plan.is_degraded {
             let (totals, powers) = look.powers(&self.form, scale, &mut self.scratch);
             sight.max_abs_psi = Some(totals.max_abs2.sqrt());
             sight.n_nonfinite = totals.n_nonfinite;
             self.last_totals = totals;
             if is_sampled {
-                booked[1] = self.account.sample(&powers, self.gamma, tick - self.sampled_at, dt);
-                self.sampled_at = tick;
+                booked[1] = self.book_sample(tick, &powers, dt);
             }
             if look.around.plan.is_degraded {
-                self.readmit_interaction(look, flows);
+                self.readmit_on_host(look, flows);
             }
         }
-        for Booked { source, damping, drive } in booked {
-            // A field that left the finite numbers is judged by what was seen; its figures are no energies.
-            if (source + damping + drive).is_finite() {
-                flows.add(Flow::Source, source);
-                flows.add(Flow::Damping, damping);
-                flows.add(Flow::Drive, drive);
-            }
+        for booked in &booked {
+            Self::add_booked(booked, flows);
         }
         self.booked = flows.total();
         sight
     }
 
-    /// A degraded tick ran without β: `ingress` took the interaction energy out of H, here it comes back.
-    fn readmit_interaction(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows) {
-        let around = look.around;
+    /// A degraded tick ran without β: `ingress` took the interaction energy out of H, here it comes back. `quartic` is
+    /// ∫Γ|Ψ|⁴ where Γ varies in space.
+    pub(crate) fn readmit_interaction(
+        &mut self,
+        around: &Surroundings<'_, T>,
+        quartic: Option<f64>,
+        flows: &mut EnergyFlows,
+    ) {
         let interaction = 0.5 * around.wave.beta * around.torus.cell_volume() * self.last_totals.quartic;
         flows.add(Flow::Parameters, interaction);
         // The sampled part of the damping power that belongs to β did not act in this tick: −2Γ·W where Γ is uniform
         // (the account does the other half), −2∫Γβ|Ψ|⁴ where it is not.
-        let (level, threads) = (around.compute.level, around.compute.threads());
-        let spared = look.with_values(|pages, _, damping| match damping {
-            Values::Uniform(_) => 2.0 * self.gamma * interaction,
-            Values::PerNode(_) => {
-                let zero = Values::Uniform(T::from_f64(0.0));
-                let beta = around.wave.beta;
-                let density = local_form(level, threads, pages, zero, beta, damping);
-                2.0 * around.torus.cell_volume() * density
-            }
-        }) * around.wave.dt;
+        let spared = around.wave.dt * quartic.map_or(2.0 * self.gamma * interaction, |sum| 2.0 * sum);
         flows.add(Flow::Damping, spared);
         self.account.adjust(interaction + spared);
     }
 
+    fn readmit_on_host(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows) {
+        let around = look.around;
+        let (level, threads) = (around.compute.level, around.compute.threads());
+        let quartic = look.with_values(|pages, _, damping| match damping {
+            Values::Uniform(_) => None,
+            Values::PerNode(_) => {
+                let zero = Values::Uniform(T::from_f64(0.0));
+                let density = local_form(level, threads, pages, zero, around.wave.beta, damping);
+                Some(around.torus.cell_volume() * density)
+            }
+        });
+        self.readmit_interaction(around, quartic, flows);
+    }
+
     /// Compares H with the account.
-    fn check(&mut self, look: &Look<'_, '_, '_, T>, sight: &mut Sight) {
-        self.last = look.measure();
+    pub(crate) fn check(&mut self, measured: Sample, dt: f64, sight: &mut Sight) {
+        self.last = measured;
         sight.n_nonfinite = sight.n_nonfinite.max(self.last.n_nonfinite);
         sight.max_abs_psi = Some(self.last.max_abs_psi);
         if !self.last.energy.is_finite() {
@@ -299,7 +376,7 @@ impl<T: Real + Scalar> Watch<T> {
         let lacking = self.last.norm - self.account.expected.norm;
         // What cannot be explained fades like everything else, and is forgotten in the end.
         let forgotten = (self.settings.every as f64 / self.settings.memory_ticks as f64).min(1.0);
-        let fading = -2.0 * self.gamma * self.settings.every as f64 * look.around.wave.dt;
+        let fading = -2.0 * self.gamma * self.settings.every as f64 * dt;
         let kept = (1.0 - forgotten) * libm::exp(fading);
         self.deficit = Amount {
             energy: self.deficit.energy * kept + unexplained,
@@ -312,8 +389,8 @@ impl<T: Real + Scalar> Watch<T> {
     }
 
     /// T now, relative to when the world was built.
-    fn kinetic_scale(&self, look: &Look<'_, '_, '_, T>) -> f64 {
-        look.around.wave.diffusion[0] / self.diffusion
+    pub(crate) fn kinetic_scale(&self, diffusion: f64) -> f64 {
+        diffusion / self.diffusion
     }
 
     fn scale(&self) -> f64 {
@@ -358,14 +435,14 @@ pub(crate) fn equip<T: Real + Scalar>(world: &mut World, setup: &Setup) {
 /// What the watch owns, and what it acts on.
 #[derive(SystemParam)]
 pub struct Reach<'w, T: Real + Scalar> {
-    watch: Option<ResMut<'w, Watch<T>>>,
-    flows: Option<ResMut<'w, EnergyFlows>>,
-    report: Option<ResMut<'w, OracleReport>>,
-    log: Option<ResMut<'w, InputLog>>,
-    environment: ResMut<'w, Environment>,
-    sources: ResMut<'w, Sources<T>>,
-    ledger: ResMut<'w, NormLedger>,
-    egress: ResMut<'w, Egress>,
+    pub(crate) watch: Option<ResMut<'w, Watch<T>>>,
+    pub(crate) flows: Option<ResMut<'w, EnergyFlows>>,
+    pub(crate) report: Option<ResMut<'w, OracleReport>>,
+    pub(crate) log: Option<ResMut<'w, InputLog>>,
+    pub(crate) environment: ResMut<'w, Environment>,
+    pub(crate) sources: ResMut<'w, Sources<T>>,
+    pub(crate) ledger: ResMut<'w, NormLedger>,
+    pub(crate) egress: ResMut<'w, Egress>,
 }
 
 /// Starts the account at tick 0; runs once, after the references of the drifts are set.
@@ -412,7 +489,7 @@ pub fn balance<T: Real + Scalar>(
         None => watch.book(&look, flows),
     };
     if tick.is_multiple_of(watch.settings.every) {
-        watch.check(&look, &mut sight);
+        watch.check(look.measure(), around.wave.dt, &mut sight);
         if !environment.is_closed {
             ledger.trim(watch.leak);
         }
@@ -421,7 +498,12 @@ pub fn balance<T: Real + Scalar>(
     sight.is_resume_asked = plan.is_resume_asked;
     sight.restored = plan.restored;
     while let Some(turn) = watch.decide(&mut sight) {
-        let cause = act(&turn, watch, &mut columns, &mut damping, environment, sources);
+        let (cause, change) = act(&turn, watch, &mut damping, environment, sources);
+        match change {
+            Change::None => {}
+            Change::Scale(factor) => scale_psi(&mut columns, |value| value * factor),
+            Change::Zero => scale_psi(&mut columns, |_| 0.0),
+        }
         if let Some(flow) = cause {
             let look = Look {
                 columns: columns.as_readonly(),
@@ -434,33 +516,56 @@ pub fn balance<T: Real + Scalar>(
             watch.begin(&look, flows, Some(flow));
             ledger.rebase(watch.last.norm);
         }
-        let blacklisted = if turn.act == Act::Reset {
-            egress.push_event(Event::RestoreWanted { skip: watch.skip });
-            watch.skip += 1;
-            log.condemn()
-        } else {
-            Vec::new()
-        };
-        watch.note(&turn, report);
-        egress.push_event(Event::Incident(watch.incident(tick, turn, report, blacklisted)));
+        watch.announce(tick, turn, report, log, egress);
     }
-    for digest in log.take_refused() {
-        egress.push_event(Event::Refused { tick, digest });
-    }
-    if watch.guard.health == Health::Nominal && tick.is_multiple_of(watch.settings.checkpoint_every) {
-        egress.push_event(Event::CheckpointWanted);
-        log.absolve();
-        watch.skip = watch.skip.saturating_sub(1);
-    }
-    watch.tell(report);
+    watch.conclude(tick, report, log, egress);
     let ended = times.now();
     times.add(Stage::Oracle, ended - began);
     report.tick_duration_ns = times.nanos.iter().sum();
 }
 
 impl<T: Real + Scalar> Watch<T> {
+    /// Tells the edges of a decision that was carried out.
+    pub(crate) fn announce(
+        &mut self,
+        tick: u64,
+        turn: Turn,
+        report: &mut OracleReport,
+        log: &mut InputLog,
+        egress: &mut Egress,
+    ) {
+        let blacklisted = if turn.act == Act::Reset {
+            egress.push_event(Event::RestoreWanted { skip: self.skip });
+            self.skip += 1;
+            log.condemn()
+        } else {
+            Vec::new()
+        };
+        self.note(&turn, report);
+        egress.push_event(Event::Incident(self.incident(tick, turn, report, blacklisted)));
+    }
+
+    /// The end of a tick: what was refused, the wish for a checkpoint, the figures.
+    pub(crate) fn conclude(
+        &mut self,
+        tick: u64,
+        report: &mut OracleReport,
+        log: &mut InputLog,
+        egress: &mut Egress,
+    ) {
+        for digest in log.take_refused() {
+            egress.push_event(Event::Refused { tick, digest });
+        }
+        if self.guard.health == Health::Nominal && tick.is_multiple_of(self.settings.checkpoint_every) {
+            egress.push_event(Event::CheckpointWanted);
+            log.absolve();
+            self.skip = self.skip.saturating_sub(1);
+        }
+        self.tell(report);
+    }
+
     /// What the last look at the local sums showed.
-    fn sight(&self, tick: u64) -> Sight {
+    pub(crate) fn sight(&self, tick: u64) -> Sight {
         Sight {
             tick,
             max_abs_psi: Some(self.last_totals.max_abs2.sqrt()),
@@ -469,7 +574,7 @@ impl<T: Real + Scalar> Watch<T> {
         }
     }
 
-    fn decide(&mut self, sight: &mut Sight) -> Option<Turn> {
+    pub(crate) fn decide(&mut self, sight: &mut Sight) -> Option<Turn> {
         let settings = self.settings;
         let mut turn = self.guard.step(sight, &settings)?;
         if turn.act == Act::Renormalise {
@@ -513,21 +618,32 @@ impl<T: Real + Scalar> Watch<T> {
     }
 }
 
-/// Carries a decision out on the world; the flow to which a change of energy belongs, if there may be one.
-fn act<T: Real + Scalar>(
+/// What a decision does to Ψ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Change {
+    /// Nothing.
+    None,
+    /// It is multiplied.
+    Scale(f64),
+    /// It vanishes.
+    Zero,
+}
+
+/// Carries a decision out on everything but Ψ; the flow to which a change of energy belongs, if there may be one, and
+/// what to do to Ψ.
+pub(crate) fn act<T: Real + Scalar>(
     turn: &Turn,
     watch: &Watch<T>,
-    columns: &mut WatchedColumns<'_, '_, T>,
     damping: &mut DampingColumns<'_, '_, T>,
     environment: &mut Environment,
     sources: &mut Sources<T>,
-) -> Option<Flow> {
+) -> (Option<Flow>, Change) {
     let scale = environment.damping_law.scale;
     let mut dampen = |environment: &mut Environment, extra: f64| {
         set_damping(damping.iter_mut(), environment, scale, extra);
     };
     match turn.act {
-        Act::Report | Act::Reset => return None,
+        Act::Report | Act::Reset => return (None, Change::None),
         Act::Freeze => {
             sources.is_muted = true;
             let is_overload = turn.cause == Cause::Overload;
@@ -538,16 +654,15 @@ fn act<T: Real + Scalar>(
             dampen(environment, 0.0);
         }
         Act::Renormalise => {
-            let Cause::Renormalised(factor) = turn.cause else { return None };
-            scale_psi(columns, |value| value * factor);
-            return Some(Flow::Renormalisation);
+            let Cause::Renormalised(factor) = turn.cause else { return (None, Change::None) };
+            return (Some(Flow::Renormalisation), Change::Scale(factor));
         }
         Act::Halt => {
             sources.is_muted = true;
-            scale_psi(columns, |_| 0.0);
+            return (Some(Flow::Scram), Change::Zero);
         }
     }
-    Some(Flow::Scram)
+    (Some(Flow::Scram), Change::None)
 }
 
 fn scale_psi<T: Real + Scalar>(columns: &mut WatchedColumns<'_, '_, T>, change: impl Fn(f64) -> f64) {

@@ -14,6 +14,7 @@ use crate::world::{EMITTER_CUTOFF, Sources, fill_profile};
 use nikola_components::clock::Tick;
 use nikola_components::emitter::Emitter;
 use nikola_components::setup::{Setup, WaveParameters};
+use nikola_kernels::backend::WorkList;
 use nikola_kernels::energy::KineticForm;
 use nikola_kernels::source::{Strengths, WorkNodes, work};
 use nikola_kernels::{PageRef, Real, Values};
@@ -62,10 +63,27 @@ impl<T: Real> SourcePower<T> {
         cell_volume: f64,
     ) -> Amount {
         let mut total = Amount::default();
-        if sources.is_muted {
-            return total;
+        for (index, phasor) in self.phasors(tick, sources, wave) {
+            let mut sums = [0.0; 4];
+            for (page, nodes) in &self.profiles[index].pages {
+                let strengths = Strengths { kinetic: kinetic_scale, beta: wave.beta };
+                let parts = work(pages[*page], nodes, potential, *page, &strengths);
+                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+            }
+            add_work(&mut total, phasor, &sums, wave, cell_volume);
         }
-        for shared in &self.profiles {
+        total
+    }
+
+    /// Index and phasor of each profile that works at the border of `tick`.
+    pub fn phasors(
+        &self,
+        tick: Tick,
+        sources: &Sources<T>,
+        wave: &WaveParameters,
+    ) -> impl Iterator<Item = (usize, (f64, f64))> {
+        let profiles = if sources.is_muted { &[] } else { &self.profiles[..] };
+        profiles.iter().enumerate().filter_map(move |(index, shared)| {
             let (mut re, mut im) = (0.0, 0.0);
             for &(index, amplitude) in &shared.emitters {
                 let emitter = &sources.emitters[index];
@@ -75,22 +93,37 @@ impl<T: Real> SourcePower<T> {
                 re += strength * cos;
                 im += strength * sin;
             }
-            if re == 0.0 && im == 0.0 {
-                continue;
-            }
-            let mut sums = [0.0; 4];
-            for (page, nodes) in &shared.pages {
-                let strengths = Strengths { kinetic: kinetic_scale, beta: wave.beta };
-                let parts = work(pages[*page], nodes, potential, *page, &strengths);
-                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
-            }
-            // Re(conj(phasor)·s)
-            let scale = 2.0 * wave.dt * cell_volume;
-            total.energy += scale * (re * sums[0] + im * sums[1]);
-            total.norm += scale * (re * sums[2] + im * sums[3]);
-        }
-        total
+            (re != 0.0 || im != 0.0).then_some((index, (re, im)))
+        })
     }
+
+    /// The profiles as a backend takes them.
+    pub fn lists(&self, page_nodes: usize) -> Vec<WorkList> {
+        let list = |shared: &Shared<T>| {
+            let mut list = WorkList::default();
+            for (page, nodes) in &shared.pages {
+                for (node, weights) in nodes.iter() {
+                    list.nodes.push((page * page_nodes) as u32 + node);
+                    list.weights.push(weights.map(|weight| weight.to_f64() as f32));
+                }
+            }
+            list
+        };
+        self.profiles.iter().map(list).collect()
+    }
+}
+
+/// Adds the work that the sums of a profile say: twice Re(conj(phasor)·s) for energy and norm.
+pub fn add_work(
+    total: &mut Amount,
+    (re, im): (f64, f64),
+    sums: &[f64; 4],
+    wave: &WaveParameters,
+    cell_volume: f64,
+) {
+    let scale = 2.0 * wave.dt * cell_volume;
+    total.energy += scale * (re * sums[0] + im * sums[1]);
+    total.norm += scale * (re * sums[2] + im * sums[3]);
 }
 
 fn nodes<T: Real>(emitter: &Emitter, setup: &Setup, form: &KineticForm) -> Vec<(usize, WorkNodes<T>)> {

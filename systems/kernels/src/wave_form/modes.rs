@@ -41,8 +41,8 @@ pub(crate) fn cosine_and_sine(omega2: f64, h: f64) -> (f64, f64) {
     }
 }
 
-/// (p, q, σ) of a mode.
-fn shears(omega2: f64, h: f64) -> (f64, f64, f64) {
+/// (p, q, σ) of a mode with Ω² = `omega2` over time `h`: the shears of its turn and its sign.
+pub fn shears(omega2: f64, h: f64) -> (f64, f64, f64) {
     let x = omega2 * h * h;
     if x.abs() < SERIES {
         let p = 0.5 * h * (1.0 + x / 12.0 * (1.0 + x / 10.0 * (1.0 + 17.0 * x / 168.0)));
