@@ -23,8 +23,6 @@ pub mod pipeline;
 pub mod plan;
 pub mod program;
 #[cfg(feature = "gpu")]
-pub mod recorder;
-#[cfg(feature = "gpu")]
 pub mod times;
 
 #[cfg(feature = "gpu")]

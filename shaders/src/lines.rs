@@ -10,6 +10,7 @@
 //! ```
 
 mod buffers;
+mod recorder;
 
 use crate::WgpuBackend;
 use crate::device::{Device, DeviceError};
@@ -19,7 +20,6 @@ use crate::layout::{
 use crate::layout::{REDUCE_CHUNK, lanes_of};
 use crate::pipeline::{Access, Pipeline, module};
 use crate::program::{FIBRE, FLUX, LOCAL, MEASURE, Program, REDUCE, RING3, SOURCE, STRUCTURE, TERM};
-use crate::recorder::Recorder;
 use buffers::Buffers;
 use core::ops::Range;
 use nikola_kernels::Values;
@@ -28,6 +28,7 @@ use nikola_kernels::backend::{
     NodeList, PassTime, Quantity, Renewal,
 };
 use nikola_kernels::half_potential::{FlowConstants, LocalFlow, Prefactor, Time};
+use recorder::Recorder;
 
 /// Nodes of a work group's lines: what a line of fewer nodes is filled up to.
 const TILE_AIM: usize = 512;
