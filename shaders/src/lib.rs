@@ -7,7 +7,7 @@
 //! varies or only some pages are active, line by line; [`wave_form`] for the equation of second order in time.
 //!
 //! Reading order: [`plan`] (which sweeps) → [`backend`], [`lines`] (when) → [`program`], [`pipeline`], [`layout`] (how) →
-//! [`device`], [`times`], bandwidth; [`wave_plan`] → [`wave_form`] → [`wave_recorder`].
+//! [`device`], [`times`], bandwidth; [`wave_plan`] → [`wave_form`] → [`recorder`].
 
 #[cfg(feature = "gpu")]
 pub mod backend;
@@ -23,14 +23,12 @@ pub mod pipeline;
 pub mod plan;
 pub mod program;
 #[cfg(feature = "gpu")]
-pub mod recorder;
-#[cfg(feature = "gpu")]
 pub mod times;
 #[cfg(feature = "gpu")]
 pub mod wave_form;
 pub mod wave_plan;
 #[cfg(feature = "gpu")]
-pub mod wave_recorder;
+pub mod recorder;
 
 #[cfg(feature = "gpu")]
 pub use backend::WgpuBackend;

@@ -16,7 +16,7 @@ use crate::pipeline::{Access, Pipeline, module};
 use crate::plan::{TileLimits, Tiles};
 use crate::program::{REDUCE, SOURCE, TRANSFORM, WAVE_FORM};
 use crate::wave_plan::{List, WaveGroup, WavePlan};
-use crate::wave_recorder::{Recorder, Work};
+use crate::recorder::{Recorder, Work};
 use nikola_kernels::backend::{Backend, BackendError, DeviceWorld, LocalStep, NodeList, PassTime, Quantity};
 use nikola_kernels::transcendental::expm1;
 use std::sync::Arc;

@@ -265,6 +265,9 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
     } = setup;
     // Neither knows the energy of a metric that varies, or of an active set, on a device.
     let goes_by_lines = metric.is_some() || plasticity.is_some() || growth.is_some();
+    if goes_by_lines && matches!(equation, Equation::Wave { .. }) {
+        return Some(("equation: Wave with a varying metric or growth", "use equation: Schrodinger"));
+    }
     if goes_by_lines && oracle.is_some() {
         return Some(("oracle with a varying metric or growth", "remove `oracle`"));
     }
