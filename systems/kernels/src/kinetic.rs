@@ -22,6 +22,7 @@ mod direct;
 mod fft;
 pub mod fibre;
 pub mod gradient;
+pub mod lattice;
 pub(crate) mod lines;
 pub mod remainder;
 mod ring;

@@ -65,7 +65,7 @@ impl Blocks {
     }
 
     /// Distance in a page between neighbours along `axis`.
-    fn stride(&self, axis: usize) -> usize {
+    pub(crate) fn stride(&self, axis: usize) -> usize {
         self.sides[axis + 1..].iter().product()
     }
 
@@ -75,7 +75,7 @@ impl Blocks {
     }
 
     /// (column, position) of a page along `axis`, from its row-major index on the page lattice.
-    fn column_of(&self, page: usize, axis: usize) -> (usize, usize) {
+    pub(crate) fn column_of(&self, page: usize, axis: usize) -> (usize, usize) {
         let inner: usize = (axis + 1..self.sides.len()).map(|a| self.pages_along(a)).product();
         let along = self.pages_along(axis);
         (page / (inner * along) * inner + page % inner, page / inner % along)
