@@ -13,6 +13,7 @@
 pub mod account;
 pub mod balance;
 pub mod guard;
+pub mod live;
 pub mod power;
 mod survival;
 

@@ -14,6 +14,7 @@ use nikola_components::clock::Tick;
 use nikola_components::column::{Column, MemoryAdvice, Scalar, zeroed};
 use nikola_components::emitter::{Emitter, Envelope, Injection, PhaseAccumulator};
 use nikola_components::fill::{ComplexFill, Profile, RealFill, TimePotential};
+use nikola_components::geometry::axis::Axis;
 use nikola_components::geometry::morton::MortonKey;
 use nikola_components::geometry::peano;
 use nikola_components::growth::Growth;
@@ -228,9 +229,9 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
         (Some(plasticity), Some(diffusion)) => Some(PlasticMetric::new(setup, plasticity, &diffusion.grid)),
         _ => None,
     };
-    let mut cells = match (&plastic, &propagators.diffusion) {
-        (Some(plastic), Some(diffusion)) => cells_at_rest(torus, &diffusion.grid, plastic.rest())?,
-        _ => Vec::new(),
+    let mut cells = match &plastic {
+        Some(plastic) => cells_at_rest(plastic, pages.len())?,
+        None => Vec::new(),
     };
     velocity.reverse();
     potential.reverse();
@@ -268,10 +269,10 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     sources.place(&pages);
     world.insert_resource(sources);
     world.insert_resource(environment(setup, has_potential_column, pages));
-    if let Some(scan) = &setup.scan {
-        crate::mamba_scan::insert::<T>(&mut world, scan, torus, setup.seed)?;
-    }
     world.insert_resource(compute);
+    if setup.scan.is_some() {
+        crate::mamba_scan::insert::<T>(&mut world, setup)?;
+    }
     world.insert_resource(setup.torus.clone());
     world.insert_resource(setup.wave);
     world.insert_resource(Tick::default());
@@ -317,7 +318,18 @@ fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
             return Err(unsupported("the wave form on a sparse torus".into(), "run it dense"));
         }
         if setup.scan.is_some() {
-            return Err(unsupported("a scan over a sparse torus".into(), "remove the scan, or run it dense"));
+            check_scan(&setup.torus)?;
+        }
+    }
+    if let Equation::Wave { .. } = setup.equation {
+        let parts = [
+            (setup.metric.is_some(), "a metric that varies in space"),
+            (setup.plasticity.is_some(), "plasticity"),
+            (setup.oracle.is_some(), "an energy balance"),
+            (setup.engs.is_some(), "neurochemistry"),
+        ];
+        if let Some((_, what)) = parts.into_iter().find(|(is_there, _)| *is_there) {
+            return Err(unsupported(format!("{what} with the wave form"), "remove it, or use the Schrodinger form"));
         }
     }
     if let Equation::Wave { .. } = setup.equation {
@@ -343,6 +355,10 @@ fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
             let what = "imaginary time with damping has no meaning".to_string();
             return Err(unsupported(what, "set equation.alpha to 0, or run in real time"));
         }
+        if setup.oracle.is_some() || setup.engs.is_some() {
+            let part = if setup.oracle.is_some() { "an energy balance" } else { "neurochemistry" };
+            return Err(unsupported(format!("{part} in imaginary time"), "remove it, or run in real time"));
+        }
         if !setup.emitters.is_empty() || setup.drive.is_some() {
             let what =
                 "imaginary time with emitters or a time-dependent potential has no ground state".to_string();
@@ -350,6 +366,22 @@ fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
         }
     }
     check_metric(setup)
+}
+
+/// A scan of a sparse torus goes from slice to slice of whole pages: each must hold the whole of axis t.
+///
+/// # Errors
+/// [`BuildError::Unsupported`] where it does not.
+pub fn check_scan(torus: &Torus) -> Result<(), BuildError> {
+    let t = Axis::T.index();
+    let (extent, side) = (torus.extents()[t], torus.page_shape()[t]);
+    if extent == side {
+        return Ok(());
+    }
+    Err(BuildError::Unsupported {
+        what: format!("a scan of a sparse torus whose pages hold {side} of the {extent} slices of axis t"),
+        remedy: format!("give axis t pages of {extent} nodes, or at most 3 nodes"),
+    })
 }
 
 fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError> {

@@ -416,4 +416,4 @@ fn split<T: Real>(shape: &Shape, axes: &[Axis<T>]) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

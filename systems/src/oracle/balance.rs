@@ -6,6 +6,7 @@
 use super::NormLedger;
 use super::account::{Account, Amount, Booked, Powers};
 use super::guard::{Act, Guard, Sight, Turn};
+use super::live::{Border, LivePower};
 use super::power::SourcePower;
 use crate::damping::set_damping;
 use crate::ingress::{InputLog, TickPlan};
@@ -25,11 +26,19 @@ use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Potential, Psi, Velocity};
 use nikola_kernels::energy::{KineticForm, local_form};
 use nikola_kernels::reduce::{self, Totals};
-use nikola_kernels::{Real, Values};
+use nikola_kernels::{PageRef, Real, Values};
 
 /// Half the interval over which ∂tV is taken as a central difference, as a fraction of dt: its error is below 1e-6
 /// of a drive that turns once per tick, its rounding below 1e-12.
 const DRIVE_STEP: f64 = 1e-3;
+
+/// How T is known.
+enum Energies<T: Real> {
+    /// A constant metric on a dense torus: T is what it was when the world was built, times a factor.
+    Constant { form: KineticForm, sources: SourcePower<T> },
+    /// T can change.
+    Live(LivePower),
+}
 
 /// Everything the watch remembers.
 #[derive(Resource)]
@@ -37,8 +46,9 @@ pub struct Watch<T: Real> {
     settings: OracleSettings,
     pub(super) account: Account,
     pub(super) guard: Guard,
-    form: KineticForm,
-    sources: SourcePower<T>,
+    energies: Energies<T>,
+    /// Work of the sources at this border, seen before the set of pages changed.
+    closing: Option<Amount>,
     /// Flows booked up to the last tick, so that a tick's inflow by other stages is known.
     pub(super) booked: f64,
     /// What is unexplained and remembered.
@@ -65,13 +75,19 @@ impl<T: Real + Scalar> Watch<T> {
         let divides_both = |n: &u64| settings.every.is_multiple_of(*n) && updates.is_multiple_of(*n);
         let sample_every = (1..=settings.sample_every).rev().find(divides_both).unwrap_or(1);
         let settings = OracleSettings { sample_every, ..settings };
-        let form = KineticForm::new(&propagators.shape, &propagators.terms);
+        let energies = if propagators.is_live() {
+            Energies::Live(LivePower::new(setup))
+        } else {
+            let form = KineticForm::new(&propagators.shape, &propagators.terms);
+            let sources = SourcePower::new(setup, &form);
+            Energies::Constant { form, sources }
+        };
         Self {
             settings,
             account: Account::default(),
             guard: Guard::default(),
-            sources: SourcePower::new(setup, &form),
-            form,
+            energies,
+            closing: None,
             booked: 0.0,
             deficit: Amount::default(),
             deficit_total: 0.0,
@@ -152,19 +168,27 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
     }
 
     /// Work of the sources at this tick border.
-    fn work(&self, power: &SourcePower<T>, kinetic_scale: f64) -> Amount {
+    fn work(&self, energies: &mut Energies<T>, kinetic_scale: f64) -> Amount {
         if self.sources.emitters.is_empty() {
             return Amount::default();
         }
         let around = self.around;
         self.with_values(|pages, potential, _| {
-            let volume = around.torus.cell_volume();
-            power.at(*around.tick, self.sources, &around.wave, pages, &potential, kinetic_scale, volume)
+            let (tick, wave, volume) = (*around.tick, &*around.wave, around.torus.cell_volume());
+            match energies {
+                Energies::Constant { sources, .. } => {
+                    sources.at(tick, self.sources, wave, pages, &potential, kinetic_scale, volume)
+                }
+                Energies::Live(power) => {
+                    power.refresh(&around.propagators, self.sources, around.torus.page_nodes());
+                    power.at(&Border { tick, pages, wave, volume }, self.sources, &potential)
+                }
+            }
         })
     }
 
     /// Local sums and sampled powers at this tick border.
-    fn powers(&self, form: &KineticForm, kinetic_scale: f64, scratch: &mut Vec<f64>) -> (Totals, Powers) {
+    fn powers(&self, energies: &Energies<T>, kinetic_scale: f64, scratch: &mut Vec<f64>) -> (Totals, Powers) {
         let around = self.around;
         let (level, threads) = (around.compute.level, around.compute.threads());
         let (volume, beta) = (around.torus.cell_volume(), around.wave.beta);
@@ -177,7 +201,12 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
                     Amount { energy: -gamma.to_f64() * beta * volume * totals.quartic, norm: 0.0 }
                 }
                 Values::PerNode(_) => {
-                    let kinetic = kinetic_scale * form.value(level, threads, pages, damping);
+                    let kinetic = match energies {
+                        Energies::Constant { form, .. } => {
+                            kinetic_scale * form.value(level, threads, pages, damping)
+                        }
+                        Energies::Live(_) => around.propagators.kinetic_form(threads, pages, damping),
+                    };
                     let local = local_form(level, threads, pages, potential, beta, damping);
                     powers.damping_kinetic = -2.0 * volume * kinetic;
                     Amount { energy: -2.0 * volume * local, norm: -2.0 * volume * totals.damping }
@@ -219,8 +248,10 @@ impl<T: Real + Scalar> Watch<T> {
         self.account = Account::default();
         self.account.anchor(Amount { energy: self.last.energy, norm: self.last.norm });
         let scale = self.kinetic_scale(look);
-        self.account.open(look.work(&self.sources, scale));
-        let (totals, powers) = look.powers(&self.form, scale, &mut self.scratch);
+        self.closing = None;
+        flows.take_at_end();
+        self.account.open(look.work(&mut self.energies, scale));
+        let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch);
         self.account.sample(&powers, look.gamma(), 0, look.around.wave.dt);
         self.sampled_at = look.around.tick.0;
         self.last_totals = totals;
@@ -230,19 +261,23 @@ impl<T: Real + Scalar> Watch<T> {
     /// Books one tick; returns what is to be judged.
     fn book(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows) -> Sight {
         let (tick, dt) = (look.around.tick.0, look.around.wave.dt);
-        let inflow = Amount { energy: flows.total() - self.booked, norm: flows.take_norm() };
+        let (energy, norm) = flows.take_at_end();
+        let at_end = Amount { energy, norm };
+        let inflow = Amount { energy: flows.total() - self.booked - energy, norm: flows.take_norm() };
         let scale = self.kinetic_scale(look);
         // The border where Γ changed is the last one: what was sampled there is what acted since.
         let (damping, kinetic) = flows.take_ratios();
         self.account.scale_damping(damping);
         self.account.scale_kinetic(kinetic);
         self.gamma = look.gamma();
-        let work = look.work(&self.sources, scale);
-        let mut booked = [self.account.tick(inflow, work, self.gamma, dt), Booked::default()];
+        let opening = look.work(&mut self.energies, scale);
+        let closing = self.closing.take().unwrap_or(opening);
+        let mut booked = [self.account.tick(inflow, closing, opening, self.gamma, dt), Booked::default()];
+        self.account.settle(at_end);
         let mut sight = Sight { tick, ..Sight::default() };
         let is_sampled = tick.is_multiple_of(self.settings.sample_every);
         if is_sampled || look.around.plan.is_degraded {
-            let (totals, powers) = look.powers(&self.form, scale, &mut self.scratch);
+            let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch);
             sight.max_abs_psi = Some(totals.max_abs2.sqrt());
             sight.n_nonfinite = totals.n_nonfinite;
             self.last_totals = totals;
@@ -353,6 +388,66 @@ pub(crate) fn equip<T: Real + Scalar>(world: &mut World, setup: &Setup) {
     world.insert_resource(EnergyFlows::default());
     world.insert_resource(OracleReport::default());
     world.insert_resource(InputLog::default());
+}
+
+/// The work of the sources, for stages that change T while they work.
+#[derive(SystemParam)]
+pub struct SourceWork<'w, T: Real + Scalar> {
+    watch: Option<ResMut<'w, Watch<T>>>,
+    sources: Res<'w, Sources<T>>,
+    torus: Res<'w, Torus>,
+    tick: Res<'w, Tick>,
+}
+
+impl<T: Real + Scalar> SourceWork<'_, T> {
+    /// T changed on some cells since the border, ascending: what the kick that opens this tick gains by it.
+    pub fn follow(
+        &mut self,
+        propagators: &Propagators<T>,
+        wave: &WaveParameters,
+        pages: &[PageRef<'_, T>],
+        cells: &[usize],
+    ) -> f64 {
+        let Some(watch) = &mut self.watch else { return 0.0 };
+        let Energies::Live(power) = &mut watch.energies else { return 0.0 };
+        let border = Border { tick: *self.tick, pages, wave, volume: self.torus.cell_volume() };
+        power.follow(&border, &self.sources, propagators, cells)
+    }
+
+    /// The same where T changed as a whole.
+    pub fn refresh(
+        &mut self,
+        propagators: &Propagators<T>,
+        wave: &WaveParameters,
+        pages: &[PageRef<'_, T>],
+    ) -> f64 {
+        let Some(watch) = &mut self.watch else { return 0.0 };
+        let Energies::Live(power) = &mut watch.energies else { return 0.0 };
+        let border = Border { tick: *self.tick, pages, wave, volume: self.torus.cell_volume() };
+        // What V and β contribute cancels.
+        let zero = Values::Uniform(T::from_f64(0.0));
+        let before = power.at(&border, &self.sources, &zero).energy;
+        power.refresh(propagators, &self.sources, self.torus.page_nodes());
+        0.5 * (power.at(&border, &self.sources, &zero).energy - before)
+    }
+}
+
+/// The set of pages is about to change at this border: the kick that closed the tick is looked at before.
+pub(crate) fn see_border<T: Real + Scalar>(world: &mut World) {
+    let Some(mut watch) = world.remove_resource::<Watch<T>>() else { return };
+    let mut columns = world.query::<(&Psi<T>, Option<&Potential<T>>)>();
+    let (sources, torus) = (world.resource::<Sources<T>>(), world.resource::<Torus>());
+    let (environment, wave) = (world.resource::<Environment>(), world.resource::<WaveParameters>());
+    let pages = pages_ref(columns.iter(world).map(|(psi, _)| psi));
+    let potential: Vec<&[T]> = columns.iter(world).filter_map(|(_, v)| v.map(|v| &v.0[..])).collect();
+    let potential = values(environment.uniform_potential, &potential);
+    if let Energies::Live(power) = &mut watch.energies {
+        power.refresh(world.resource::<Propagators<T>>(), sources, torus.page_nodes());
+        let (tick, volume) = (*world.resource::<Tick>(), torus.cell_volume());
+        let border = Border { tick, pages: &pages, wave, volume };
+        watch.closing = Some(power.at(&border, sources, &potential));
+    }
+    world.insert_resource(watch);
 }
 
 /// What the watch owns, and what it acts on.

@@ -66,15 +66,7 @@ impl<T: Real> SourcePower<T> {
             return total;
         }
         for shared in &self.profiles {
-            let (mut re, mut im) = (0.0, 0.0);
-            for &(index, amplitude) in &shared.emitters {
-                let emitter = &sources.emitters[index];
-                let strength = emitter.drive * emitter.envelope.at(tick.time(wave.dt)) * amplitude;
-                let turns = emitter.phase.turns(tick.0);
-                let (sin, cos) = nikola_kernels::transcendental::sincos(-core::f64::consts::TAU * turns);
-                re += strength * cos;
-                im += strength * sin;
-            }
+            let (re, im) = phasor(&shared.emitters, sources, tick, wave);
             if re == 0.0 && im == 0.0 {
                 continue;
             }
@@ -91,6 +83,25 @@ impl<T: Real> SourcePower<T> {
         }
         total
     }
+}
+
+/// Σ of the phasors, at a tick border, of emitters that share a profile; each with its amplitude.
+pub fn phasor<T: Real>(
+    emitters: &[(usize, f64)],
+    sources: &Sources<T>,
+    tick: Tick,
+    wave: &WaveParameters,
+) -> (f64, f64) {
+    let (mut re, mut im) = (0.0, 0.0);
+    for &(index, amplitude) in emitters {
+        let emitter = &sources.emitters[index];
+        let strength = emitter.drive * emitter.envelope.at(tick.time(wave.dt)) * amplitude;
+        let turns = emitter.phase.turns(tick.0);
+        let (sin, cos) = nikola_kernels::transcendental::sincos(-core::f64::consts::TAU * turns);
+        re += strength * cos;
+        im += strength * sin;
+    }
+    (re, im)
 }
 
 fn nodes<T: Real>(emitter: &Emitter, setup: &Setup, form: &KineticForm) -> Vec<(usize, WorkNodes<T>)> {

@@ -20,6 +20,7 @@
 mod gram;
 mod passes;
 mod triple;
+mod varying;
 
 use core::ops::Range;
 use std::collections::BTreeMap;
@@ -39,6 +40,10 @@ pub use gram::{ColumnGram, Leak};
 #[doc(hidden)]
 pub use passes::SparseUnit;
 use triple::Triple;
+pub(crate) use varying::ActiveSlopes;
+pub use varying::SparseVarying;
+#[doc(hidden)]
+pub use varying::{ActivePass, SlopePass};
 
 /// Lanes of a bundle of lines along an axis whose neighbours lie far apart.
 const BUNDLE_LANES: usize = 64;
@@ -70,7 +75,7 @@ impl Blocks {
     }
 
     /// Pages along `axis`.
-    fn pages_along(&self, axis: usize) -> usize {
+    pub(crate) fn pages_along(&self, axis: usize) -> usize {
         self.extents[axis] / self.sides[axis]
     }
 
