@@ -25,7 +25,7 @@ pub use support::{TooManyPages, support};
 use crate::ingress::TickPlan;
 use crate::metric_update::{self, PlasticMetric};
 use crate::observables::pages_ref;
-use crate::oracle::{NormLedger, balance};
+use crate::oracle::{NormLedger, weigh};
 use crate::propagators::Propagators;
 use crate::world::{
     BuildOptions, Compute, EMITTER_CUTOFF, Environment, Sources, fill_profile, page, source_nodes, values,
@@ -231,7 +231,7 @@ fn call_for_fields<T: Real + Scalar>(world: &mut World, decided: &mut Decided) {
 fn change<T: Real + Scalar>(world: &mut World, decided: Decided) {
     let tick = world.resource::<Tick>().0;
     let mut events = Vec::new();
-    balance::see_border::<T>(world);
+    weigh::see_border::<T>(world);
     if !decided.prunes.is_empty() {
         let mut members = world.query::<(Entity, &Page)>();
         let before: Vec<(Entity, Page)> =

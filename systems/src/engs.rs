@@ -13,7 +13,7 @@ pub(crate) use survival::restore;
 use crate::damping::set_damping;
 use crate::metric_update::{PlasticMetric, fill_diffusion};
 use crate::observables::pages_ref;
-use crate::oracle::balance::SourceWork;
+use crate::oracle::weigh::SourceWork;
 use crate::propagators::Propagators;
 use crate::world::{Compute, Environment};
 use bevy_ecs::prelude::*;

@@ -343,6 +343,8 @@ impl<T: Real> RunningScan<T> {
             if let Ok(path) = self.arrange(&around.torus, &environment.pages, true, by) {
                 self.path = Path { revision, ..path };
             }
+            // Every cell is taken over; those that changed in this tick are counted by the set before.
+            return;
         }
         if let Some(metric) = &around.metric {
             for &cell in metric.changed() {

@@ -11,7 +11,7 @@
 //! Source: kernels `metric_update`; the rates follow dopamine (η) and serotonin (λ).
 
 use crate::observables::pages_ref;
-use crate::oracle::balance::SourceWork;
+use crate::oracle::weigh::SourceWork;
 use crate::propagators::Propagators;
 use crate::world::Compute;
 use bevy_ecs::prelude::*;

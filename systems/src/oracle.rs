@@ -16,6 +16,7 @@ pub mod guard;
 pub mod live;
 pub mod power;
 mod survival;
+pub mod weigh;
 
 use crate::ingress::TickPlan;
 use crate::observables::pages_ref;

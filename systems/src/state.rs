@@ -22,6 +22,7 @@ use crate::mamba_scan::{self, RunningReadout};
 use crate::metric_update;
 use crate::oracle::NormLedger;
 use crate::oracle::balance::Watch;
+use crate::oracle::weigh;
 use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};
 use bevy_ecs::change_detection::Tick as ChangeTick;
@@ -235,6 +236,7 @@ impl StateTable {
                 metric_update::restore::<T>,
                 engs::restore::<T>,
                 mamba_scan::restore::<T>,
+                weigh::restore::<T>,
             ],
             adopt_pages: adopt_pages::<T>,
         }

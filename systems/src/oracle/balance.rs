@@ -6,8 +6,8 @@
 use super::NormLedger;
 use super::account::{Account, Amount, Booked, Powers};
 use super::guard::{Act, Guard, Sight, Turn};
-use super::live::{Border, LivePower};
-use super::power::SourcePower;
+use super::live::Border;
+use super::weigh::Energies;
 use crate::damping::set_damping;
 use crate::ingress::{InputLog, TickPlan};
 use crate::observables::{ObservedColumns, measure, pages_ref};
@@ -24,21 +24,13 @@ use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Sample, Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Potential, Psi, Velocity};
-use nikola_kernels::energy::{KineticForm, local_form};
+use nikola_kernels::energy::local_form;
 use nikola_kernels::reduce::{self, Totals};
-use nikola_kernels::{PageRef, Real, Values};
+use nikola_kernels::{Real, Values};
 
 /// Half the interval over which ∂tV is taken as a central difference, as a fraction of dt: its error is below 1e-6
 /// of a drive that turns once per tick, its rounding below 1e-12.
 const DRIVE_STEP: f64 = 1e-3;
-
-/// How T is known.
-enum Energies<T: Real> {
-    /// A constant metric on a dense torus: T is what it was when the world was built, times a factor.
-    Constant { form: KineticForm, sources: SourcePower<T> },
-    /// T can change.
-    Live(LivePower),
-}
 
 /// Everything the watch remembers.
 #[derive(Resource)]
@@ -46,9 +38,9 @@ pub struct Watch<T: Real> {
     settings: OracleSettings,
     pub(super) account: Account,
     pub(super) guard: Guard,
-    energies: Energies<T>,
+    pub(super) energies: Energies<T>,
     /// Work of the sources at this border, seen before the set of pages changed.
-    closing: Option<Amount>,
+    pub(super) closing: Option<Amount>,
     /// Flows booked up to the last tick, so that a tick's inflow by other stages is known.
     pub(super) booked: f64,
     /// What is unexplained and remembered.
@@ -75,18 +67,11 @@ impl<T: Real + Scalar> Watch<T> {
         let divides_both = |n: &u64| settings.every.is_multiple_of(*n) && updates.is_multiple_of(*n);
         let sample_every = (1..=settings.sample_every).rev().find(divides_both).unwrap_or(1);
         let settings = OracleSettings { sample_every, ..settings };
-        let energies = if propagators.is_live() {
-            Energies::Live(LivePower::new(setup))
-        } else {
-            let form = KineticForm::new(&propagators.shape, &propagators.terms);
-            let sources = SourcePower::new(setup, &form);
-            Energies::Constant { form, sources }
-        };
         Self {
             settings,
             account: Account::default(),
             guard: Guard::default(),
-            energies,
+            energies: Energies::new(setup, propagators),
             closing: None,
             booked: 0.0,
             deficit: Amount::default(),
@@ -388,66 +373,6 @@ pub(crate) fn equip<T: Real + Scalar>(world: &mut World, setup: &Setup) {
     world.insert_resource(EnergyFlows::default());
     world.insert_resource(OracleReport::default());
     world.insert_resource(InputLog::default());
-}
-
-/// The work of the sources, for stages that change T while they work.
-#[derive(SystemParam)]
-pub struct SourceWork<'w, T: Real + Scalar> {
-    watch: Option<ResMut<'w, Watch<T>>>,
-    sources: Res<'w, Sources<T>>,
-    torus: Res<'w, Torus>,
-    tick: Res<'w, Tick>,
-}
-
-impl<T: Real + Scalar> SourceWork<'_, T> {
-    /// T changed on some cells since the border, ascending: what the kick that opens this tick gains by it.
-    pub fn follow(
-        &mut self,
-        propagators: &Propagators<T>,
-        wave: &WaveParameters,
-        pages: &[PageRef<'_, T>],
-        cells: &[usize],
-    ) -> f64 {
-        let Some(watch) = &mut self.watch else { return 0.0 };
-        let Energies::Live(power) = &mut watch.energies else { return 0.0 };
-        let border = Border { tick: *self.tick, pages, wave, volume: self.torus.cell_volume() };
-        power.follow(&border, &self.sources, propagators, cells)
-    }
-
-    /// The same where T changed as a whole.
-    pub fn refresh(
-        &mut self,
-        propagators: &Propagators<T>,
-        wave: &WaveParameters,
-        pages: &[PageRef<'_, T>],
-    ) -> f64 {
-        let Some(watch) = &mut self.watch else { return 0.0 };
-        let Energies::Live(power) = &mut watch.energies else { return 0.0 };
-        let border = Border { tick: *self.tick, pages, wave, volume: self.torus.cell_volume() };
-        // What V and β contribute cancels.
-        let zero = Values::Uniform(T::from_f64(0.0));
-        let before = power.at(&border, &self.sources, &zero).energy;
-        power.refresh(propagators, &self.sources, self.torus.page_nodes());
-        0.5 * (power.at(&border, &self.sources, &zero).energy - before)
-    }
-}
-
-/// The set of pages is about to change at this border: the kick that closed the tick is looked at before.
-pub(crate) fn see_border<T: Real + Scalar>(world: &mut World) {
-    let Some(mut watch) = world.remove_resource::<Watch<T>>() else { return };
-    let mut columns = world.query::<(&Psi<T>, Option<&Potential<T>>)>();
-    let (sources, torus) = (world.resource::<Sources<T>>(), world.resource::<Torus>());
-    let (environment, wave) = (world.resource::<Environment>(), world.resource::<WaveParameters>());
-    let pages = pages_ref(columns.iter(world).map(|(psi, _)| psi));
-    let potential: Vec<&[T]> = columns.iter(world).filter_map(|(_, v)| v.map(|v| &v.0[..])).collect();
-    let potential = values(environment.uniform_potential, &potential);
-    if let Energies::Live(power) = &mut watch.energies {
-        power.refresh(world.resource::<Propagators<T>>(), sources, torus.page_nodes());
-        let (tick, volume) = (*world.resource::<Tick>(), torus.cell_volume());
-        let border = Border { tick, pages: &pages, wave, volume };
-        watch.closing = Some(power.at(&border, sources, &potential));
-    }
-    world.insert_resource(watch);
 }
 
 /// What the watch owns, and what it acts on.
