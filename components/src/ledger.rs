@@ -68,6 +68,7 @@ impl Flow {
 pub struct EnergyFlows {
     totals: [f64; Flow::COUNT],
     norm: f64,
+    at_end: (f64, f64),
     rest: Option<Flow>,
     damping_ratio: f64,
     kinetic_ratio: f64,
@@ -75,7 +76,14 @@ pub struct EnergyFlows {
 
 impl Default for EnergyFlows {
     fn default() -> Self {
-        Self { totals: [0.0; Flow::COUNT], norm: 0.0, rest: None, damping_ratio: 1.0, kinetic_ratio: 1.0 }
+        Self {
+            totals: [0.0; Flow::COUNT],
+            norm: 0.0,
+            at_end: (0.0, 0.0),
+            rest: None,
+            damping_ratio: 1.0,
+            kinetic_ratio: 1.0,
+        }
     }
 }
 
@@ -83,6 +91,18 @@ impl EnergyFlows {
     /// Adds an energy change.
     pub fn add(&mut self, flow: Flow, delta_h: f64) {
         self.totals[flow as usize] += delta_h;
+    }
+
+    /// Adds a change of the energy and of ∫|Ψ|² at the tick's end, when the wave has advanced: nothing of it was damped.
+    pub fn add_at_end(&mut self, flow: Flow, delta_h: f64, delta_norm: f64) {
+        self.add(flow, delta_h);
+        self.at_end.0 += delta_h;
+        self.at_end.1 += delta_norm;
+    }
+
+    /// The changes of (energy, ∫|Ψ|²) at the tick's end since the last call.
+    pub fn take_at_end(&mut self) -> (f64, f64) {
+        std::mem::take(&mut self.at_end)
     }
 
     /// Adds a change of ∫|Ψ|² that belongs to this tick.

@@ -28,6 +28,8 @@ pub const EVENT_CAPACITY: usize = 1024;
 pub struct Checkpoint {
     /// Ticks completed when it was taken.
     pub tick: u64,
+    /// Its pages, ascending: all of a dense torus, the active ones of a sparse one.
+    pub pages: Vec<usize>,
     /// Real parts, page after page in storage order.
     pub re: Vec<f64>,
     /// Imaginary parts.

@@ -50,12 +50,12 @@ impl Incidents {
         if self.checkpoints.len() == CHECKPOINTS_MAX {
             self.checkpoints.pop_front();
         }
-        let (torus, nodes) = (simulation.torus(), simulation.torus().page_nodes());
-        let (mut re, mut im) = (vec![0.0; torus.n_nodes()], vec![0.0; torus.n_nodes()]);
-        for (page, (re, im)) in re.chunks_mut(nodes).zip(im.chunks_mut(nodes)).enumerate() {
-            simulation.read_page(page, re, im);
+        let (pages, nodes) = (simulation.active_pages().to_vec(), simulation.torus().page_nodes());
+        let (mut re, mut im) = (vec![0.0; pages.len() * nodes], vec![0.0; pages.len() * nodes]);
+        for ((re, im), page) in re.chunks_mut(nodes).zip(im.chunks_mut(nodes)).zip(&pages) {
+            simulation.read_page(*page, re, im);
         }
-        self.checkpoints.push_back(Arc::new(Checkpoint { tick: simulation.tick_count(), re, im }));
+        self.checkpoints.push_back(Arc::new(Checkpoint { tick: simulation.tick_count(), pages, re, im }));
     }
 
     fn hear(&mut self, simulation: &mut Simulation, event: Event) -> Result<(), RunError> {

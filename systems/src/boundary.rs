@@ -15,6 +15,7 @@
 //! Each look takes the Gram matrices along one axis, in turn. Source: hysteresis and face neighbours as in pruned grids
 //! (Hartke, PCCP 8 (2006) 3627; Larsson, Hartke & Tannor, JCP 145 (2016) 204108).
 
+mod inherit;
 mod start;
 mod support;
 
@@ -23,20 +24,23 @@ pub use support::{TooManyPages, support};
 
 use crate::device::{self, Device};
 use crate::ingress::TickPlan;
+use crate::metric_update::{self, PlasticMetric};
 use crate::observables::pages_ref;
-use crate::oracle::NormLedger;
+use crate::oracle::{NormLedger, weigh};
 use crate::propagators::Propagators;
 use crate::world::{
     BuildOptions, Compute, EMITTER_CUTOFF, Environment, Sources, fill_profile, page, source_nodes, values,
 };
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
+use nikola_components::chemistry::Effects;
 use nikola_components::clock::Tick;
 use nikola_components::column::{Column, MemoryAdvice, Scalar, zeroed};
 use nikola_components::fill::{ComplexFill, Profile};
 use nikola_components::growth::{Change, Growth, GrowthEvent};
 use nikola_components::ledger::{EnergyFlows, Flow};
-use nikola_components::ports::Egress;
+use nikola_components::metric::MetricCells;
+use nikola_components::ports::{Checkpoint, Egress};
 use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
@@ -54,6 +58,8 @@ pub struct Nursery {
     memory_advice: Option<MemoryAdvice>,
     /// Fields that arrive at the end of this tick, with their factors.
     pub arrivals: Vec<((f64, f64), Arc<dyn ComplexFill>)>,
+    /// A state that is put back at the end of this tick, when its pages exist.
+    pub restored: Option<Arc<Checkpoint>>,
 }
 
 impl Nursery {
@@ -65,6 +71,7 @@ impl Nursery {
             damping: (!is_uniform).then(|| setup.damping.clone()),
             memory_advice: options.memory_advice,
             arrivals: Vec::new(),
+            restored: None,
         }
     }
 }
@@ -88,6 +95,7 @@ type Look<T> = SystemState<(
     Res<'static, Environment>,
     Res<'static, Sources<T>>,
     Res<'static, WaveParameters>,
+    Option<Res<'static, Effects>>,
     Res<'static, Tick>,
     Option<ResMut<'static, Device>>,
 )>;
@@ -98,11 +106,13 @@ pub fn grow<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) {
     let mut decided = decide(world, look);
     call_for_fields::<T>(world, &mut decided);
     let is_changing = !decided.births.is_empty() || !decided.prunes.is_empty();
-    let has_arrivals = !world.resource::<Nursery>().arrivals.is_empty();
-    if (is_changing || has_arrivals) && device::bring(world) {
+    let nursery = world.resource::<Nursery>();
+    let is_awaited = !nursery.arrivals.is_empty() || nursery.restored.is_some();
+    if (is_changing || is_awaited) && device::bring(world) {
         if is_changing {
             change::<T>(world, decided);
         }
+        put_back::<T>(world);
         arrive::<T>(world);
         device::adopt(world);
     }
@@ -114,7 +124,7 @@ pub fn grow<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) {
 /// Looks at the lines along one axis.
 fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
     let Ok(seen) = look.get_mut(world) else { return Decided::default() };
-    let (psi, mut growth, mut egress, torus, propagators, compute, environment, sources, wave, tick, device) =
+    let (psi, mut growth, mut egress, torus, propagators, compute, environment, sources, wave, effects, tick, device) =
         seen;
     let growth = &mut *growth;
     let (every, n_axes) = (growth.rule.every, torus.storage().len() as u64);
@@ -144,7 +154,10 @@ fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
     let spare = environment.pages.len() - 1;
     let prunes: Vec<usize> =
         (0..environment.pages.len()).filter(is_ripe).take(growth.rule.births_max.min(spare)).collect();
-    let births = admitted(growth, &leaks, total.sqrt(), elapsed, environment.pages.len(), |index, change| {
+    // θ at rest leaves the scene's threshold as it is.
+    let firing = effects.map_or(1.0, |effects| effects.firing_threshold / Effects::default().firing_threshold);
+    let scales = (total.sqrt(), elapsed, firing * growth.rule.threshold);
+    let births = admitted(growth, &leaks, scales, environment.pages.len(), |index, change| {
         egress.push_growth(GrowthEvent { tick: tick.0, key: page(&torus, index).key, change });
     });
     Decided { births, prunes }
@@ -184,8 +197,7 @@ fn note_quiet(growth: &mut Growth, columns: &[ColumnLayers], total: f64, pinned:
 fn admitted(
     growth: &mut Growth,
     leaks: &[Leak],
-    norm: f64,
-    elapsed: f64,
+    (norm, elapsed, threshold): (f64, f64, f64),
     n_pages: usize,
     mut refuse: impl FnMut(usize, Change),
 ) -> BTreeMap<usize, f64> {
@@ -196,7 +208,7 @@ fn admitted(
         *known = known.max(strength);
     }
     let mut called: Vec<(usize, f64)> =
-        strengths.into_iter().filter(|(_, strength)| *strength > growth.rule.threshold).collect();
+        strengths.into_iter().filter(|(_, strength)| *strength > threshold).collect();
     called.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     called.truncate(growth.rule.births_max);
     let room = if growth.is_throttled { 0 } else { growth.rule.pages_max.saturating_sub(n_pages) };
@@ -221,6 +233,8 @@ fn call_for_fields<T: Real + Scalar>(world: &mut World, decided: &mut Decided) {
         let pages = support(profile.as_ref(), torus, &rule.seeds, rule.threshold, rule.pages_max);
         wanted.extend(pages.unwrap_or_default());
     }
+    let restored = &world.resource::<Nursery>().restored;
+    wanted.extend(restored.iter().flat_map(|checkpoint| &checkpoint.pages));
     if wanted.is_empty() {
         return;
     }
@@ -239,26 +253,49 @@ fn call_for_fields<T: Real + Scalar>(world: &mut World, decided: &mut Decided) {
 fn change<T: Real + Scalar>(world: &mut World, decided: Decided) {
     let tick = world.resource::<Tick>().0;
     let mut events = Vec::new();
-    let mut members = world.query::<(Entity, &Page)>();
-    let before: Vec<(Entity, Page)> = members.iter(world).map(|(entity, page)| (entity, *page)).collect();
+    weigh::see_border::<T>(world);
     if !decided.prunes.is_empty() {
-        for (slot, (norm, energy)) in farewell::<T>(world, &decided.prunes) {
-            let change = Change::Pruned { norm, energy };
-            events.push(GrowthEvent { tick, key: before[slot].1.key, change });
-            world.despawn(before[slot].0);
+        let mut members = world.query::<(Entity, &Page)>();
+        let before: Vec<(Entity, Page)> =
+            members.iter(world).map(|(entity, page)| (entity, *page)).collect();
+        let mut gone = farewell::<T>(world, &decided.prunes);
+        let kinetic = varying_kinetic::<T>(world);
+        for (slot, _) in &gone {
+            world.despawn(before[*slot].0);
         }
+        if let Some(kinetic) = kinetic {
+            // D on the pages becomes the background's with their end, so only the whole is exact.
+            take_over::<T>(world);
+            let lost = kinetic - varying_kinetic::<T>(world).unwrap_or(kinetic);
+            share_out(&mut gone, lost);
+        }
+        book_pruned(world, &gone);
+        events.extend(gone.into_iter().map(|(slot, (norm, energy))| {
+            let change = Change::Pruned { norm, energy };
+            GrowthEvent { tick, key: before[slot].1.key, change }
+        }));
     }
+    let mut born = Vec::new();
     for (index, strength) in decided.births {
-        let born = page(world.resource::<Torus>(), index);
-        let change = match spawn::<T>(world, born) {
+        let page = page(world.resource::<Torus>(), index);
+        let change = match spawn::<T>(world, page) {
             true => Change::Born { strength },
             false => Change::NotFinite,
         };
-        events.push(GrowthEvent { tick, key: born.key, change });
+        if let Change::Born { .. } = change {
+            born.push(index);
+        }
+        events.push(GrowthEvent { tick, key: page.key, change });
     }
-    reorder(world);
-    let pages: Vec<usize> = members.iter(world).map(|(_, page)| page.index as usize).collect();
-    adopt::<T>(world, pages);
+    let kinetic = varying_kinetic::<T>(world).filter(|_| !born.is_empty());
+    take_over::<T>(world);
+    if let Some(kinetic) = kinetic {
+        inherit_metric::<T>(world, &born);
+        let gained = varying_kinetic::<T>(world).unwrap_or(kinetic) - kinetic;
+        if let Some(mut flows) = world.get_resource_mut::<EnergyFlows>() {
+            flows.add_at_end(Flow::Growth, gained, 0.0);
+        }
+    }
     let mut growth = world.resource_mut::<Growth>();
     for event in &events {
         match event.change {
@@ -273,6 +310,83 @@ fn change<T: Real + Scalar>(world: &mut World, decided: Decided) {
     }
     let mut egress = world.resource_mut::<Egress>();
     events.into_iter().for_each(|event| egress.push_growth(event));
+}
+
+/// Brings the rows into order and makes everything follow the set of pages.
+fn take_over<T: Real + Scalar>(world: &mut World) {
+    reorder(world);
+    let mut members = world.query::<&Page>();
+    let pages: Vec<usize> = members.iter(world).map(|page| page.index as usize).collect();
+    adopt::<T>(world, pages);
+}
+
+/// The kinetic energy now, where the metric varies: it changes with the set of pages in more ways than one. The new pages,
+/// whose Ψ is zero, may not be known to the operator yet.
+fn varying_kinetic<T: Real + Scalar>(world: &mut World) -> Option<f64> {
+    world.resource::<Propagators<T>>().diffusion.as_ref()?;
+    let mut columns = world.query::<(&Page, &Psi<T>)>();
+    let (propagators, environment) = (world.resource::<Propagators<T>>(), world.resource::<Environment>());
+    let mut known: Vec<(u32, &Psi<T>)> = columns
+        .iter(world)
+        .filter(|(page, _)| environment.position(page.index as usize).is_some())
+        .map(|(page, psi)| (page.index, psi))
+        .collect();
+    known.sort_unstable_by_key(|(index, _)| *index);
+    let pages = pages_ref(known.into_iter().map(|(_, psi)| psi));
+    let one = Values::Uniform(T::from_f64(1.0));
+    let volume = world.resource::<Torus>().cell_volume();
+    Some(volume * propagators.kinetic_form(world.resource::<Compute>().threads(), &pages, one))
+}
+
+/// Adds the kinetic energy that went with pruned pages to theirs, by their norms.
+fn share_out(gone: &mut [(usize, (f64, f64))], kinetic: f64) {
+    let total: f64 = gone.iter().map(|(_, (norm, _))| norm).sum();
+    let n = gone.len() as f64;
+    for (_, (norm, energy)) in gone {
+        *energy += kinetic * if total > 0.0 { *norm / total } else { 1.0 / n };
+    }
+}
+
+/// Tells the ledgers what went with pruned pages.
+fn book_pruned(world: &mut World, gone: &[(usize, (f64, f64))]) {
+    let (norm, energy) = gone.iter().fold((0.0, 0.0), |sum, (_, (n, e))| (sum.0 + n, sum.1 + e));
+    world.resource_mut::<NormLedger>().withdraw(norm);
+    if let Some(mut flows) = world.get_resource_mut::<EnergyFlows>() {
+        flows.add_at_end(Flow::Prune, -energy, -norm);
+    }
+}
+
+/// Pages that were born, whose plastic metric is at rest until now, get that of their neighbours.
+fn inherit_metric<T: Real + Scalar>(world: &mut World, born: &[usize]) {
+    if !world.contains_resource::<PlasticMetric>() {
+        return;
+    }
+    let cell = match &world.resource::<Propagators<T>>().diffusion {
+        Some(diffusion) => diffusion.grid.cell.clone(),
+        None => return,
+    };
+    let mut columns = world.query::<(&Page, &MetricCells)>();
+    let known: BTreeMap<usize, &MetricCells> = columns
+        .iter(world)
+        .map(|(page, cells)| (page.index as usize, cells))
+        .filter(|(page, _)| !born.contains(page))
+        .collect();
+    let torus = world.resource::<Torus>();
+    let inherited: BTreeMap<usize, Vec<f64>> = born
+        .iter()
+        .filter_map(|&page| Some((page, inherit::inherited(torus, &cell, page, &known)?)))
+        .collect();
+    let mut columns = world.query::<(&Page, &mut MetricCells)>();
+    for (page, mut cells) in columns.iter_mut(world) {
+        if let Some(g) = inherited.get(&(page.index as usize)) {
+            cells.g.copy_from_slice(g);
+            cells.factorised.copy_from_slice(g);
+        }
+    }
+    let environment = world.resource::<Environment>();
+    let positions: BTreeSet<usize> =
+        inherited.keys().filter_map(|page| environment.position(*page)).collect();
+    metric_update::renew_pages::<T>(world, |position| positions.contains(&position));
 }
 
 /// Makes everything that depends on the set of pages follow it; `pages` are in storage order.
@@ -306,9 +420,7 @@ pub fn replace_pages<T: Real + Scalar>(world: &mut World, saved: &[Page]) {
             spawn::<T>(world, *page);
         }
     }
-    reorder(world);
-    let pages = members.iter(world).map(|(_, page)| page.index as usize).collect();
-    adopt::<T>(world, pages);
+    take_over::<T>(world);
 }
 
 /// The index of a page that belongs to the torus.
@@ -317,7 +429,8 @@ pub fn page_of(torus: &Torus, found: Page) -> Option<usize> {
     (index < torus.n_pages() && page(torus, index) == found).then_some(index)
 }
 
-/// Norm and energy that go with each pruned page, taken one after the other; the ledgers are told.
+/// Norm and energy that go with each pruned page, taken one after the other; without the kinetic part where the metric
+/// varies.
 fn farewell<T: Real + Scalar>(world: &mut World, prunes: &[usize]) -> Vec<(usize, (f64, f64))> {
     let mut columns = world.query::<(&Psi<T>, Option<&Potential<T>>)>();
     let (torus, propagators) = (world.resource::<Torus>(), world.resource::<Propagators<T>>());
@@ -330,7 +443,11 @@ fn farewell<T: Real + Scalar>(world: &mut World, prunes: &[usize]) -> Vec<(usize
     let mut drops = vec![false; pages.len()];
     let mut gone = Vec::with_capacity(prunes.len());
     // Kinetic energy of the columns that hold a pruned page: without those pruned before, and without this one too.
+    let is_varying = propagators.diffusion.is_some();
     let kinetic = |drops: &[bool]| {
+        if is_varying {
+            return 0.0;
+        }
         let sparse = propagators.sparse().expect("a world that grows is sparse");
         let axes = 0..torus.storage().len();
         axes.map(|axis| sparse.energy_without(compute.threads(), axis, &pages, drops))
@@ -348,21 +465,21 @@ fn farewell<T: Real + Scalar>(world: &mut World, prunes: &[usize]) -> Vec<(usize
         gone.push((slot, (volume * totals.norm2, volume * energy)));
         kinetic_before = kinetic_gone;
     }
-    let (norm, energy) = gone.iter().fold((0.0, 0.0), |sum, (_, (n, e))| (sum.0 + n, sum.1 + e));
-    world.resource_mut::<NormLedger>().withdraw(norm);
-    if let Some(mut flows) = world.get_resource_mut::<EnergyFlows>() {
-        flows.add(Flow::Prune, -energy);
-    }
     gone
 }
 
-/// Spawns a page with Ψ = 0 and its columns; not where a profile is no finite number.
+/// Spawns a page with Ψ = 0, a metric at rest and its other columns; not where a profile is no finite number.
 fn spawn<T: Real + Scalar>(world: &mut World, page: Page) -> bool {
     let (torus, nursery) = (world.resource::<Torus>(), world.resource::<Nursery>());
+    if !world.resource::<Propagators<T>>().is_metric_finite(page.index as usize) {
+        return false;
+    }
     let nodes = torus.page_nodes();
-    let column = |profile: &Profile| -> Option<Column<T>> {
+    let law = &world.resource::<Environment>().damping_law;
+    let column = |profile: &Profile, scale: f64, extra: f64| -> Option<Column<T>> {
         let mut exact = vec![0.0; nodes];
         fill_profile(profile, page.index as usize, &mut exact);
+        exact.iter_mut().for_each(|value| *value = scale * *value + extra);
         let mut column = zeroed::<T>(1, nodes, nursery.memory_advice).ok()?.pop()?;
         for (slot, value) in column.iter_mut().zip(exact) {
             *slot = T::from_f64(value);
@@ -370,8 +487,13 @@ fn spawn<T: Real + Scalar>(world: &mut World, page: Page) -> bool {
         column.iter().all(|value| value.to_f64().is_finite()).then_some(column)
     };
     let planes = zeroed::<T>(2, nodes, nursery.memory_advice).ok();
-    let potential = nursery.potential.as_ref().map(column);
-    let damping = nursery.damping.as_ref().map(column);
+    let potential = nursery.potential.as_ref().map(|profile| column(profile, 1.0, 0.0));
+    let damping = nursery.damping.as_ref().map(|profile| column(profile, law.scale, law.extra));
+    let metric = world.get_resource::<PlasticMetric>().map(|metric| metric_update::cells_at_rest(metric, 1));
+    let metric = metric.map(|cells| cells.ok().and_then(|mut cells| cells.pop()));
+    if metric.as_ref().is_some_and(Option::is_none) {
+        return false;
+    }
     let is_positive = |damping: &Column<T>| damping.iter().all(|value| value.to_f64() >= 0.0);
     let mut planes = planes.into_iter().flatten();
     let (Some(re), Some(im), None | Some(Some(_)), None | Some(Some(_))) =
@@ -388,6 +510,9 @@ fn spawn<T: Real + Scalar>(world: &mut World, page: Page) -> bool {
     }
     if let Some(column) = damping.flatten() {
         entity.insert(Damping(column));
+    }
+    if let Some(cells) = metric.flatten() {
+        entity.insert(cells);
     }
     true
 }
@@ -412,6 +537,24 @@ fn reorder(world: &mut World) {
     }
 }
 
+/// Puts a checkpoint back that was sent during this tick, now that its pages exist; other pages stay zero.
+fn put_back<T: Real + Scalar>(world: &mut World) {
+    let Some(checkpoint) = world.resource_mut::<Nursery>().restored.take() else { return };
+    let nodes = world.resource::<Torus>().page_nodes();
+    let mut columns = world.query::<(&Page, &mut Psi<T>)>();
+    for (page, mut psi) in columns.iter_mut(world) {
+        let Ok(k) = checkpoint.pages.binary_search(&(page.index as usize)) else { continue };
+        let range = k * nodes..(k + 1) * nodes;
+        let psi = &mut *psi;
+        psi.re.iter_mut().zip(&checkpoint.re[range.clone()]).for_each(|(slot, x)| *slot = T::from_f64(*x));
+        psi.im.iter_mut().zip(&checkpoint.im[range]).for_each(|(slot, x)| *slot = T::from_f64(*x));
+    }
+    world.resource_mut::<TickPlan>().is_rebased = true;
+    if let Some(mut flows) = world.get_resource_mut::<EnergyFlows>() {
+        flows.attribute_rest(Flow::Scram);
+    }
+}
+
 /// Adds the fields that were sent during this tick, now that their pages exist.
 fn arrive<T: Real + Scalar>(world: &mut World) {
     let arrivals = std::mem::take(&mut world.resource_mut::<Nursery>().arrivals);
@@ -427,5 +570,8 @@ fn arrive<T: Real + Scalar>(world: &mut World) {
             source::kick(page, &part.nodes, &part.re, &part.im, 1.0, 0.0);
         }
         world.resource_mut::<TickPlan>().is_rebased = true;
+        if let Some(mut flows) = world.get_resource_mut::<EnergyFlows>() {
+            flows.attribute_rest(Flow::Source);
+        }
     }
 }

@@ -35,7 +35,7 @@ pub fn set_damping<'a, T: Real + Scalar>(
         Profile::Uniform(gamma) => environment.uniform_damping = Some(scale * gamma + extra),
         profile => {
             let mut values = Vec::new();
-            for (page, column) in columns.enumerate() {
+            for (&page, column) in environment.pages.iter().zip(columns) {
                 let Some(mut column) = column else { continue };
                 values.resize(column.0.len(), 0.0);
                 fill_profile(profile, page, &mut values);

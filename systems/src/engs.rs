@@ -11,7 +11,9 @@ mod survival;
 pub(crate) use survival::restore;
 
 use crate::damping::set_damping;
+use crate::metric_update::{PlasticMetric, fill_diffusion};
 use crate::observables::pages_ref;
+use crate::oracle::weigh::SourceWork;
 use crate::propagators::Propagators;
 use crate::world::{Compute, Environment};
 use bevy_ecs::prelude::*;
@@ -21,6 +23,7 @@ use nikola_components::chemistry::{
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::ledger::{EnergyFlows, Flow};
+use nikola_components::metric::MetricCells;
 use nikola_components::noise;
 use nikola_components::ports::{Egress, Event, Ingress};
 use nikola_components::setup::{Setup, WaveParameters};
@@ -30,6 +33,7 @@ use nikola_components::wave::{Damping, Potential, Psi};
 use nikola_kernels::energy::KineticForm;
 use nikola_kernels::engs::{self as rules, DecayRates, Modulators, Stimuli};
 use nikola_kernels::kinetic::AxisTerm;
+use nikola_kernels::simd::Level;
 use nikola_kernels::{PageRef, Real, Values, reduce};
 
 /// Γ/Γ_scene moves in steps of 1/256.
@@ -81,12 +85,12 @@ pub struct Inbox {
 #[derive(Resource)]
 pub struct Engs {
     settings: EngsSettings,
-    form: KineticForm,
+    /// T as it was when the world was built; none where it can change otherwise.
+    form: Option<KineticForm>,
     /// Kinetic terms and D of the scene.
     terms: Vec<AxisTerm>,
     diffusion: [f64; 9],
-    /// (page, node), sorted: one slice of them per tick.
-    reservoir: Vec<(u32, u32)>,
+    reservoir: Reservoir,
     densities: Vec<f64>,
     expected_energy: Option<f64>,
     /// δ of the last update.
@@ -108,31 +112,68 @@ pub struct Engs {
     diffusion_step: i64,
 }
 
+/// The nodes that the entropy is estimated on: one slice of them per tick.
+enum Reservoir {
+    /// (page, node) of a dense torus, sorted.
+    Fixed(Vec<(u32, u32)>),
+    /// Of a sparse torus: places in the list of its active nodes, as parts of its length, ascending.
+    Floating(Vec<f64>),
+}
+
+impl Reservoir {
+    fn new(setup: &Setup) -> Self {
+        let torus = &setup.torus;
+        let draw = |i: usize| noise::uniform(setup.seed, RESERVOIR_STREAM, 0, i as u64);
+        if setup.growth.is_some() {
+            let mut places: Vec<f64> = (0..RESERVOIR_NODES).map(draw).collect();
+            places.sort_unstable_by(f64::total_cmp);
+            return Self::Floating(places);
+        }
+        let n = torus.n_nodes();
+        let pick = |i: usize| {
+            let drawn =
+                if n <= RESERVOIR_NODES { i } else { ((draw(i) * n as f64) as usize).min(n - 1) };
+            ((drawn / torus.page_nodes()) as u32, (drawn % torus.page_nodes()) as u32)
+        };
+        let mut reservoir: Vec<(u32, u32)> = (0..RESERVOIR_NODES.min(n)).map(pick).collect();
+        reservoir.sort_unstable();
+        Self::Fixed(reservoir)
+    }
+
+    /// Position of the page and node of the `k`-th of `n` samples, on `n_pages` pages of `page_nodes` nodes.
+    fn node(&self, k: usize, n_pages: usize, page_nodes: usize) -> (usize, usize) {
+        let drawn = match self {
+            Self::Fixed(nodes) => return (nodes[k].0 as usize, nodes[k].1 as usize),
+            Self::Floating(places) => {
+                let n = n_pages * page_nodes;
+                if n <= RESERVOIR_NODES { k } else { ((places[k] * n as f64) as usize).min(n - 1) }
+            }
+        };
+        (drawn / page_nodes, drawn % page_nodes)
+    }
+
+    /// How many samples there are.
+    fn len(&self, n_nodes: usize) -> usize {
+        match self {
+            Self::Fixed(nodes) => nodes.len(),
+            Self::Floating(places) => places.len().min(n_nodes),
+        }
+    }
+}
+
 /// The resources, where the scene has neurochemistry.
 pub(crate) fn equip<T: Real + Scalar>(world: &mut World, setup: &Setup) {
     let Some(settings) = setup.engs else { return };
-    let Propagators { shape, terms, .. } = world.resource::<Propagators<T>>();
-    let (form, terms) = (KineticForm::new(shape, terms), terms.clone());
-    let torus = &setup.torus;
-    let n = torus.n_nodes();
-    let pick = |i: usize| {
-        let drawn = if n <= RESERVOIR_NODES {
-            i
-        } else {
-            let u = noise::uniform(setup.seed, RESERVOIR_STREAM, 0, i as u64);
-            ((u * n as f64) as usize).min(n - 1)
-        };
-        ((drawn / torus.page_nodes()) as u32, (drawn % torus.page_nodes()) as u32)
-    };
-    let mut reservoir: Vec<(u32, u32)> = (0..RESERVOIR_NODES.min(n)).map(pick).collect();
-    reservoir.sort_unstable();
+    let propagators = world.resource::<Propagators<T>>();
+    let terms = propagators.terms.clone();
+    let form = (!propagators.is_live()).then(|| KineticForm::new(&propagators.shape, &terms));
     world.insert_resource(Engs {
         settings,
         form,
         terms,
         diffusion: setup.wave.diffusion,
-        densities: Vec::with_capacity(reservoir.len()),
-        reservoir,
+        densities: Vec::with_capacity(RESERVOIR_NODES),
+        reservoir: Reservoir::new(setup),
         expected_energy: None,
         reward_error: 0.0,
         entropy: 0.0,
@@ -161,12 +202,15 @@ pub struct Targets<'w, T: Real + Scalar> {
     flows: Option<ResMut<'w, EnergyFlows>>,
     environment: ResMut<'w, Environment>,
     propagators: ResMut<'w, Propagators<T>>,
+    metric: Option<ResMut<'w, PlasticMetric>>,
+    sources: SourceWork<'w, T>,
     wave: ResMut<'w, WaveParameters>,
 }
 
 /// Applies the effects of the scalars and publishes them, right after ingress.
 pub fn broadcast<T: Real + Scalar>(
     mut columns: Query<'_, '_, (&Psi<T>, Option<&mut Damping<T>>)>,
+    cells: Query<'_, '_, &MetricCells>,
     mut targets: Targets<'_, T>,
     chemistry: Option<Res<'_, Chemistry>>,
     board: Option<Res<'_, ChemistryBoard>>,
@@ -174,7 +218,7 @@ pub fn broadcast<T: Real + Scalar>(
     compute: Res<'_, Compute>,
     torus: Res<'_, Torus>,
 ) {
-    let Targets { engs, effects, flows, environment, propagators, wave } = &mut targets;
+    let Targets { engs, effects, flows, environment, propagators, metric, sources, wave } = &mut targets;
     let (Some(engs), Some(effects), Some(chemistry), Some(board)) = (engs, effects, chemistry, board) else {
         return;
     };
@@ -204,18 +248,40 @@ pub fn broadcast<T: Real + Scalar>(
         let before = effects.diffusion_scale;
         effects.diffusion_scale = rules::diffusion_scale(engs.settings.state, arousal);
         wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
-        propagators.rescale(compute.level, &engs.terms, effects.diffusion_scale);
+        let metric = metric.as_deref_mut();
+        rescale(propagators, metric, &cells, compute.level, &engs.terms, effects.diffusion_scale);
         if let Some(flows) = flows {
             let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
             let one = Values::Uniform(T::from_f64(1.0));
-            let kinetic =
-                torus.cell_volume() * engs.form.value(compute.level, compute.threads(), &pages, one);
+            let (level, threads) = (compute.level, compute.threads());
+            let kinetic = torus.cell_volume()
+                * match &engs.form {
+                    Some(form) => form.value(level, threads, &pages, one),
+                    None => propagators.kinetic_form(threads, &pages, one) / effects.diffusion_scale,
+                };
             flows.add(Flow::Parameters, (effects.diffusion_scale - before) * kinetic);
+            flows.add(Flow::Source, sources.refresh(propagators, wave, &pages));
             flows.scale_kinetic(effects.diffusion_scale / before);
         }
     }
     let ended = times.now();
     times.add(Stage::Engs, ended - began);
+}
+
+/// D becomes `scale` times the scene's, by the scene's `terms`.
+fn rescale<T: Real + Scalar>(
+    propagators: &mut Propagators<T>,
+    metric: Option<&mut PlasticMetric>,
+    cells: &Query<'_, '_, &MetricCells>,
+    level: Level,
+    terms: &[AxisTerm],
+    scale: f64,
+) {
+    if let (Some(metric), Some(diffusion)) = (metric, &mut propagators.diffusion) {
+        metric.set_scale(scale);
+        fill_diffusion(metric, level, cells.iter().enumerate(), diffusion);
+    }
+    propagators.rescale(level, terms, scale);
 }
 
 /// Collects a slice of the reservoir every tick; every so many ticks, updates the scalars.
@@ -231,6 +297,7 @@ pub fn update<T: Real + Scalar>(
     environment: Res<'_, Environment>,
     wave: Res<'_, WaveParameters>,
     effects: Option<Res<'_, Effects>>,
+    propagators: Res<'_, Propagators<T>>,
     compute: Res<'_, Compute>,
     torus: Res<'_, Torus>,
     tick: Res<'_, Tick>,
@@ -251,7 +318,10 @@ pub fn update<T: Real + Scalar>(
         let none = Values::Uniform(T::from_f64(0.0));
         let totals = reduce::totals(level, threads, &pages, potential, none);
         let one = Values::Uniform(T::from_f64(1.0));
-        let kinetic = effects.diffusion_scale * engs.form.value(level, threads, &pages, one);
+        let kinetic = match &engs.form {
+            Some(form) => effects.diffusion_scale * form.value(level, threads, &pages, one),
+            None => propagators.kinetic_form(threads, &pages, one),
+        };
         let energy = torus.cell_volume() * (kinetic + totals.potential + 0.5 * wave.beta * totals.quartic);
         let dt_secs = engs.settings.every as f64 * wave.dt;
         let step = Step { tick: tick.0, dt_secs, energy };
@@ -283,14 +353,16 @@ impl Engs {
 
     /// Reads this tick's slice of the reservoir.
     fn collect<T: Real>(&mut self, pages: &[PageRef<'_, T>], tick: u64) {
-        let (every, n) = (self.settings.every, self.reservoir.len());
+        let page_nodes = pages.first().map_or(1, |page| page.re.len());
+        let (every, n) = (self.settings.every, self.reservoir.len(pages.len() * page_nodes));
         let slice = (tick + every - 1) % every;
         let range = n * slice as usize / every as usize..n * (slice as usize + 1) / every as usize;
         if slice == 0 {
             self.densities.clear();
         }
-        for &(page, node) in &self.reservoir[range] {
-            let (re, im) = (pages[page as usize].re[node as usize], pages[page as usize].im[node as usize]);
+        for k in range {
+            let (page, node) = self.reservoir.node(k, pages.len(), page_nodes);
+            let (re, im) = (pages[page].re[node], pages[page].im[node]);
             self.densities.push(re.to_f64() * re.to_f64() + im.to_f64() * im.to_f64());
         }
     }

@@ -4,7 +4,7 @@
 //! order they came, then scene injections due at this tick. On a sparse torus the pages of a scene's injection were
 //! born at the last tick's end; a field that is sent waits for its pages and is added at the end of this tick.
 
-use crate::boundary::Nursery;
+use crate::boundary::{Nursery, support};
 use crate::engs::Inbox;
 use crate::observables::pages_ref;
 use crate::world::{Compute, EMITTER_CUTOFF, Environment, SourceNodes, Sources, source_nodes};
@@ -13,6 +13,7 @@ use bevy_ecs::system::SystemParam;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::fill::ComplexFill;
+use nikola_components::growth::Growth;
 use nikola_components::ledger::{EnergyFlows, Flow};
 use nikola_components::oracle::Alarm;
 use nikola_components::ports::{Checkpoint, Command, Ingress};
@@ -100,6 +101,7 @@ pub struct Watched<'w> {
     log: Option<ResMut<'w, InputLog>>,
     flows: Option<ResMut<'w, EnergyFlows>>,
     inbox: Option<ResMut<'w, Inbox>>,
+    growth: Option<Res<'w, Growth>>,
 }
 
 impl Watched<'_> {
@@ -107,6 +109,15 @@ impl Watched<'_> {
         if let Some(flows) = &mut self.flows {
             flows.attribute_rest(flow);
         }
+    }
+
+    /// Whether a field that was sent to a sparse torus may enter: its digest is taken over the pages it needs, whatever
+    /// pages there are.
+    fn admits<T: Real>(&mut self, profile: &dyn ComplexFill, amplitude: (f64, f64), torus: &Torus) -> bool {
+        let (Some(log), Some(growth)) = (&mut self.log, &self.growth) else { return true };
+        let rule = &growth.rule;
+        let pages = support(profile, torus, &rule.seeds, rule.threshold, rule.pages_max).unwrap_or_default();
+        log.admit(digest(&source_nodes::<T>(profile, amplitude, torus, &pages, EMITTER_CUTOFF)))
     }
 }
 
@@ -135,8 +146,11 @@ pub fn take_in<T: Real + Scalar>(
             Command::Inject { .. } if sources.is_muted => {}
             Command::Inject { amplitude, profile } => match &mut nursery {
                 Some(nursery) => {
-                    nursery.arrivals.push((*amplitude, profile.clone()));
-                    plan.is_rebased = true;
+                    let is_admitted = watched.admits::<T>(profile.as_ref(), *amplitude, &torus);
+                    if is_admitted {
+                        nursery.arrivals.push((*amplitude, profile.clone()));
+                        plan.is_rebased = true;
+                    }
                 }
                 None => {
                     plan.is_rebased |=
@@ -161,7 +175,14 @@ pub fn take_in<T: Real + Scalar>(
             Command::Restore(checkpoint) => {
                 plan.restored = Some(checkpoint.as_ref().map(|checkpoint| checkpoint.tick));
                 if let Some(checkpoint) = checkpoint {
-                    restore(&mut psi, checkpoint);
+                    match &mut nursery {
+                        // Its pages may have gone: it is put back when they exist again, at the end of this tick.
+                        Some(nursery) => {
+                            clear(&mut psi);
+                            nursery.restored = Some(checkpoint.clone());
+                        }
+                        None => restore(&mut psi, checkpoint),
+                    }
                     plan.is_rebased = true;
                     watched.attribute_rest(Flow::Scram);
                 }
@@ -241,6 +262,15 @@ fn digest<T: Real>(touched: &[SourceNodes<T>]) -> u64 {
         }
     }
     hash
+}
+
+/// Ψ becomes zero, what is no number included.
+fn clear<T: Real + Scalar>(psi: &mut Query<'_, '_, &mut Psi<T>>) {
+    for psi in psi.iter_mut() {
+        let psi = psi.into_inner();
+        psi.re.fill(T::from_f64(0.0));
+        psi.im.fill(T::from_f64(0.0));
+    }
 }
 
 /// Ψ becomes that of the checkpoint. Panics if it is of another torus (a bug in the caller).

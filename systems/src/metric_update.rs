@@ -11,12 +11,13 @@
 //! Source: kernels `metric_update`; the rates follow dopamine (η) and serotonin (λ).
 
 use crate::observables::pages_ref;
-use crate::propagators::{Plan, Propagators};
+use crate::oracle::weigh::SourceWork;
+use crate::propagators::Propagators;
 use crate::world::Compute;
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use core::ops::Range;
-use nikola_components::chemistry::Chemistry;
+use nikola_components::chemistry::{Chemistry, Work};
 use nikola_components::clock::Tick;
 use nikola_components::column::{ColumnError, Scalar, zeroed};
 use nikola_components::ledger::{EnergyFlows, Flow};
@@ -25,13 +26,14 @@ use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::Psi;
-use nikola_kernels::Real;
 use nikola_kernels::kinetic::varying::{CellGrid, Diffusion};
 use nikola_kernels::metric_update::{
     CellStencil, EIGENVALUE_MAX, EIGENVALUE_MIN, Relaxation, Tensors, component, factorise, moved,
     n_components, relax, structure,
 };
+use nikola_kernels::simd::Level;
 use nikola_kernels::transcendental::tanh;
+use nikola_kernels::{PageRef, Real};
 
 /// Cells that are factorised together.
 const BATCH: usize = 8;
@@ -60,15 +62,54 @@ impl MetricCounts {
 #[derive(Resource)]
 pub struct PlasticMetric {
     plasticity: Plasticity,
-    stencil: CellStencil,
+    /// How the cells of a dense torus find their neighbours; on a sparse one the operator knows.
+    stencil: Option<CellStencil>,
+    cell_nodes: usize,
+    /// Cells of a page.
+    per_page: usize,
     /// g₀ of each storage axis.
     rest: Vec<f64>,
-    /// c².
+    /// c² of the scene, and what it is multiplied with.
     speed2: f64,
+    speed2_scale: f64,
     /// What happened so far.
     pub counts: MetricCounts,
     sums: Vec<f64>,
     changed: Vec<usize>,
+}
+
+/// The cells of a tick: ranges of equal length, cells counted page after page.
+#[derive(Debug, Clone, Default)]
+pub struct Turn {
+    ranges: Vec<Range<usize>>,
+}
+
+impl Turn {
+    /// The cells of a dense torus in turn; none where there are none, or where the pages of a sparse one take turns.
+    pub fn of_dense(&self) -> Option<Range<usize>> {
+        match &self.ranges[..] {
+            [range] if !range.is_empty() => Some(range.clone()),
+            _ => None,
+        }
+    }
+
+    fn n_cells(&self) -> usize {
+        self.ranges.iter().map(ExactSizeIterator::len).sum()
+    }
+
+    /// Where the sums of a range begin: component after component, range after range.
+    fn sums_of(&self, range: usize, components: usize) -> Range<usize> {
+        let first: usize = self.ranges[..range].iter().map(ExactSizeIterator::len).sum();
+        first * components..(first + self.ranges[range].len()) * components
+    }
+
+    /// Component `c` of the sums of a cell of the turn.
+    fn sum(&self, sums: &[f64], components: usize, cell: usize, c: usize) -> f64 {
+        let range = self.ranges.partition_point(|range| range.end <= cell);
+        let at = self.sums_of(range, components).start;
+        let of_range = &self.ranges[range];
+        sums[at + c * of_range.len() + cell - of_range.start]
+    }
 }
 
 impl PlasticMetric {
@@ -78,9 +119,12 @@ impl PlasticMetric {
         let speed2 = plasticity.speed * plasticity.speed;
         Self {
             plasticity,
-            stencil: CellStencil::new(grid),
+            stencil: setup.growth.is_none().then(|| CellStencil::new(grid)),
+            cell_nodes: grid.cell_nodes(),
+            per_page: setup.torus.page_nodes() / grid.cell_nodes(),
             rest: diffusion.map(|diffusion| speed2 / diffusion).collect(),
             speed2,
+            speed2_scale: 1.0,
             counts: MetricCounts::default(),
             sums: Vec::new(),
             changed: Vec::new(),
@@ -92,11 +136,38 @@ impl PlasticMetric {
         &self.rest
     }
 
-    /// Cells of this tick's turn.
-    fn turn(&self, tick: Tick) -> Range<usize> {
-        let n = self.stencil.grid().n_cells() as u64;
+    /// Nodes of a cell.
+    pub fn cell_nodes(&self) -> usize {
+        self.cell_nodes
+    }
+
+    /// Cells whose metric has changed in this tick, ascending.
+    pub fn changed(&self) -> &[usize] {
+        &self.changed
+    }
+
+    /// c² is `scale` times the scene's from now on; D has to be computed anew.
+    pub fn set_scale(&mut self, scale: f64) {
+        self.speed2_scale = scale;
+    }
+
+    /// Cells of this tick's turn: a share of all cells, or on a sparse torus of the cells of every page, so that pages
+    /// that come and go leave the others' turns alone.
+    fn turn(&self, tick: Tick, n_pages: usize) -> Turn {
         let (turn, every) = (tick.0 % self.plasticity.every, self.plasticity.every);
-        (n * turn / every) as usize..(n * (turn + 1) / every) as usize
+        let share = |n: usize| {
+            let n = n as u64;
+            (n * turn / every) as usize..(n * (turn + 1) / every) as usize
+        };
+        let ranges = match self.stencil {
+            Some(_) => vec![share(self.per_page * n_pages)],
+            None => {
+                let share = share(self.per_page);
+                let first = |page: usize| page * self.per_page;
+                (0..n_pages).map(|page| first(page) + share.start..first(page) + share.end).collect()
+            }
+        };
+        Turn { ranges }
     }
 
     fn rates(&self, chemistry: Option<&Chemistry>, dt: f64) -> Relaxation {
@@ -110,15 +181,15 @@ impl PlasticMetric {
     }
 }
 
-/// Cells of every page, at rest.
+/// Cells of `n_pages` pages, at rest.
 ///
 /// # Errors
 /// [`ColumnError`] when they do not fit the address space.
-pub fn cells_at_rest(torus: &Torus, grid: &CellGrid, rest: &[f64]) -> Result<Vec<MetricCells>, ColumnError> {
+pub fn cells_at_rest(metric: &PlasticMetric, n_pages: usize) -> Result<Vec<MetricCells>, ColumnError> {
+    let (rest, per_page) = (&metric.rest, metric.per_page);
     let axes = rest.len();
-    let per_page = torus.page_nodes() / grid.cell_nodes();
-    let mut columns = zeroed::<f64>(2 * torus.n_pages(), n_components(axes) * per_page, None)?.into_iter();
-    let mut pages = Vec::with_capacity(torus.n_pages());
+    let mut columns = zeroed::<f64>(2 * n_pages, n_components(axes) * per_page, None)?.into_iter();
+    let mut pages = Vec::with_capacity(n_pages);
     while let (Some(mut g), Some(mut factorised)) = (columns.next(), columns.next()) {
         for column in [&mut g, &mut factorised] {
             for (i, rest) in rest.iter().enumerate() {
@@ -136,7 +207,7 @@ pub struct MetricStage<'w, 's, T: Real + Scalar> {
     cells: Query<'w, 's, &'static mut MetricCells>,
     metric: Option<ResMut<'w, PlasticMetric>>,
     propagators: ResMut<'w, Propagators<T>>,
-    flows: Option<ResMut<'w, EnergyFlows>>,
+    told: Told<'w, T>,
     chemistry: Option<Res<'w, Chemistry>>,
     wave: Res<'w, WaveParameters>,
     torus: Res<'w, Torus>,
@@ -144,10 +215,19 @@ pub struct MetricStage<'w, 's, T: Real + Scalar> {
     tick: Res<'w, Tick>,
 }
 
+/// What a change of the metric is told to.
+#[derive(SystemParam)]
+pub struct Told<'w, T: Real + Scalar> {
+    flows: Option<ResMut<'w, EnergyFlows>>,
+    sources: SourceWork<'w, T>,
+    work: Option<ResMut<'w, Work>>,
+}
+
 impl<T: Real + Scalar> MetricStage<'_, '_, T> {
     /// Cells of this tick's turn; none without a plastic metric.
-    pub fn turn(&self) -> Range<usize> {
-        self.metric.as_ref().map_or(0..0, |metric| metric.turn(*self.tick))
+    pub fn turn(&self) -> Turn {
+        let n_pages = self.cells.iter().len();
+        self.metric.as_ref().map_or_else(Turn::default, |metric| metric.turn(*self.tick, n_pages))
     }
 
     /// The kinetic flows and D, as the turn left them.
@@ -161,27 +241,29 @@ impl<T: Real + Scalar> MetricStage<'_, '_, T> {
     }
 
     /// Lets g of the cells in turn yield to the structure tensors `sums`, and renews D and the propagators where g moved
-    /// far enough.
-    pub fn yield_to(&mut self, turn: &Range<usize>, sums: &[f64]) {
+    /// far enough. Only a world whose balance is watched looks at `pages`.
+    pub fn yield_to(&mut self, turn: &Turn, sums: &[f64], pages: &[PageRef<'_, T>]) {
         let Some(metric) = self.metric.as_deref_mut() else { return };
-        let Propagators { plans, diffusion: Some(diffusion), .. } = &mut *self.propagators else { return };
+        let propagators = &mut *self.propagators;
+        let Some(diffusion) = &mut propagators.diffusion else { return };
         let rates = metric.rates(self.chemistry.as_deref(), self.wave.dt);
-        let mut changed = std::mem::take(&mut metric.changed);
-        relax_cells(metric, &mut self.cells, turn, sums, &rates, &mut changed);
-        metric.counts.n_updated += turn.len() as u64;
-        metric.counts.n_factorised += changed.len() as u64;
-        let renewed = renew(metric, &mut self.cells, diffusion, &self.compute, &changed, turn, sums);
+        relax_cells(metric, &mut self.cells, turn, sums, &rates);
+        metric.counts.n_updated += turn.n_cells() as u64;
+        metric.counts.n_factorised += metric.changed.len() as u64;
+        let renewed = renew(metric, &mut self.cells, diffusion, &self.compute, turn, sums);
         let work = self.torus.cell_volume() * renewed;
-        for plan in plans.iter_mut() {
-            if let Plan::Varying(plan) = plan {
-                plan.renew(diffusion, &changed);
-            }
+        for plan in &mut propagators.plans {
+            plan.renew(diffusion, &metric.changed);
         }
         metric.counts.work += work;
-        if let Some(flows) = &mut self.flows {
+        if let Some(flows) = &mut self.told.flows {
             flows.add(Flow::Metric, work);
+            let gained = self.told.sources.follow(propagators, &self.wave, pages, &metric.changed);
+            flows.add(Flow::Source, gained);
         }
-        metric.changed = changed;
+        if let Some(counted) = &mut self.told.work {
+            counted.plasticity_updates += turn.n_cells() as u64;
+        }
     }
 }
 
@@ -194,11 +276,21 @@ pub fn update<T: Real + Scalar>(
     let began = times.now();
     let turn = stage.turn();
     let Some(metric) = &mut stage.metric else { return };
+    let components = n_components(metric.rest.len());
     let mut sums = std::mem::take(&mut metric.sums);
-    sums.resize(n_components(metric.rest.len()) * turn.len(), 0.0);
+    sums.resize(components * turn.n_cells(), 0.0);
     let (pages, compute) = (pages_ref(psi.iter()), &stage.compute);
-    structure(compute.level, compute.threads(), &metric.stencil, &pages, turn.clone(), &mut sums);
-    stage.yield_to(&turn, &sums);
+    for (k, range) in turn.ranges.iter().enumerate() {
+        let sums = &mut sums[turn.sums_of(k, components)];
+        match (&metric.stencil, &stage.propagators.lattice) {
+            (Some(stencil), _) => {
+                structure(compute.level, compute.threads(), stencil, &pages, range.clone(), sums);
+            }
+            (None, Some(lattice)) => lattice.structure(compute.threads(), &pages, range.clone(), sums),
+            (None, None) => {}
+        }
+    }
+    stage.yield_to(&turn, &sums, &pages);
     if let Some(metric) = &mut stage.metric {
         metric.sums = sums;
     }
@@ -206,45 +298,48 @@ pub fn update<T: Real + Scalar>(
     times.add(Stage::MetricUpdate, ended - began);
 }
 
-/// Relaxes the cells in turn, and notes in `changed` those that moved too far from their factorisation.
+/// Relaxes the cells of a turn; those that moved far enough are the metric's changed ones.
 fn relax_cells(
-    metric: &PlasticMetric,
+    metric: &mut PlasticMetric,
     cells: &mut Query<'_, '_, &mut MetricCells>,
-    turn: &Range<usize>,
+    turn: &Turn,
     sums: &[f64],
     rates: &Relaxation,
-    changed: &mut Vec<usize>,
 ) {
-    let nodes = metric.stencil.grid().cell_nodes();
-    let per_page = metric.stencil.grid().shape.page_nodes / nodes;
-    let components = n_components(metric.rest.len());
+    let (components, per_page) = (n_components(metric.rest.len()), metric.per_page);
+    let mut changed = std::mem::take(&mut metric.changed);
     changed.clear();
     let mut part = Vec::new();
     for (page, mut cells) in cells.iter_mut().enumerate() {
-        let range = turn.start.max(page * per_page)..turn.end.min((page + 1) * per_page);
+        let of_page = page * per_page..(page + 1) * per_page;
+        let k = turn.ranges.partition_point(|range| range.end <= of_page.start);
+        let Some(whole) = turn.ranges.get(k) else { continue };
+        let range = whole.start.max(of_page.start)..whole.end.min(of_page.end);
         if range.is_empty() {
             continue;
         }
-        // A page's share of the sums, unless the whole turn lies on it.
-        let sums = if range == *turn {
+        // A page's share of the sums, unless the whole range lies on it.
+        let sums = &sums[turn.sums_of(k, components)];
+        let sums = if range == *whole {
             sums
         } else {
             part.clear();
             for c in 0..components {
-                let at = c * turn.len() + range.start - turn.start;
+                let at = c * whole.len() + range.start - whole.start;
                 part.extend_from_slice(&sums[at..at + range.len()]);
             }
             &part
         };
-        let first = range.start - page * per_page;
+        let first = range.start - of_page.start;
         let cells = &mut *cells;
         let mut tensors = Tensors { g: &mut cells.g, stride: per_page, first };
-        relax(&mut tensors, sums, &metric.rest, nodes, rates);
+        relax(&mut tensors, sums, &metric.rest, metric.cell_nodes, rates);
         let known = changed.len();
         let tolerance = metric.plasticity.tolerance;
-        moved(&tensors, &cells.factorised, components, range.len(), tolerance, changed);
+        moved(&tensors, &cells.factorised, components, range.len(), tolerance, &mut changed);
         changed[known..].iter_mut().for_each(|cell| *cell += range.start);
     }
+    metric.changed = changed;
 }
 
 /// Factorises g of the `changed` cells and renews their D. Returns ½ ΣδD^{ij} S_ij over their nodes.
@@ -253,18 +348,18 @@ fn renew(
     cells: &mut Query<'_, '_, &mut MetricCells>,
     diffusion: &mut Diffusion,
     compute: &Compute,
-    changed: &[usize],
-    turn: &Range<usize>,
+    turn: &Turn,
     sums: &[f64],
 ) -> f64 {
-    if changed.is_empty() {
+    if metric.changed.is_empty() {
         return 0.0;
     }
     let axes = metric.rest.len();
     let mut pages: Vec<_> = cells.iter_mut().map(Mut::into_inner).collect();
-    let per_page = metric.stencil.grid().n_cells() / pages.len();
+    let per_page = metric.per_page;
+    let speed2 = metric.speed2 * metric.speed2_scale;
     let mut work = 0.0;
-    for batch in changed.chunks(BATCH) {
+    for batch in metric.changed.chunks(BATCH) {
         let mut g = [[0.0; BATCH]; n_components(9)];
         for lane in 0..BATCH {
             // Lanes that are left over repeat the last cell.
@@ -282,9 +377,8 @@ fn renew(
                 page.g[c * per_page + at] = lanes[lane];
                 page.factorised[c * per_page + at] = lanes[lane];
             }
-            let inverse =
-                |i: usize, j: usize| metric.speed2 * factorised.inverse[component(axes, i, j)][lane];
-            let sum = |i: usize, j: usize| sums[component(axes, i, j) * turn.len() + cell - turn.start];
+            let inverse = |i: usize, j: usize| speed2 * factorised.inverse[component(axes, i, j)][lane];
+            let sum = |i: usize, j: usize| turn.sum(sums, n_components(axes), cell, component(axes, i, j));
             for i in 0..axes {
                 let d = &mut diffusion.diagonal[i][cell];
                 work += 0.5 * (inverse(i, i) - *d) * sum(i, i);
@@ -303,40 +397,56 @@ fn renew(
 
 /// Makes D and the propagators stand for the factorised g of the pages again, as after loading a saved world.
 pub fn restore<T: Real + Scalar>(world: &mut World) {
+    renew_pages::<T>(world, |_| true);
+}
+
+/// Makes D and the propagators stand for the factorised g of the pages, by position, that `is_wanted`.
+pub fn renew_pages<T: Real + Scalar>(world: &mut World, is_wanted: impl Fn(usize) -> bool) {
     let Some(mut metric) = world.remove_resource::<PlasticMetric>() else { return };
     let Some(mut propagators) = world.remove_resource::<Propagators<T>>() else { return };
     let level = world.resource::<Compute>().level;
-    let axes = metric.rest.len();
     let mut query = world.query::<&MetricCells>();
-    if let Propagators { plans, diffusion: Some(diffusion), .. } = &mut propagators {
-        let mut cell = 0;
-        for page in query.iter(world) {
-            let per_page = page.factorised.len() / n_components(axes);
-            for at in 0..per_page {
-                let mut g = [[0.0; BATCH]; n_components(9)];
-                for (c, lanes) in g.iter_mut().enumerate().take(n_components(axes)) {
-                    lanes.fill(page.factorised[c * per_page + at]);
-                }
-                let inverse = factorise(level, axes, &mut g).inverse;
-                for i in 0..axes {
-                    diffusion.diagonal[i][cell] = metric.speed2 * inverse[component(axes, i, i)][0];
-                }
-                for pair in &mut diffusion.off_diagonal {
-                    pair.values[cell] = metric.speed2 * inverse[component(axes, pair.axes.0, pair.axes.1)][0];
-                }
-                cell += 1;
-            }
-        }
-        let all: Vec<usize> = (0..cell).collect();
+    if let Propagators { plans, diffusion: Some(diffusion), revision, .. } = &mut propagators {
+        let pages = query.iter(world).enumerate().filter(|(page, _)| is_wanted(*page));
+        let renewed = fill_diffusion(&metric, level, pages, diffusion);
         for plan in plans.iter_mut() {
-            if let Plan::Varying(plan) = plan {
-                plan.renew(diffusion, &all);
-            }
+            plan.renew(diffusion, &renewed);
         }
+        *revision += 1;
     }
     metric.changed.clear();
     world.insert_resource(metric);
     world.insert_resource(propagators);
+}
+
+/// D of the cells of some pages, given with their position, from their factorised g. Returns the cells.
+pub fn fill_diffusion<'a>(
+    metric: &PlasticMetric,
+    level: Level,
+    pages: impl Iterator<Item = (usize, &'a MetricCells)>,
+    diffusion: &mut Diffusion,
+) -> Vec<usize> {
+    let (axes, per_page) = (metric.rest.len(), metric.per_page);
+    let speed2 = metric.speed2 * metric.speed2_scale;
+    let mut renewed = Vec::new();
+    for (position, page) in pages {
+        for at in 0..per_page {
+            let cell = position * per_page + at;
+            let mut g = [[0.0; BATCH]; n_components(9)];
+            for (c, lanes) in g.iter_mut().enumerate().take(n_components(axes)) {
+                lanes.fill(page.factorised[c * per_page + at]);
+            }
+            let inverse = factorise(level, axes, &mut g).inverse;
+            for i in 0..axes {
+                diffusion.diagonal[i][cell] = speed2 * inverse[component(axes, i, i)][0];
+            }
+            for pair in &mut diffusion.off_diagonal {
+                pair.values[cell] = speed2 * inverse[component(axes, pair.axes.0, pair.axes.1)][0];
+            }
+            renewed.push(cell);
+        }
+    }
+    renewed
 }
 
 /// Whether g₀ lies in the range that the guard keeps.

@@ -13,7 +13,6 @@ use nikola_components::setup::WaveParameters;
 use nikola_components::telemetry::Sample;
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Potential, Psi, Velocity};
-use nikola_kernels::kinetic::gradient::energy as gradient_energy;
 use nikola_kernels::{PageRef, Real, Values, reduce};
 
 /// The columns an observation reads.
@@ -55,8 +54,9 @@ pub fn measure<T: Real + Scalar>(
         }
         momentum[axis.index()] = unit * moments.first * volume;
     }
-    if let Some(diffusion) = &propagators.diffusion {
-        gradient = volume * gradient_energy(diffusion, &pages);
+    if propagators.diffusion.is_some() {
+        let one = Values::Uniform(T::from_f64(1.0));
+        gradient = volume * propagators.kinetic_form(threads, &pages, one);
     }
     let velocity: Vec<_> = columns.iter().filter_map(|(_, velocity, _)| velocity).collect();
     let is_first_order = velocity.is_empty();

@@ -13,8 +13,10 @@
 pub mod account;
 pub mod balance;
 pub mod guard;
+pub mod live;
 pub mod power;
 mod survival;
+pub mod weigh;
 
 use crate::ingress::TickPlan;
 use crate::observables::pages_ref;

@@ -4,9 +4,12 @@
 //! Invariant: a scene with a constant diagonal metric runs [`Kinetic`] and nothing else; which one runs is decided
 //! when the world is built.
 
+mod active;
+
 use crate::integrator::Composition;
 use crate::metric_update::is_rest_allowed;
 use crate::world::{BuildError, BuildOptions, fill_profile};
+use active::{ActiveMetric, blocks};
 use bevy_ecs::prelude::Resource;
 use nikola_components::fill::Profile;
 use nikola_components::geometry::axis::Axis;
@@ -15,13 +18,15 @@ use nikola_components::setup::{Integrator, Setup, TimeMode};
 use nikola_components::torus::Torus;
 use nikola_kernels::half_potential::{LocalFlow, Time};
 use nikola_kernels::kinetic::fibre::FIBRE_NODES_MAX;
+use nikola_kernels::kinetic::gradient::energy as gradient_energy;
+use nikola_kernels::kinetic::lattice::Lattice;
 use nikola_kernels::kinetic::remainder::{RemainderCounts, RemainderRule};
-use nikola_kernels::kinetic::sparse::{Blocks, SparseKinetic};
+use nikola_kernels::kinetic::sparse::{SparseKinetic, SparseVarying};
 use nikola_kernels::kinetic::varying::{CellGrid, Diffusion, OffDiagonal, Varying};
 use nikola_kernels::kinetic::{AxisTerm, Kinetic, Probe};
 use nikola_kernels::reduce::{SpectralMoments, spectral_moments};
 use nikola_kernels::simd::Level;
-use nikola_kernels::{PageMut, PageRef, Real, Shape, Threads};
+use nikola_kernels::{PageMut, PageRef, Real, Shape, Threads, Values};
 
 /// How a static off-diagonal remainder is applied: in every tick, one order better than the composition needs.
 const STATIC_REMAINDER: RemainderRule = RemainderRule { every: 1, vectors: 4 };
@@ -45,8 +50,15 @@ pub struct Propagators<T: Real> {
     pub durations: Vec<f64>,
     /// Kinetic term of each storage axis of a constant metric.
     pub terms: Vec<AxisTerm>,
-    /// D^{ij} where it varies in space; the propagators stand for it.
+    /// D^{ij} where it varies in space; the propagators stand for it. On a sparse torus the cells of the active pages,
+    /// page after page in storage order.
     pub diffusion: Option<Diffusion>,
+    /// T as a form and an operator, where the metric varies or the set of pages does.
+    pub lattice: Option<Lattice>,
+    /// Counts changes of T other than those of single cells.
+    pub revision: u64,
+    /// What a varying metric and an active set are planned from; none for a constant metric on a dense torus.
+    active: Option<ActiveMetric>,
     /// Time spent inside fused sweeps.
     pub probe: Probe,
 }
@@ -59,6 +71,8 @@ pub enum Plan<T: Real> {
     Varying(Box<Varying<T>>),
     /// Constant diagonal metric on the active pages of a sparse torus.
     Sparse(SparseKinetic<T>),
+    /// A metric that varies in space on the active pages of a sparse torus.
+    Active(Box<SparseVarying<T>>),
 }
 
 impl<T: Real> Plan<T> {
@@ -75,6 +89,7 @@ impl<T: Real> Plan<T> {
             Self::Constant(plan) => plan.sweep_inner(threads, pages, opening, probe),
             Self::Varying(plan) => plan.sweep_inner(threads, pages, opening, tick, probe),
             Self::Sparse(plan) => plan.sweep(threads, pages, opening, !tick.is_multiple_of(2), probe),
+            Self::Active(plan) => plan.sweep_inner(threads, pages, opening, tick, probe),
         }
     }
 
@@ -90,7 +105,8 @@ impl<T: Real> Plan<T> {
             (Self::Constant(plan), _) => plan.sweep_outer(threads, pages, closing, probe),
             (Self::Varying(plan), _) => plan.sweep_outer(threads, pages, closing, probe),
             (Self::Sparse(plan), Some(closing)) => plan.close(threads, pages, closing, probe),
-            (Self::Sparse(_), None) => {}
+            (Self::Active(plan), Some(closing)) => plan.view().close(threads, pages, closing, probe),
+            (Self::Sparse(_) | Self::Active(_), None) => {}
         }
     }
 
@@ -100,6 +116,7 @@ impl<T: Real> Plan<T> {
             Self::Constant(plan) => plan.describe(),
             Self::Varying(plan) => plan.describe(),
             Self::Sparse(plan) => vec!["active set".into(); plan.blocks().sides.len()],
+            Self::Active(plan) => vec!["active set, dense lines".into(); plan.view().blocks().sides.len()],
         }
     }
 
@@ -108,36 +125,72 @@ impl<T: Real> Plan<T> {
         match self {
             Self::Constant(_) | Self::Sparse(_) => None,
             Self::Varying(plan) => plan.remainder().map(|remainder| remainder.counts()),
+            Self::Active(plan) => plan.remainder_counts(),
+        }
+    }
+
+    /// Renews what depends on D of some cells, ascending.
+    pub fn renew(&mut self, diffusion: &Diffusion, changed: &[usize]) {
+        match self {
+            Self::Varying(plan) => plan.renew(diffusion, changed),
+            Self::Active(plan) => plan.renew(diffusion, changed),
+            Self::Constant(_) | Self::Sparse(_) => {}
         }
     }
 }
 
 impl<T: Real> Propagators<T> {
-    /// The flow on the active set, where the torus is sparse.
+    /// The active set with the constant metric of its background, where the torus is sparse.
     pub fn sparse(&self) -> Option<&SparseKinetic<T>> {
         match self.plans.first() {
             Some(Plan::Sparse(plan)) => Some(plan),
+            Some(Plan::Active(plan)) => Some(plan.view()),
             _ => None,
         }
     }
 
-    /// Plans every distinct kinetic flow anew, for a constant metric and real time, with D `scale` times that of the
-    /// scene's `terms`.
+    /// Whether T can change: the metric varies, or the set of pages does.
+    pub fn is_live(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// Plans every distinct kinetic flow anew, for real time, with D `scale` times that of the scene's `terms`. A plastic
+    /// metric must have been given its new D before.
     pub fn rescale(&mut self, level: Level, terms: &[AxisTerm], scale: f64) {
         self.terms =
             terms.iter().map(|term| AxisTerm { diffusion: term.diffusion * scale, ..*term }).collect();
+        self.revision += 1;
+        if self.active.is_some() {
+            return self.rescale_active(level, scale);
+        }
         let plan = |duration: &f64| {
             Plan::Constant(Kinetic::new(level, &self.shape, &self.terms, *duration, Time::Real))
         };
         self.plans = self.durations.iter().map(plan).collect();
     }
 
-    /// Replaces the active set of a sparse torus.
-    pub fn activate(&mut self, pages: &[usize]) {
-        for plan in &mut self.plans {
-            if let Plan::Sparse(plan) = plan {
-                plan.activate(pages);
+    /// T as an operator and the D it has now, where it is [live](Self::is_live).
+    pub fn operator(&self) -> Option<(&Lattice, &Diffusion)> {
+        let (active, lattice) = (self.active.as_ref()?, self.lattice.as_ref()?);
+        Some((lattice, self.diffusion.as_ref().unwrap_or(active.constant())))
+    }
+
+    /// Σ of the density of Re⟨wΨ, TΨ⟩ over the nodes, where T is [live](Self::is_live): with w = 1, times a node's volume,
+    /// the kinetic energy.
+    pub fn kinetic_form(
+        &self,
+        threads: Threads<'_>,
+        pages: &[PageRef<'_, T>],
+        weight: Values<'_, T>,
+    ) -> f64 {
+        match (&self.active, &self.lattice, &self.diffusion, weight) {
+            (Some(active), _, Some(diffusion), Values::Uniform(weight)) if active.is_dense() => {
+                weight.to_f64() * gradient_energy(diffusion, pages)
             }
+            (Some(active), Some(lattice), diffusion, weight) => {
+                lattice.form(threads, diffusion.as_ref().unwrap_or(active.constant()), pages, weight)
+            }
+            _ => 0.0,
         }
     }
 
@@ -201,7 +254,10 @@ pub fn propagators<T: Real>(
             distinct.push(weight);
         }
     }
-    let diffusion = diffusion(setup, &shape)?;
+    let diffusion = match setup.growth {
+        Some(_) => ActiveMetric::empty_diffusion(setup, &shape),
+        None => diffusion(setup, &shape)?,
+    };
     let rule = match setup.plasticity {
         Some(plasticity) => RemainderRule { every: plasticity.remainder_every, vectors: PLASTIC_VECTORS },
         None if setup.wave.integrator == Integrator::Strang => STATIC_REMAINDER,
@@ -210,9 +266,14 @@ pub fn propagators<T: Real>(
     let durations: Vec<f64> = distinct.iter().map(|weight| weight * setup.wave.dt).collect();
     let plan = |&duration: &f64| {
         if setup.growth.is_some() {
-            let sides = torus.storage().iter().map(|axis| torus.page_shape()[axis.index()]).collect();
-            let blocks = Blocks { extents: shape.extents.clone(), sides };
-            return Ok(Plan::Sparse(SparseKinetic::new(level, &blocks, &terms, duration)));
+            let blocks = blocks(torus);
+            return Ok(match &diffusion {
+                None => Plan::Sparse(SparseKinetic::new(level, &blocks, &terms, duration)),
+                Some(diffusion) => {
+                    let cell = &diffusion.grid.cell;
+                    Plan::Active(Box::new(SparseVarying::new(level, &blocks, cell, &terms, duration, rule)))
+                }
+            });
         }
         let Some(diffusion) = &diffusion else {
             return Ok(Plan::Constant(Kinetic::new(level, &shape, &terms, duration, time)));
@@ -224,7 +285,21 @@ pub fn propagators<T: Real>(
     };
     let plans = durations.iter().map(plan).collect::<Result<_, _>>()?;
     let probe = Probe { now_nanos: options.now_nanos, ..Probe::default() };
-    Ok(Propagators { composition, shape, which, plans, durations, terms, diffusion, probe })
+    let active = ActiveMetric::new(setup, &shape, &terms, diffusion.as_ref(), rule, time);
+    let lattice = active.as_ref().map(|active| active.lattice(diffusion.as_ref()));
+    Ok(Propagators {
+        composition,
+        shape,
+        which,
+        plans,
+        durations,
+        terms,
+        diffusion,
+        lattice,
+        revision: 0,
+        active,
+        probe,
+    })
 }
 
 /// Which schemes would run each storage axis of `setup`, without a field.
@@ -247,9 +322,9 @@ pub fn check_metric(setup: &Setup) -> Result<(), BuildError> {
         |what: String, remedy: &str| Err(BuildError::Unsupported { what, remedy: remedy.into() });
     let torus = &setup.torus;
     let is_varying = setup.metric.is_some() || setup.plasticity.is_some();
-    if is_varying && (setup.growth.is_some() || !torus.has_contiguous_pages()) {
-        let what = "a metric that varies in space on a sparse torus, whose pages are boxes".to_string();
-        return unsupported(what, "remove `growth`, or give the metric constants and remove `plasticity`");
+    if is_varying && setup.growth.is_none() && !torus.has_contiguous_pages() {
+        let what = "a metric that varies in space on a dense torus whose pages are boxes".to_string();
+        return unsupported(what, "leave the page's shape to the engine, or let pages grow with `growth`");
     }
     if is_varying && setup.wave.integrator == Integrator::BlanesMoan4 {
         let what = format!("{name} with a metric that varies in space falls to second order");
@@ -295,6 +370,10 @@ fn refuse_long_lines(torus: &Torus, metric: &MetricProfile) -> Result<(), BuildE
         let extent = torus.extents()[axis.index()];
         if extent <= FIBRE_NODES_MAX || matches!(metric.diagonal[axis.index()], Profile::Uniform(_)) {
             continue;
+        }
+        if !torus.has_contiguous_pages() {
+            // Of a sparse torus only active pages can be looked at.
+            return Err(too_long(*axis, extent));
         }
         let mut only =
             MetricProfile { diagonal: [const { Profile::Uniform(1.0) }; 9], off_diagonal: Vec::new() };
@@ -347,6 +426,7 @@ fn diffusion(setup: &Setup, shape: &Shape) -> Result<Option<Diffusion>, BuildErr
     setup.metric.as_ref().map(|metric| of_profile(metric, torus, grid)).transpose()
 }
 
+/// D^{ij} of a profile on every node of a dense torus.
 fn of_profile(metric: &MetricProfile, torus: &Torus, grid: CellGrid) -> Result<Diffusion, BuildError> {
     let position = |axis: Axis| torus.storage().iter().position(|other| *other == axis);
     let diagonal = torus.storage().iter().map(|axis| match &metric.diagonal[axis.index()] {

@@ -18,10 +18,11 @@ use crate::boundary;
 use crate::engs::{self, Engs, Inbox};
 use crate::half_potential::{LocalColumns, drive_potential};
 use crate::ingress::InputLog;
-use crate::mamba_scan::RunningReadout;
+use crate::mamba_scan::{self, RunningReadout};
 use crate::metric_update;
 use crate::oracle::NormLedger;
 use crate::oracle::balance::Watch;
+use crate::oracle::weigh;
 use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};
 use bevy_ecs::change_detection::Tick as ChangeTick;
@@ -234,6 +235,8 @@ impl StateTable {
                 refresh_driven_potential::<T>,
                 metric_update::restore::<T>,
                 engs::restore::<T>,
+                mamba_scan::restore::<T>,
+                weigh::restore::<T>,
             ],
             adopt_pages: adopt_pages::<T>,
         }

@@ -3,11 +3,15 @@
 //! Invariant: after [`build`] no entity is added, removed or moved between archetypes, except by stage `boundary` on a
 //! sparse torus, and every table a tick needs exists. Filling goes page by page in f64 and rounds once.
 
+mod check;
+
+pub use check::check_scan;
+
 use crate::boundary::{Nursery, TooManyPages, initial_pages, support, too_many};
 use crate::damping::DampingLaw;
 use crate::integrator::Composition;
 use crate::metric_update::{PlasticMetric, cells_at_rest};
-use crate::propagators::{check_metric, propagators};
+use crate::propagators::propagators;
 use crate::wave_form::{EnergyKeeper, WaveFlow};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
@@ -18,7 +22,7 @@ use nikola_components::geometry::morton::MortonKey;
 use nikola_components::geometry::peano;
 use nikola_components::growth::Growth;
 use nikola_components::ports::{Egress, Ingress, IngressLimits, LockContention};
-use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
+use nikola_components::setup::{Equation, Setup, TimeMode};
 use nikola_components::telemetry::StageTimes;
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Page, Potential, Psi, Velocity};
@@ -192,7 +196,7 @@ pub struct Sources<T: Real> {
 /// [`BuildError`] when a profile is not finite, the damping negative, or the combination meaningless.
 pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<World, BuildError> {
     let composition = Composition::new(setup.wave.integrator);
-    check(setup, &composition)?;
+    check::check(setup, &composition)?;
     let torus = &setup.torus;
     let mut world = World::new();
     let emitters: Vec<_> =
@@ -228,9 +232,9 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
         (Some(plasticity), Some(diffusion)) => Some(PlasticMetric::new(setup, plasticity, &diffusion.grid)),
         _ => None,
     };
-    let mut cells = match (&plastic, &propagators.diffusion) {
-        (Some(plastic), Some(diffusion)) => cells_at_rest(torus, &diffusion.grid, plastic.rest())?,
-        _ => Vec::new(),
+    let mut cells = match &plastic {
+        Some(plastic) => cells_at_rest(plastic, pages.len())?,
+        None => Vec::new(),
     };
     velocity.reverse();
     potential.reverse();
@@ -268,10 +272,10 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     sources.place(&pages);
     world.insert_resource(sources);
     world.insert_resource(environment(setup, has_potential_column, pages));
-    if let Some(scan) = &setup.scan {
-        crate::mamba_scan::insert::<T>(&mut world, scan, torus, setup.seed)?;
-    }
     world.insert_resource(compute);
+    if setup.scan.is_some() {
+        crate::mamba_scan::insert::<T>(&mut world, setup)?;
+    }
     world.insert_resource(setup.torus.clone());
     world.insert_resource(setup.wave);
     world.insert_resource(Tick::default());
@@ -298,60 +302,6 @@ fn ingress_limits(setup: &Setup) -> IngressLimits {
         has_oracle: setup.oracle.is_some(),
         has_chemistry: setup.engs.is_some(),
     }
-}
-
-fn check(setup: &Setup, composition: &Composition) -> Result<(), BuildError> {
-    let is_damped = !matches!(setup.damping, Profile::Uniform(value) if value == 0.0);
-    let name = setup.wave.integrator.name();
-    let unsupported = |what: String, remedy: &str| BuildError::Unsupported { what, remedy: remedy.into() };
-    if setup.growth.is_some() {
-        if setup.wave.integrator != Integrator::Strang {
-            return Err(unsupported(format!("a sparse torus with {name}"), "use integrator: Strang"));
-        }
-        if setup.wave.time == TimeMode::Imaginary {
-            let what = "imaginary time on a sparse torus".to_string();
-            return Err(unsupported(what, "run it dense, or in real time"));
-        }
-        if setup.torus.storage().is_empty() {
-            return Err(unsupported("a sparse torus of one node".into(), "give an axis more nodes"));
-        }
-        if let Equation::Wave { .. } = setup.equation {
-            return Err(unsupported("the wave form on a sparse torus".into(), "run it dense"));
-        }
-        if setup.scan.is_some() {
-            return Err(unsupported("a scan over a sparse torus".into(), "remove the scan, or run it dense"));
-        }
-    }
-    if let Equation::Wave { .. } = setup.equation {
-        if setup.wave.time == TimeMode::Imaginary {
-            let what = "the wave form in imaginary time has no ground state to descend to".to_string();
-            return Err(unsupported(what, "run in real time"));
-        }
-        if setup.wave.integrator != Integrator::Strang {
-            let what = format!("the wave form with {name} is not a scheme of fourth order");
-            return Err(unsupported(what, "use integrator: Strang"));
-        }
-        if !matches!(setup.potential, Profile::Uniform(value) if value == 0.0) || setup.drive.is_some() {
-            let what = "the wave form has no potential".to_string();
-            return Err(unsupported(what, "remove the potential"));
-        }
-    }
-    if setup.wave.time == TimeMode::Imaginary {
-        if composition.has_negative_steps() {
-            let what = format!("imaginary time with {name}, which steps backwards, is unstable");
-            return Err(unsupported(what, "use integrator: Strang"));
-        }
-        if is_damped {
-            let what = "imaginary time with damping has no meaning".to_string();
-            return Err(unsupported(what, "set equation.alpha to 0, or run in real time"));
-        }
-        if !setup.emitters.is_empty() || setup.drive.is_some() {
-            let what =
-                "imaginary time with emitters or a time-dependent potential has no ground state".to_string();
-            return Err(unsupported(what, "remove them, or run in real time"));
-        }
-    }
-    check_metric(setup)
 }
 
 fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError> {

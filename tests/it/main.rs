@@ -8,6 +8,7 @@ mod golden;
 mod gpu;
 mod kept;
 mod kills;
+mod living;
 mod mamba_scan;
 mod metric;
 mod oracle;

@@ -9,6 +9,7 @@ use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::geometry::traversal::Traversal;
 use nikola_engine::systems::components::growth::GrowthRule;
+use nikola_engine::systems::components::metric::Plasticity;
 use nikola_engine::systems::components::oracle::OracleSettings;
 use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::scan::{Feature, ReadoutSetup, ScanSetup};
@@ -167,6 +168,43 @@ fn watched_scene(precision: Precision) -> Setup {
     scene
 }
 
+/// Everything on: a plastic metric on pages that come and go, watched, with chemistry and a scan.
+fn living_scene(precision: Precision) -> Setup {
+    let mut scene = sparse_scene(precision);
+    let torus = scene.torus.clone();
+    scene.damping = profile(&torus, |p| 0.02 * (1.0 + (0.3 * p[8]).cos()));
+    scene.emitters = vec![Emitter {
+        name: "drive".into(),
+        frequency_hz: 0.3,
+        phase_turns: 0.1,
+        amplitude: 0.3,
+        profile: initial(&torus, |p| ((-p[8] * p[8]).exp(), 0.0)),
+        envelope: Envelope::Constant,
+    }];
+    scene.plasticity =
+        Some(Plasticity { eta: 0.4, lambda: 0.1, gradient_floor: 1e-4, ..Plasticity::default() });
+    scene.oracle = Some(OracleSettings { every: 20, checkpoint_every: 20, ..OracleSettings::default() });
+    let initial = Chemistry { serotonin: 0.1, norepinephrine: 0.9, ..Chemistry::default() };
+    let quick = EngsSettings { serotonin_decay_per_sec: 20.0, ..EngsSettings::default() };
+    scene.engs = Some(EngsSettings { initial, state: 0.5, ..quick });
+    scene.scan = taught_scene(precision).scan;
+    scene
+}
+
+/// A plastic metric and a wave speed that changes, every page there.
+fn plastic_scene(precision: Precision) -> Setup {
+    let mut scene = living_scene(precision);
+    let (extents, lengths) = (*scene.torus.extents(), *scene.torus.lengths());
+    scene.torus = Torus::new(extents, lengths, PageRule::Auto).expect("valid");
+    let torus = scene.torus.clone();
+    scene.growth = None;
+    scene.damping = Profile::Uniform(0.02);
+    scene.potential = profile(&torus, |p| 0.02 * (p[8] * 0.31).cos());
+    scene.initial = initial(&torus, |p| polar((-0.5 * p[8] * p[8]).exp(), 3.0 * p[8]));
+    scene.emitters[0].profile = initial(&torus, |p| ((-p[8] * p[8]).exp(), 0.0));
+    scene
+}
+
 const SAVED_AT: u64 = 37;
 const ENDS_AT: u64 = 70;
 
@@ -190,7 +228,7 @@ fn advance(world: &mut Simulation, until: u64) {
 }
 
 type SceneOf = fn(Precision) -> Setup;
-const SCENES: [(&str, SceneOf); 7] = [
+const SCENES: [(&str, SceneOf); 9] = [
     ("open", open_scene),
     ("closed", closed_scene),
     ("wave", wave_scene),
@@ -198,6 +236,8 @@ const SCENES: [(&str, SceneOf); 7] = [
     ("sparse", sparse_scene),
     ("taught", taught_scene),
     ("watched", watched_scene),
+    ("living", living_scene),
+    ("plastic", plastic_scene),
 ];
 
 #[test]
@@ -212,7 +252,8 @@ fn save_load_continue_equals_the_uninterrupted_run() {
             advance(&mut uninterrupted, ENDS_AT);
             let end = save(&mut uninterrupted);
             assert_ne!(saved, end);
-            assert!(name != "sparse" || saved.pages != end.pages, "pages came and went meanwhile");
+            let is_sparse = scene.growth.is_some();
+            assert!(!is_sparse || saved.pages != end.pages, "{name}: pages came and went meanwhile");
             for threads in [1, 2, 4] {
                 let mut resumed = world(threads);
                 load(&mut resumed, &saved).expect("its own state");

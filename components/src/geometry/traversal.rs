@@ -53,6 +53,30 @@ impl Traversal {
         }
     }
 
+    /// The same on the active pages of a sparse torus, `pages` ascending, each holding the whole of axis t: index in the
+    /// list of nodes page after page. Positions that are not active are passed over.
+    pub fn positions_on(self, torus: &Torus, pages: &[usize]) -> Vec<u32> {
+        let axes = self.significance();
+        let extents = axes.map(|axis| torus.extents()[axis.index()]);
+        let curve = curve(&extents).filter(|_| self != Self::Raster);
+        let mut order: Vec<(u64, u32)> = Vec::new();
+        for (slot, &page) in pages.iter().enumerate() {
+            torus.for_each_node(page, |i, coordinates| {
+                if coordinates[Axis::T.index()] > 0 {
+                    return;
+                }
+                let cell = axes.map(|axis| coordinates[axis.index()]);
+                let key = match &curve {
+                    Some(lattice) => lattice.index(padded(cell)),
+                    None => cell.iter().zip(&extents).fold(0, |key, (i, n)| key * *n as u64 + *i as u64),
+                };
+                order.push((key, (slot * torus.page_nodes() + i) as u32));
+            });
+        }
+        order.sort_unstable();
+        order.into_iter().map(|(_, node)| node).collect()
+    }
+
     /// Storage index of every position on slice 0, in the order visited.
     pub fn positions(self, torus: &Torus) -> Vec<u32> {
         let axes = self.significance();
@@ -110,6 +134,14 @@ fn terms(torus: &Torus, axis: Axis) -> Vec<u32> {
 /// What each slice of axis t adds to a position's storage index, by grid index along t.
 pub fn slices(torus: &Torus) -> Vec<u32> {
     terms(torus, Axis::T)
+}
+
+/// The same within a page that holds the whole of axis t.
+pub fn slices_in_page(torus: &Torus) -> Vec<u32> {
+    let inner = torus.storage().iter().rev().take_while(|axis| **axis != Axis::T);
+    let stride: usize = inner.map(|axis| torus.page_shape()[axis.index()]).product();
+    let stride = if torus.storage().contains(&Axis::T) { stride as u32 } else { 0 };
+    (0..torus.extents()[Axis::T.index()] as u32).map(|j| j * stride).collect()
 }
 
 /// The present slice of `tick`: the torus's time axis turns by one slice a tick.
@@ -184,6 +216,31 @@ mod tests {
                     assert_eq!(distance, 1, "{extents:?} {traversal:?}: {pair:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn on_active_pages_the_order_is_that_of_the_whole_torus_without_the_rest() {
+        let (extents, sides) = ([1, 1, 3, 3, 1, 1, 9, 9, 3], [1, 1, 3, 3, 1, 1, 3, 3, 3]);
+        let torus = Torus::new(extents, extents.map(|n| n as f64), PageRule::Blocks(sides)).expect("valid");
+        let whole = Torus::new(extents, extents.map(|n| n as f64), PageRule::Auto).expect("valid");
+        let pages = [0, 2, 3, 7];
+        for traversal in Traversal::ALL {
+            let (mut slices, positions) = (slices_in_page(&torus), traversal.positions_on(&torus, &pages));
+            slices.rotate_left(2);
+            let node = |index: u32| {
+                let index = index as usize;
+                torus.node(pages[index / torus.page_nodes()], index % torus.page_nodes())
+            };
+            let mut found = Vec::new();
+            if traversal.is_time_fastest() {
+                positions.iter().for_each(|p| found.extend(slices.iter().map(|s| node(p + s))));
+            } else {
+                slices.iter().for_each(|s| found.extend(positions.iter().map(|p| node(p + s))));
+            }
+            let mut expected = walk(&whole, traversal, 1);
+            expected.retain(|cell| pages.contains(&torus.locate(*cell).0));
+            assert_eq!(found, expected, "{traversal:?}");
         }
     }
 

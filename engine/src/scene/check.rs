@@ -134,9 +134,6 @@ pub struct OutputReport {
 
 /// How the engine propagates along each active axis, in storage order, as its planner says.
 fn schemes(setup: &Setup) -> Vec<String> {
-    if setup.growth.is_some() {
-        return vec!["active set".into(); setup.torus.storage().len()];
-    }
     describe(setup).unwrap_or_default()
 }
 
@@ -175,21 +172,26 @@ fn fields(setup: &Setup) -> f64 {
 pub fn memory_bytes(setup: &Setup) -> f64 {
     let scalar = setup.precision.bytes() as f64;
     let emitters = setup.emitters.len() as f64 * (4.0 + 2.0 * scalar);
-    let nodes = match &setup.growth {
+    active_nodes(setup) as f64 * (scalar * scalars_per_node(setup) + emitters) + scan_bytes(setup)
+}
+
+/// Nodes of a torus; of a sparse one those of as many pages as it may have.
+fn active_nodes(setup: &Setup) -> usize {
+    match &setup.growth {
         None => setup.torus.n_nodes(),
         Some(rule) => rule.pages_max.min(setup.torus.n_pages()) * setup.torus.page_nodes(),
-    };
-    nodes as f64 * (scalar * scalars_per_node(setup) + emitters) + scan_bytes(setup)
+    }
 }
 
 /// Bytes of a scan's records and orders, and of what its readout remembers.
 fn scan_bytes(setup: &Setup) -> f64 {
     let Some(scan) = &setup.scan else { return 0.0 };
     let (torus, n_traversals) = (&setup.torus, scan.traversals.len());
-    let n_positions = torus.n_nodes() / torus.extents()[Axis::T.index()];
+    let n_nodes = active_nodes(setup);
+    let n_positions = n_nodes / torus.extents()[Axis::T.index()];
     let record = setup.precision.bytes() as f64 * (4.0 + per_node(&scan.openness));
     let width = scan.readout.as_ref().map_or(0, |readout| readout.n_features(n_traversals) + 1) as f64;
-    torus.n_nodes() as f64 * record + (4 * n_traversals * n_positions) as f64 + 8.0 * width * width
+    n_nodes as f64 * record + (4 * n_traversals * n_positions) as f64 + 8.0 * width * width
 }
 
 /// Examines a resolved scene. `bandwidth` is a measured copy bandwidth in bytes per second, if the caller has one.

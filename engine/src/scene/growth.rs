@@ -12,6 +12,7 @@ use nikola_components::growth::GrowthRule;
 use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
 use nikola_components::torus::Torus;
 use nikola_systems::boundary::{TooManyPages, support};
+use nikola_systems::world::{BuildError, check_scan};
 
 /// Below this fraction of the norm lies nothing but the rounding of single precision.
 const THRESHOLD_MIN: f64 = 1e-6;
@@ -120,7 +121,6 @@ pub fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<()
     let is_wave_form = matches!(setup.equation, Equation::Wave { .. });
     let refusals = [
         (is_wave_form, "equation", "the wave form", "use equation: Schrodinger(…)"),
-        (setup.scan.is_some(), "scan", "a scan", "remove `scan`"),
         (setup.wave.time == TimeMode::Imaginary, "time", "imaginary time", "use time: Real"),
         (
             setup.wave.integrator != Integrator::Strang,
@@ -130,12 +130,22 @@ pub fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<()
         ),
     ];
     match refusals.into_iter().find(|(is_refused, ..)| *is_refused) {
-        None => Ok(()),
+        None => refuse_cut_slices(context, setup),
         Some((_, path, found, remedy)) => Err(context.value(
             path,
             format!("{found} on a sparse torus"),
             "the Schrodinger form in real time with integrator Strang where `growth` is given",
             format!("{remedy}, or remove `growth`"),
         )),
+    }
+}
+
+/// A scan needs pages that hold the whole of axis t, and few enough nodes for its indices.
+fn refuse_cut_slices(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
+    match check_scan(setup) {
+        Err(BuildError::Unsupported { what, remedy }) => {
+            Err(context.value("scan", what, "pages between which a scan needs no time to pass", remedy))
+        }
+        _ => Ok(()),
     }
 }

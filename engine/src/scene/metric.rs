@@ -78,6 +78,14 @@ pub fn metric(context: &Context<'_>, document: &Document, grid: &Arc<Grid>) -> R
         pairs.push((a, b, profile(&speed, &node, grid).0));
     }
     let is_constant = pairs.is_empty() && diagonal.iter().all(|d| matches!(d, Profile::Uniform(_)));
+    if !is_constant && grid.growth.is_some() && grid.torus.n_nodes() > survey::SPARSE_NODES_MAX {
+        return Err(context.value(
+            "equation.metric",
+            format!("a metric that varies on a sparse torus of {} nodes", grid.torus.n_nodes()),
+            format!("at most {} nodes, all of which are looked at", survey::SPARSE_NODES_MAX),
+            "give the metric constants (a plastic one may be larger), or make the torus smaller",
+        ));
+    }
     let profile = (!is_constant).then_some(MetricProfile { diagonal, off_diagonal: pairs });
     if let Some(profile) = profile.as_ref().filter(|profile| !profile.off_diagonal.is_empty()) {
         refuse_indefinite(context, profile, grid)?;

@@ -188,7 +188,7 @@ fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<(), Sc
         return refuse_in_wave_form(context, setup);
     }
     if setup.wave.time == TimeMode::Real {
-        return refuse_unwatched(context, setup);
+        return Ok(());
     }
     let is_damped = !matches!(setup.damping, Profile::Uniform(value) if value == 0.0);
     let refusals = [
@@ -213,26 +213,6 @@ fn refuse_without_meaning(context: &Context<'_>, setup: &Setup) -> Result<(), Sc
             format!("{remedy}, or set time: Real"),
         )),
     }
-}
-
-/// The energy balance and the neurochemistry know the energy of a constant metric on a dense torus.
-fn refuse_unwatched(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
-    let with = match (setup.growth.is_some(), setup.metric.is_some() || setup.plasticity.is_some()) {
-        (true, _) => "a sparse torus",
-        (false, true) => "a metric that varies",
-        (false, false) => return Ok(()),
-    };
-    let path = match (setup.oracle.is_some(), setup.engs.is_some()) {
-        (true, _) => "oracle",
-        (false, true) => "engs",
-        (false, false) => return Ok(()),
-    };
-    Err(context.value(
-        path,
-        format!("{path} on {with}"),
-        "a dense torus with a constant metric",
-        format!("remove `{path}`: it does not follow {with} yet"),
-    ))
 }
 
 /// The wave form has one scheme, and no potential.
@@ -267,6 +247,15 @@ fn refuse_in_wave_form(context: &Context<'_>, setup: &Setup) -> Result<(), Scene
 /// What the fields describe but no propagator computes.
 fn refuse_unsupported(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
     let field = if setup.plasticity.is_some() { "plasticity" } else { "equation.metric" };
+    let has_path = setup.scan.as_ref().is_some_and(|scan| !scan.traversals.is_empty());
+    if setup.metric.is_some() && has_path {
+        return Err(context.value(
+            "scan",
+            "a scan over a metric that varies in space without learning",
+            "a metric of constants, or a plastic one, whose cells the scan reads",
+            "give equation.metric, equation.off_diagonal and state numbers, or write traversals: []",
+        ));
+    }
     match check_metric(setup) {
         Err(BuildError::Unsupported { what, remedy }) => {
             Err(context.value(field, what, "a metric that the kinetic step can propagate", remedy))

@@ -30,12 +30,21 @@ pub struct BadNode {
     pub node: String,
 }
 
+/// Nodes of a sparse torus whose metric can be surveyed.
+pub const SPARSE_NODES_MAX: usize = 1 << 24;
+
 /// Surveys a real profile.
 ///
 /// # Errors
 /// The first node whose value is not finite or beyond [`MAGNITUDE_MAX`].
 pub fn real(grid: &Grid, fill: &dyn RealFill) -> Result<Summary, BadNode> {
-    let chosen = grid.growth.as_ref().map(|_| grid.initial_pages.get().cloned().unwrap_or_default());
+    // The metric is surveyed before the initial pages are known: all of a torus that is not too large.
+    let is_small = grid.torus.n_nodes() <= SPARSE_NODES_MAX;
+    let chosen = match (&grid.growth, grid.initial_pages.get()) {
+        (None, _) => None,
+        (Some(_), Some(pages)) => Some(pages.clone()),
+        (Some(_), None) => (!is_small).then(Vec::new),
+    };
     pages(grid, chosen, |page, values, _| {
         fill.fill(page, values);
         let bad = values.iter().position(|value| !is_usable(*value));

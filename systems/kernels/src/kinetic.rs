@@ -22,6 +22,7 @@ mod direct;
 mod fft;
 pub mod fibre;
 pub mod gradient;
+pub mod lattice;
 pub(crate) mod lines;
 pub mod remainder;
 mod ring;
@@ -435,4 +436,4 @@ fn split<T: Real>(shape: &Shape, axes: &[Axis<T>]) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,8 +5,11 @@
 //! bits for any number of threads: chains are cut by the traversal's length and joined in its order. Needs no vector
 //! instructions: the cost is that of reading 19,683 records in four orders.
 //!
-//! The metric G is diagonal along r…z and the same on all nodes, so each component is a scalar recurrence, and
-//! components with equal entries of G are equal: with G = 1 one pass serves all nine.
+//! Where the metric G is diagonal along r…z and the same on all nodes, each component is a scalar recurrence, and
+//! components with equal entries of G are equal: with G = 1 one pass serves all nine. Where G varies from cell to cell,
+//! [`CellMetric`] runs it as a whole.
+
+mod cells;
 
 use rayon::iter::{
     IndexedParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator,
@@ -15,6 +18,8 @@ use rustfft::num_traits::{One, Zero};
 
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::simd::SimdReal;
+
+pub use cells::{CellMetric, CellWalk};
 
 /// Components of the state: one per axis of the metric.
 pub const STATE: usize = 9;
@@ -119,6 +124,7 @@ pub struct Scan<T: Real> {
     units: Vec<Unit>,
     effects: Vec<Effect>,
     records: Vec<Record<T::Num>>,
+    cells: Option<CellMetric<T>>,
     /// Slices of the current tick, oldest first.
     turned: Vec<u32>,
 }
@@ -145,7 +151,20 @@ impl<T: Real> Scan<T> {
         }
         let effects = vec![Effect::default(); units.len()];
         let records = vec![[T::Num::zero(); 4]; n_nodes];
-        Self { recurrence, orders, turned: slices.clone(), slices, units, effects, records }
+        Self { recurrence, orders, turned: slices.clone(), slices, units, effects, records, cells: None }
+    }
+
+    /// Gives every cell a metric of its own, in place of the recurrence's; it has the nodes of the scan; panics if not.
+    pub fn set_cells(&mut self, cells: CellMetric<T>) {
+        assert_eq!(cells.n_nodes(), self.records.len(), "a cell for every node");
+        self.cells = Some(cells);
+    }
+
+    /// Sets G of a cell, where cells have one of their own.
+    pub fn set_metric(&mut self, cell: usize, g: &[[f64; STATE]; STATE]) {
+        if let Some(cells) = &mut self.cells {
+            cells.set(&self.recurrence, cell, g);
+        }
     }
 
     /// Bytes of tables and scratch.
@@ -174,6 +193,10 @@ impl<T: Real> Scan<T> {
         assert!(states.len() == self.orders.len() && present < self.slices.len());
         self.turned.copy_from_slice(&self.slices);
         self.turned.rotate_left(present + 1);
+        if let Some(cells) = &mut self.cells {
+            let path = (&self.orders[..], &self.turned[..]);
+            return cells.run(&self.recurrence, threads, pages, openness, path, states);
+        }
         let metric = self.recurrence.metric;
         for first in 0..STATE {
             if metric[..first].contains(&metric[first]) {

@@ -6,7 +6,11 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
+mod mean;
+
 use core::ops::Range;
+
+pub use mean::log_mean;
 
 use crate::field::{PageRef, Real, Threads};
 use crate::kinetic::fibre::{derivative, diagonalise};

@@ -18,7 +18,8 @@ use crate::energy::{FormChunk, LocalForm};
 use crate::field::{PageRef, Real, Shape};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
-use crate::kinetic::sparse::{GramUnit, SparseUnit};
+use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
+use crate::mamba_scan::CellWalk;
 use crate::kinetic::{BundlePass, CellPass, CombinePass, DirectPlan, FluxPass, OuterBatch, PageSweep};
 use crate::metric_update::StructurePass;
 use crate::reduce::{self, Piece, RingRun, RingSums, SpectralMoments, Sum, SumPiece, Totals};
@@ -180,6 +181,12 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn gram_unit(level: Level, unit: GramUnit<'_, Self>);
     #[doc(hidden)]
+    fn active_pass(level: Level, pass: ActivePass<'_, Self>);
+    #[doc(hidden)]
+    fn slope_pass(level: Level, pass: SlopePass<'_, Self>);
+    #[doc(hidden)]
+    fn cell_walk(level: Level, walk: CellWalk<'_, Self>);
+    #[doc(hidden)]
     fn pair_page(level: Level, page: PairPage<'_, Self>);
     #[doc(hidden)]
     fn pair_batch(level: Level, batch: PairBatch<'_, Self>);
@@ -265,6 +272,15 @@ macro_rules! simd_real {
             }
             fn gram_unit(level: Level, unit: GramUnit<'_, $t>) {
                 dispatch(level, unit);
+            }
+            fn active_pass(level: Level, pass: ActivePass<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn slope_pass(level: Level, pass: SlopePass<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn cell_walk(level: Level, walk: CellWalk<'_, $t>) {
+                dispatch(level, walk);
             }
             fn pair_page(level: Level, page: PairPage<'_, $t>) {
                 dispatch(level, page);

@@ -31,7 +31,7 @@ pub(super) fn flows(world: &World) -> Option<LineFlows> {
     let mut flows = LineFlows::default();
     for plan in &world.resource::<Propagators<f32>>().plans {
         match plan {
-            Plan::Constant(_) => return None,
+            Plan::Constant(_) | Plan::Active(_) => return None,
             Plan::Varying(plan) => {
                 plan.add_lines(&mut flows);
                 flows.cells.get_or_insert_with(|| plan.metric_world(is_plastic));
@@ -45,7 +45,7 @@ pub(super) fn flows(world: &World) -> Option<LineFlows> {
 /// Kinetic flow `which` in `tick` as a step over lines, where it is one.
 pub(super) fn step(propagators: &mut Propagators<f32>, which: usize, tick: Tick) -> Option<LineStep> {
     match &mut propagators.plans[which] {
-        Plan::Constant(_) => None,
+        Plan::Constant(_) | Plan::Active(_) => None,
         Plan::Varying(plan) => {
             let remainder = plan.due_remainder(tick.0);
             Some(LineStep { which, program: usize::from(remainder.is_some()), remainder })
@@ -105,11 +105,13 @@ pub fn update_metric(
     let began = times.now();
     let inner = device.inner();
     let turn = stage.turn();
+    let Some(cells) = turn.of_dense() else { return };
     let mut sums = Vec::new();
-    if turn.is_empty() || inner.call(|backend| backend.structure(turn.clone(), &mut sums)).is_none() {
+    if inner.call(|backend| backend.structure(cells, &mut sums)).is_none() {
         return;
     }
-    stage.yield_to(&turn, &sums);
+    // No world on a device with such a metric is watched, so nothing asks for Ψ here.
+    stage.yield_to(&turn, &sums, &[]);
     let Propagators { plans, diffusion: Some(diffusion), .. } = stage.propagators() else { return };
     let (mut renewal, mut base) = (Renewal::default(), 0);
     for plan in plans {

@@ -1,7 +1,8 @@
 //! What of the neurochemistry survives a tick, and what follows from it. Invariant: see [`crate::state`].
 
-use super::{Engs, Inbox};
+use super::{Engs, Inbox, rescale};
 use crate::damping::set_damping;
+use crate::metric_update::PlasticMetric;
 use crate::propagators::Propagators;
 use crate::state::{StateError, StateReader, StateWriter, Survives};
 use crate::world::{Compute, Environment};
@@ -9,6 +10,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use nikola_components::chemistry::{Chemistry, Effects, Goal, Horizon, Stimulus, Work};
 use nikola_components::column::Scalar;
+use nikola_components::metric::MetricCells;
 use nikola_components::ports::Ingress;
 use nikola_components::setup::WaveParameters;
 use nikola_components::wave::{Damping, Psi};
@@ -164,6 +166,7 @@ type Modulated<T> = SystemState<(
     Query<'static, 'static, Option<&'static mut Damping<T>>, With<Psi<T>>>,
     ResMut<'static, Environment>,
     ResMut<'static, Propagators<T>>,
+    (Option<ResMut<'static, PlasticMetric>>, Query<'static, 'static, &'static MetricCells>),
     ResMut<'static, WaveParameters>,
     ResMut<'static, Ingress>,
     Option<Res<'static, Engs>>,
@@ -174,7 +177,7 @@ type Modulated<T> = SystemState<(
 /// After a load: Γ, D and the closed door follow from the loaded scalars.
 pub(crate) fn restore<T: Real + Scalar>(world: &mut World) {
     let mut state = Modulated::<T>::new(world);
-    let Ok((mut damping, mut environment, mut propagators, mut wave, mut ingress, engs, effects, compute)) =
+    let Ok((mut damping, mut environment, mut propagators, (mut metric, cells), mut wave, mut ingress, engs, effects, compute)) =
         state.get_mut(world)
     else {
         return;
@@ -187,6 +190,7 @@ pub(crate) fn restore<T: Real + Scalar>(world: &mut World) {
     ingress.set_closed(engs.door());
     if effects.diffusion_scale != 1.0 {
         wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
-        propagators.rescale(compute.level, &engs.terms, effects.diffusion_scale);
+        let (metric, scale) = (metric.as_deref_mut(), effects.diffusion_scale);
+        rescale(&mut propagators, metric, &cells, compute.level, &engs.terms, scale);
     }
 }

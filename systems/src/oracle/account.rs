@@ -129,19 +129,25 @@ impl Account {
         self.expected.energy += energy;
     }
 
-    /// One tick: `inflow` was booked by other stages; `work` is 2dt·Re⟨E, hΨ⟩ (and 2dt·Re⟨E, Ψ⟩) at the tick's end;
-    /// the uniform part of Γ
-    /// during it was `gamma`.
-    pub fn tick(&mut self, inflow: Amount, work: Amount, gamma: f64, dt: f64) -> Booked {
+    /// Adds what stages changed at the border, after the kick that closed the tick.
+    pub fn settle(&mut self, change: Amount) {
+        self.expected.energy += change.energy;
+        self.expected.norm += change.norm;
+    }
+
+    /// One tick: `inflow` was booked by other stages; `closing` and `opening` are 2dt·Re⟨E, hΨ⟩ (and 2dt·Re⟨E, Ψ⟩) at the
+    /// tick's end, as the kick that closes it and the one that opens the next find h and Ψ; the uniform part of Γ during
+    /// it was `gamma`.
+    pub fn tick(&mut self, inflow: Amount, closing: Amount, opening: Amount, gamma: f64, dt: f64) -> Booked {
         let factor = libm::expm1(-2.0 * gamma * dt);
-        let half = Amount { energy: 0.5 * work.energy, norm: 0.5 * work.norm };
+        let half = Amount { energy: 0.5 * closing.energy, norm: 0.5 * closing.norm };
         let energy = self.expected.energy + self.opening.energy + inflow.energy;
         let norm = self.expected.norm + self.opening.norm + inflow.norm;
         let booked =
             Booked { source: self.opening.energy + half.energy, damping: energy * factor, drive: 0.0 };
         self.expected.energy = energy + energy * factor + half.energy;
         self.expected.norm = norm + norm * factor + half.norm;
-        self.opening = half;
+        self.open(opening);
         booked
     }
 
@@ -224,7 +230,7 @@ mod tests {
         account.open(work(psi));
         for _ in 0..500 {
             psi = (psi + 0.5 * delta) * libm::exp(-gamma * dt) + 0.5 * delta;
-            account.tick(Amount::default(), work(psi), gamma, dt);
+            account.tick(Amount::default(), work(psi), work(psi), gamma, dt);
         }
         // A border splits a kick of δ in halves, so the account is δ²/4 ahead after each closing half; the opening half
         // takes it back. What the first border lacked has decayed to δ²/4·e^{−7}.

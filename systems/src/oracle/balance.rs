@@ -6,7 +6,8 @@
 use super::NormLedger;
 use super::account::{Account, Amount, Booked, Powers};
 use super::guard::{Act, Guard, Sight, Turn};
-use super::power::SourcePower;
+use super::live::Border;
+use super::weigh::Energies;
 use crate::damping::set_damping;
 use crate::ingress::{InputLog, TickPlan};
 use crate::observables::{ObservedColumns, measure, pages_ref};
@@ -23,7 +24,7 @@ use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Sample, Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Potential, Psi, Velocity};
-use nikola_kernels::energy::{KineticForm, local_form};
+use nikola_kernels::energy::local_form;
 use nikola_kernels::reduce::{self, Totals};
 use nikola_kernels::{Real, Values};
 
@@ -37,8 +38,9 @@ pub struct Watch<T: Real> {
     pub(crate) settings: OracleSettings,
     pub(super) account: Account,
     pub(crate) guard: Guard,
-    form: KineticForm,
-    pub(crate) sources: SourcePower<T>,
+    pub(crate) energies: Energies<T>,
+    /// Work of the sources at this border, seen before the set of pages changed.
+    pub(super) closing: Option<Amount>,
     /// Flows booked up to the last tick, so that a tick's inflow by other stages is known.
     pub(crate) booked: f64,
     /// What is unexplained and remembered.
@@ -65,13 +67,12 @@ impl<T: Real + Scalar> Watch<T> {
         let divides_both = |n: &u64| settings.every.is_multiple_of(*n) && updates.is_multiple_of(*n);
         let sample_every = (1..=settings.sample_every).rev().find(divides_both).unwrap_or(1);
         let settings = OracleSettings { sample_every, ..settings };
-        let form = KineticForm::new(&propagators.shape, &propagators.terms);
         Self {
             settings,
             account: Account::default(),
             guard: Guard::default(),
-            sources: SourcePower::new(setup, &form),
-            form,
+            energies: Energies::new(setup, propagators),
+            closing: None,
             booked: 0.0,
             deficit: Amount::default(),
             deficit_total: 0.0,
@@ -152,19 +153,27 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
     }
 
     /// Work of the sources at this tick border.
-    fn work(&self, power: &SourcePower<T>, kinetic_scale: f64) -> Amount {
+    fn work(&self, energies: &mut Energies<T>, kinetic_scale: f64) -> Amount {
         if self.sources.emitters.is_empty() {
             return Amount::default();
         }
         let around = self.around;
         self.with_values(|pages, potential, _| {
-            let volume = around.torus.cell_volume();
-            power.at(*around.tick, self.sources, &around.wave, pages, &potential, kinetic_scale, volume)
+            let (tick, wave, volume) = (*around.tick, &*around.wave, around.torus.cell_volume());
+            match energies {
+                Energies::Constant { sources, .. } => {
+                    sources.at(tick, self.sources, wave, pages, &potential, kinetic_scale, volume)
+                }
+                Energies::Live(power) => {
+                    power.refresh(&around.propagators, self.sources, around.torus.page_nodes());
+                    power.at(&Border { tick, pages, wave, volume }, self.sources, &potential)
+                }
+            }
         })
     }
 
     /// Local sums and sampled powers at this tick border.
-    fn powers(&self, form: &KineticForm, kinetic_scale: f64, scratch: &mut Vec<f64>) -> (Totals, Powers) {
+    fn powers(&self, energies: &Energies<T>, kinetic_scale: f64, scratch: &mut Vec<f64>) -> (Totals, Powers) {
         let around = self.around;
         let (level, threads) = (around.compute.level, around.compute.threads());
         let (volume, beta) = (around.torus.cell_volume(), around.wave.beta);
@@ -177,7 +186,12 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
                     Amount { energy: -gamma.to_f64() * beta * volume * totals.quartic, norm: 0.0 }
                 }
                 Values::PerNode(_) => {
-                    let kinetic = kinetic_scale * form.value(level, threads, pages, damping);
+                    let kinetic = match energies {
+                        Energies::Constant { form, .. } => {
+                            kinetic_scale * form.value(level, threads, pages, damping)
+                        }
+                        Energies::Live(_) => around.propagators.kinetic_form(threads, pages, damping),
+                    };
                     let local = local_form(level, threads, pages, potential, beta, damping);
                     powers.damping_kinetic = -2.0 * volume * kinetic;
                     Amount { energy: -2.0 * volume * local, norm: -2.0 * volume * totals.damping }
@@ -223,8 +237,10 @@ pub(crate) struct Measured {
 pub(crate) struct TickEntry {
     /// The tick that ended.
     pub tick: u64,
-    /// What other stages booked.
+    /// What other stages booked before the set of pages changed.
     pub inflow: Amount,
+    /// What went or came with pages at the end of the tick.
+    pub at_end: Amount,
     /// By how much Γ and T were scaled at the border before.
     pub ratios: (f64, f64),
     /// The uniform part of Γ.
@@ -251,6 +267,8 @@ impl<T: Real + Scalar> Watch<T> {
         self.deficit = Amount::default();
         self.account = Account::default();
         self.account.anchor(Amount { energy: self.last.energy, norm: self.last.norm });
+        self.closing = None;
+        flows.take_at_end();
         self.account.open(measured.work);
         self.account.sample(&measured.powers, measured.gamma, 0, dt);
         self.sampled_at = tick;
@@ -260,17 +278,19 @@ impl<T: Real + Scalar> Watch<T> {
 
     fn begin(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows, cause: Option<Flow>) {
         let scale = self.kinetic_scale(look.around.wave.diffusion[0]);
-        let work = look.work(&self.sources, scale);
-        let (totals, powers) = look.powers(&self.form, scale, &mut self.scratch);
+        let work = look.work(&mut self.energies, scale);
+        let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch);
         let measured = Measured { sample: look.measure(), work, totals, powers, gamma: look.gamma() };
         self.begin_from(&measured, (look.around.tick.0, look.around.wave.dt), flows, cause);
     }
 
     /// Takes what other stages booked in the tick that ended.
     pub(crate) fn enter(&mut self, tick: u64, gamma: f64, flows: &mut EnergyFlows) -> TickEntry {
-        let inflow = Amount { energy: flows.total() - self.booked, norm: flows.take_norm() };
+        let (energy, norm) = flows.take_at_end();
+        let at_end = Amount { energy, norm };
+        let inflow = Amount { energy: flows.total() - self.booked - energy, norm: flows.take_norm() };
         self.booked = flows.total();
-        TickEntry { tick, inflow, ratios: flows.take_ratios(), gamma }
+        TickEntry { tick, inflow, at_end, ratios: flows.take_ratios(), gamma }
     }
 
     /// Books one tick in the account.
@@ -279,7 +299,10 @@ impl<T: Real + Scalar> Watch<T> {
         self.account.scale_damping(entry.ratios.0);
         self.account.scale_kinetic(entry.ratios.1);
         self.gamma = entry.gamma;
-        self.account.tick(entry.inflow, work, self.gamma, dt)
+        let closing = self.closing.take().unwrap_or(work);
+        let booked = self.account.tick(entry.inflow, closing, work, self.gamma, dt);
+        self.account.settle(entry.at_end);
+        booked
     }
 
     /// Books the powers since the last sample in the account.
@@ -310,12 +333,12 @@ impl<T: Real + Scalar> Watch<T> {
         let (tick, dt) = (look.around.tick.0, look.around.wave.dt);
         let entry = self.enter(tick, look.gamma(), flows);
         let scale = self.kinetic_scale(look.around.wave.diffusion[0]);
-        let work = look.work(&self.sources, scale);
+        let work = look.work(&mut self.energies, scale);
         let mut booked = [self.book_tick(&entry, work, dt), Booked::default()];
         let mut sight = Sight { tick, ..Sight::default() };
         let is_sampled = self.samples(tick);
         if is_sampled || look.around.plan.is_degraded {
-            let (totals, powers) = look.powers(&self.form, scale, &mut self.scratch);
+            let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch);
             sight.max_abs_psi = Some(totals.max_abs2.sqrt());
             sight.n_nonfinite = totals.n_nonfinite;
             self.last_totals = totals;

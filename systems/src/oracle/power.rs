@@ -84,15 +84,7 @@ impl<T: Real> SourcePower<T> {
     ) -> impl Iterator<Item = (usize, (f64, f64))> {
         let profiles = if sources.is_muted { &[] } else { &self.profiles[..] };
         profiles.iter().enumerate().filter_map(move |(index, shared)| {
-            let (mut re, mut im) = (0.0, 0.0);
-            for &(index, amplitude) in &shared.emitters {
-                let emitter = &sources.emitters[index];
-                let strength = emitter.drive * emitter.envelope.at(tick.time(wave.dt)) * amplitude;
-                let turns = emitter.phase.turns(tick.0);
-                let (sin, cos) = nikola_kernels::transcendental::sincos(-core::f64::consts::TAU * turns);
-                re += strength * cos;
-                im += strength * sin;
-            }
+            let (re, im) = phasor(&shared.emitters, sources, tick, wave);
             (re != 0.0 || im != 0.0).then_some((index, (re, im)))
         })
     }
@@ -124,6 +116,25 @@ pub fn add_work(
     let scale = 2.0 * wave.dt * cell_volume;
     total.energy += scale * (re * sums[0] + im * sums[1]);
     total.norm += scale * (re * sums[2] + im * sums[3]);
+}
+
+/// Σ of the phasors, at a tick border, of emitters that share a profile; each with its amplitude.
+pub fn phasor<T: Real>(
+    emitters: &[(usize, f64)],
+    sources: &Sources<T>,
+    tick: Tick,
+    wave: &WaveParameters,
+) -> (f64, f64) {
+    let (mut re, mut im) = (0.0, 0.0);
+    for &(index, amplitude) in emitters {
+        let emitter = &sources.emitters[index];
+        let strength = emitter.drive * emitter.envelope.at(tick.time(wave.dt)) * amplitude;
+        let turns = emitter.phase.turns(tick.0);
+        let (sin, cos) = nikola_kernels::transcendental::sincos(-core::f64::consts::TAU * turns);
+        re += strength * cos;
+        im += strength * sin;
+    }
+    (re, im)
 }
 
 fn nodes<T: Real>(emitter: &Emitter, setup: &Setup, form: &KineticForm) -> Vec<(usize, WorkNodes<T>)> {

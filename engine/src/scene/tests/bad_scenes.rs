@@ -329,6 +329,30 @@ const SPARSE: &[Row] = &[
         "Strang",
         "integrator",
     ),
+    (
+        "growth: (), integrator: Yoshida4, plasticity: (eta: 1, lambda: 1)",
+        "value",
+        "integrator",
+        "Yoshida4 on a sparse",
+        "Strang",
+        "integrator",
+    ),
+    (
+        "growth: (), equation: Schrodinger(metric: {z: \"1 + 0.1*cos(z)\"}), scan: (input_weight: 1)",
+        "value",
+        "scan",
+        "without learning",
+        "constants",
+        "traversals: []",
+    ),
+    (
+        "growth: (), equation: Schrodinger(metric: {z: \"cos(z)\"})",
+        "value",
+        "equation.metric.z",
+        "values from -",
+        "above 0",
+        "max(",
+    ),
 ];
 
 #[test]
@@ -336,6 +360,34 @@ fn broken_sparse_scenes_are_refused() {
     refuse_all(SPARSE, |further| {
         format!("(version: 1, torus: (extents: {{z: 81}}), ticks: 10, initial: Uniform(), {further})")
     });
+    let slices = (
+        "(version: 1, torus: (extents: {z: 27, t: 9}), growth: (), ticks: 1, initial: Uniform(), scan: (input_weight: 1))",
+        "value",
+        "scan",
+        "3 of the 9 slices of axis t",
+        "no time to pass",
+        "torus.page",
+    );
+    refuse(slices.0, &slices);
+    let large = (
+        "(version: 1, torus: (extents: {all: 9}), growth: (), ticks: 1, initial: Uniform(), equation: \
+         Schrodinger(metric: {z: \"1 + 0.1*cos(z)\"}))",
+        "value",
+        "equation.metric",
+        "387420489 nodes",
+        "16777216",
+        "constants",
+    );
+    refuse(large.0, &large);
+    let even = (
+        "(version: 1, torus: (extents: {z: 24}), growth: (), ticks: 1, initial: Uniform(), plasticity: (eta: 1, lambda: 1))",
+        "value",
+        "growth",
+        "one page",
+        "two pages",
+        "torus.page",
+    );
+    refuse(even.0, &even);
     let block = (
         "(version: 1, torus: (extents: {z: 81}, page: Shape({z: 5})), growth: (), ticks: 1, initial: Uniform())",
         "value",

@@ -37,20 +37,32 @@ pub(crate) fn derivative_pass<T: Real>(shape: &Shape, axis: usize, spacing: f64)
 }
 
 /// A field in double precision, and its derivatives.
-struct Wide {
-    re: Vec<f64>,
-    im: Vec<f64>,
+#[derive(Debug, Clone)]
+pub(crate) struct Wide {
+    pub re: Vec<f64>,
+    pub im: Vec<f64>,
 }
 
 impl Wide {
-    fn of<T: Real>(pages: &[PageRef<'_, T>]) -> Self {
+    pub fn of<T: Real>(pages: &[PageRef<'_, T>]) -> Self {
         Wide {
             re: pages.iter().flat_map(|page| page.re.iter().map(|x| x.to_f64())).collect(),
             im: pages.iter().flat_map(|page| page.im.iter().map(|x| x.to_f64())).collect(),
         }
     }
 
-    fn derivative(&self, shape: &Shape, axis: usize, spacing: f64) -> Wide {
+    /// Re (a*b) on a node.
+    pub fn dot(&self, other: &Wide, node: usize) -> f64 {
+        self.re[node] * other.re[node] + self.im[node] * other.im[node]
+    }
+
+    /// Adds a multiple of another field.
+    pub fn add(&mut self, factor: f64, other: &Wide) {
+        self.re.iter_mut().zip(&other.re).for_each(|(x, y)| *x += factor * y);
+        self.im.iter_mut().zip(&other.im).for_each(|(x, y)| *x += factor * y);
+    }
+
+    pub fn derivative(&self, shape: &Shape, axis: usize, spacing: f64) -> Wide {
         let mut to = Wide { re: self.re.clone(), im: self.im.clone() };
         let nodes = shape.page_nodes;
         let pages = to.re.chunks_mut(nodes).zip(to.im.chunks_mut(nodes));

@@ -14,6 +14,7 @@ use super::bundle::AxisPass;
 use super::dft::Complex;
 use super::fibre::diagonalise;
 use super::gradient::derivative_pass;
+use super::sparse::ActiveSlopes;
 use super::varying::{CellGrid, Diffusion};
 use crate::field::{PageMut, PageRef, Real, Threads};
 use crate::half_potential::{Planes, Time};
@@ -69,6 +70,59 @@ impl<T: Real> Scratch<T> {
     }
 }
 
+/// How cells lie in a page.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    page_nodes: usize,
+    n_cells: usize,
+    /// Contiguous nodes that are in one cell.
+    run: usize,
+    /// The cell of each run.
+    cells: Vec<u32>,
+}
+
+impl Layout {
+    /// A box of `sides` nodes, row-major, in cells of `cell` nodes.
+    pub fn of_page(sides: &[usize], cell: &[usize]) -> Self {
+        let page_nodes: usize = sides.iter().product();
+        let stride = |axis: usize| -> usize { sides[axis + 1..].iter().product() };
+        // A cell's nodes are contiguous over its whole trailing axes and its share of the next.
+        let mut run = 1;
+        for d in (0..cell.len()).rev() {
+            run *= cell[d];
+            if cell[d] != sides[d] {
+                break;
+            }
+        }
+        let cell_of = |node: usize| {
+            (0..cell.len()).fold(0, |index, d| {
+                index * (sides[d] / cell[d]) + node / stride(d) % sides[d] / cell[d]
+            })
+        };
+        Layout {
+            page_nodes,
+            n_cells: page_nodes / cell.iter().product::<usize>(),
+            run,
+            cells: (0..page_nodes).step_by(run).map(|node| cell_of(node) as u32).collect(),
+        }
+    }
+}
+
+/// ∂ of one axis, in place: on a whole torus, or P∂P on an active set.
+enum Derivative<T: SimdReal> {
+    Whole(AxisPass<T>),
+    Active(ActiveSlopes<T>),
+}
+
+impl<T: Real> Derivative<T> {
+    fn run(&self, level: Level, threads: Threads<'_>, planes: &[Planes<T>]) {
+        match self {
+            Self::Whole(pass) => pass.run(level, threads, planes),
+            Self::Active(slopes) => slopes.run(level, threads, planes),
+        }
+    }
+}
+
 /// D^{ij} of one pair; `axes` are positions in the list of axes that the remainder couples.
 struct Pair<T> {
     axes: (usize, usize),
@@ -94,7 +148,7 @@ pub struct Remainder<T: SimdReal> {
     greatest: Option<f64>,
     /// Bound of the operator's norm.
     bound: Option<f64>,
-    derivatives: Vec<AxisPass<T>>,
+    derivatives: Vec<Derivative<T>>,
     gradients: Vec<Scratch<T>>,
     flux: Scratch<T>,
     basis: Vec<Scratch<T>>,
@@ -106,9 +160,42 @@ impl<T: Real> Remainder<T> {
     /// Plans the remainder of flows over `duration`. Panics if the rule asks for an even interval, or for fewer than
     /// 3 or more than 5 vectors.
     pub fn new(diffusion: &Diffusion, duration: f64, time: Time, rule: RemainderRule) -> Self {
-        assert!(!rule.every.is_multiple_of(2) && (3..=BASIS).contains(&rule.vectors));
         let grid = &diffusion.grid;
-        let n = grid.shape.n_nodes();
+        let derivative =
+            |axis: usize| Derivative::Whole(derivative_pass(&grid.shape, axis, grid.spacing[axis]));
+        // Pages are runs of the whole torus: for its cells, it is one page.
+        let layout = Layout::of_page(&grid.shape.extents, &grid.cell);
+        let pages = (&layout, 1);
+        let mut remainder = Self::with(diffusion, pages, derivative, duration, time, rule);
+        remainder.page_nodes = grid.shape.page_nodes;
+        remainder
+    }
+
+    /// The same on `n_pages` active pages, P∂_iP D^{ij} P∂_jP; `slopes` are those of every storage axis.
+    pub(crate) fn on_active(
+        diffusion: &Diffusion,
+        pages: (&Layout, usize),
+        slopes: Vec<ActiveSlopes<T>>,
+        duration: f64,
+        rule: RemainderRule,
+        counts: RemainderCounts,
+    ) -> Self {
+        let mut slopes: Vec<_> = slopes.into_iter().map(Some).collect();
+        let derivative =
+            |axis: usize| Derivative::Active(slopes[axis].take().expect("each axis is asked for once"));
+        Remainder { counts, ..Self::with(diffusion, pages, derivative, duration, Time::Real, rule) }
+    }
+
+    fn with(
+        diffusion: &Diffusion,
+        (layout, n_pages): (&Layout, usize),
+        derivative: impl FnMut(usize) -> Derivative<T>,
+        duration: f64,
+        time: Time,
+        rule: RemainderRule,
+    ) -> Self {
+        assert!(!rule.every.is_multiple_of(2) && (3..=BASIS).contains(&rule.vectors));
+        let n = n_pages * layout.page_nodes;
         let mut coupled: Vec<usize> =
             diffusion.off_diagonal.iter().flat_map(|pair| [pair.axes.0, pair.axes.1]).collect();
         coupled.sort_unstable();
@@ -118,30 +205,21 @@ impl<T: Real> Remainder<T> {
             axes: (position(pair.axes.0), position(pair.axes.1)),
             values: pair.values.iter().map(|&x| T::from_f64(x)).collect(),
         };
-        // A cell's nodes are contiguous over its whole trailing axes and its share of the next.
-        let mut run = 1;
-        for d in (0..grid.cell.len()).rev() {
-            run *= grid.cell[d];
-            if grid.cell[d] != grid.shape.extents[d] {
-                break;
-            }
-        }
+        let of_page =
+            |page: usize| layout.cells.iter().map(move |cell| (page * layout.n_cells) as u32 + cell);
         Remainder {
             rule,
             duration: duration * rule.every as f64,
             time,
-            page_nodes: grid.shape.page_nodes,
-            run,
-            is_per_node: grid.cell_nodes() == 1,
-            cells: (0..n).step_by(run).map(|node| grid.cell_of_node(node) as u32).collect(),
+            page_nodes: layout.page_nodes,
+            run: layout.run,
+            is_per_node: layout.n_cells == layout.page_nodes,
+            cells: (0..n_pages).flat_map(of_page).collect(),
             pairs: diffusion.off_diagonal.iter().map(pair).collect(),
-            wavenumbers: coupled.iter().map(|&axis| greatest_wavenumber(grid, axis)).collect(),
+            wavenumbers: coupled.iter().map(|&axis| greatest_wavenumber(&diffusion.grid, axis)).collect(),
             greatest: None,
             bound: None,
-            derivatives: coupled
-                .iter()
-                .map(|&axis| derivative_pass(&grid.shape, axis, grid.spacing[axis]))
-                .collect(),
+            derivatives: coupled.iter().copied().map(derivative).collect(),
             gradients: coupled.iter().map(|_| Scratch::new(n)).collect(),
             flux: Scratch::new(n),
             basis: (0..rule.vectors).map(|_| Scratch::new(n)).collect(),

@@ -21,6 +21,7 @@ mod gram;
 mod lines;
 mod passes;
 mod triple;
+mod varying;
 
 use core::ops::Range;
 use std::collections::BTreeMap;
@@ -40,6 +41,10 @@ pub use gram::{ColumnGram, ColumnLayers, Leak};
 #[doc(hidden)]
 pub use passes::SparseUnit;
 use triple::Triple;
+pub(crate) use varying::ActiveSlopes;
+pub use varying::SparseVarying;
+#[doc(hidden)]
+pub use varying::{ActivePass, SlopePass};
 
 /// Lanes of a bundle of lines along an axis whose neighbours lie far apart.
 const BUNDLE_LANES: usize = 64;
@@ -66,17 +71,17 @@ impl Blocks {
     }
 
     /// Distance in a page between neighbours along `axis`.
-    fn stride(&self, axis: usize) -> usize {
+    pub(crate) fn stride(&self, axis: usize) -> usize {
         self.sides[axis + 1..].iter().product()
     }
 
     /// Pages along `axis`.
-    fn pages_along(&self, axis: usize) -> usize {
+    pub(crate) fn pages_along(&self, axis: usize) -> usize {
         self.extents[axis] / self.sides[axis]
     }
 
     /// (column, position) of a page along `axis`, from its row-major index on the page lattice.
-    fn column_of(&self, page: usize, axis: usize) -> (usize, usize) {
+    pub(crate) fn column_of(&self, page: usize, axis: usize) -> (usize, usize) {
         let inner: usize = (axis + 1..self.sides.len()).map(|a| self.pages_along(a)).product();
         let along = self.pages_along(axis);
         (page / (inner * along) * inner + page % inner, page / inner % along)

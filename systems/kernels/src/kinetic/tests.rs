@@ -7,7 +7,7 @@ use std::f64::consts::TAU;
 type Z = (f64, f64);
 
 /// Deterministic noise in −1..1.
-pub(super) fn noise(n: usize, seed: u64) -> Vec<f64> {
+pub(crate) fn noise(n: usize, seed: u64) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..n)
         .map(|_| {
