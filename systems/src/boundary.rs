@@ -115,8 +115,19 @@ pub fn grow<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) {
 
 /// Looks at the lines along one axis.
 fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
-    let Ok((psi, mut growth, mut egress, torus, propagators, compute, environment, sources, wave, effects, tick)) =
-        look.get_mut(world)
+    let Ok((
+        psi,
+        mut growth,
+        mut egress,
+        torus,
+        propagators,
+        compute,
+        environment,
+        sources,
+        wave,
+        effects,
+        tick,
+    )) = look.get_mut(world)
     else {
         return Decided::default();
     };
@@ -145,7 +156,8 @@ fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
     let prunes: Vec<usize> =
         (0..environment.pages.len()).filter(is_ripe).take(growth.rule.births_max.min(spare)).collect();
     // θ at rest leaves the scene's threshold as it is.
-    let firing = effects.map_or(1.0, |effects| effects.firing_threshold / Effects::default().firing_threshold);
+    let firing =
+        effects.map_or(1.0, |effects| effects.firing_threshold / Effects::default().firing_threshold);
     let scales = (total.sqrt(), elapsed, firing * growth.rule.threshold);
     let births = admitted(growth, &leaks, scales, environment.pages.len(), |index, change| {
         egress.push_growth(GrowthEvent { tick: tick.0, key: page(&torus, index).key, change });
@@ -234,8 +246,7 @@ fn change<T: Real + Scalar>(world: &mut World, decided: Decided) {
     weigh::see_border::<T>(world);
     if !decided.prunes.is_empty() {
         let mut members = world.query::<(Entity, &Page)>();
-        let before: Vec<(Entity, Page)> =
-            members.iter(world).map(|(entity, page)| (entity, *page)).collect();
+        let before: Vec<(Entity, Page)> = members.iter(world).map(|(entity, page)| (entity, *page)).collect();
         let mut gone = farewell::<T>(world, &decided.prunes);
         let kinetic = varying_kinetic::<T>(world);
         for (slot, _) in &gone {
@@ -247,6 +258,7 @@ fn change<T: Real + Scalar>(world: &mut World, decided: Decided) {
             let lost = kinetic - varying_kinetic::<T>(world).unwrap_or(kinetic);
             share_out(&mut gone, lost);
         }
+        note_spared(world, &gone, &before);
         book_pruned(world, &gone);
         events.extend(gone.into_iter().map(|(slot, (norm, energy))| {
             let change = Change::Pruned { norm, energy };
@@ -323,6 +335,23 @@ fn share_out(gone: &mut [(usize, (f64, f64))], kinetic: f64) {
     for (_, (norm, energy)) in gone {
         *energy += kinetic * if total > 0.0 { *norm / total } else { 1.0 / n };
     }
+}
+
+/// Γ(x) no longer takes what it took from pruned pages.
+fn note_spared(world: &mut World, gone: &[(usize, (f64, f64))], members: &[(Entity, Page)]) {
+    let law = &world.resource::<Environment>().damping_law;
+    let Profile::PerNode(_) = &law.profile else { return };
+    if !world.contains_resource::<EnergyFlows>() {
+        return;
+    }
+    let mut gamma = vec![0.0; world.resource::<Torus>().page_nodes()];
+    let mut spared = (0.0, 0.0);
+    for (slot, (norm, energy)) in gone {
+        fill_profile(&law.profile, members[*slot].1.index as usize, &mut gamma);
+        let mean = law.scale * gamma.iter().sum::<f64>() / gamma.len() as f64 + law.extra;
+        spared = (spared.0 + 2.0 * mean * energy, spared.1 + 2.0 * mean * norm);
+    }
+    world.resource_mut::<EnergyFlows>().note_jump(true, spared.0, spared.1);
 }
 
 /// Tells the ledgers what went with pruned pages.

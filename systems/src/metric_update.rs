@@ -24,14 +24,14 @@ use nikola_components::metric::{MetricCells, Plasticity};
 use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
-use nikola_components::wave::Psi;
+use nikola_components::wave::{Damping, Psi};
 use nikola_kernels::Real;
-use nikola_kernels::simd::Level;
 use nikola_kernels::kinetic::varying::{CellGrid, Diffusion};
 use nikola_kernels::metric_update::{
     CellStencil, EIGENVALUE_MAX, EIGENVALUE_MIN, Relaxation, Tensors, component, factorise, moved,
     n_components, relax, structure,
 };
+use nikola_kernels::simd::Level;
 use nikola_kernels::transcendental::tanh;
 
 /// Cells that are factorised together.
@@ -201,7 +201,7 @@ pub struct Told<'w, T: Real + Scalar> {
 
 /// The stage.
 pub fn update<T: Real + Scalar>(
-    psi: Query<'_, '_, &Psi<T>>,
+    psi: Query<'_, '_, (&Psi<T>, Option<&Damping<T>>)>,
     mut cells: Query<'_, '_, &mut MetricCells>,
     metric: Option<ResMut<'_, PlasticMetric>>,
     mut propagators: ResMut<'_, Propagators<T>>,
@@ -216,7 +216,7 @@ pub fn update<T: Real + Scalar>(
     let Some(mut metric) = metric else { return };
     let began = times.now();
     let metric = &mut *metric;
-    let pages = pages_ref(psi.iter());
+    let pages = pages_ref(psi.iter().map(|(psi, _)| psi));
     let turn = metric.turn(*tick, pages.len());
     let rates = metric.rates(chemistry.as_deref(), wave.dt);
     let components = n_components(metric.rest.len());
@@ -237,13 +237,23 @@ pub fn update<T: Real + Scalar>(
     let Propagators { plans, diffusion: Some(diffusion), .. } = &mut *propagators else { return };
     metric.counts.n_updated += turn.n_cells() as u64;
     metric.counts.n_factorised += metric.changed.len() as u64;
-    let work = torus.cell_volume() * renew(metric, &mut cells, diffusion, &compute, &turn, &sums);
+    let works = renew(metric, &mut cells, diffusion, &compute, &turn, &sums);
+    let work = torus.cell_volume() * works.iter().fold(0.0, |sum, work| sum + work);
     for plan in plans.iter_mut() {
         plan.renew(diffusion, &metric.changed);
     }
     metric.counts.work += work;
     if let Some(flows) = &mut told.flows {
         flows.add(Flow::Metric, work);
+        let damping: Vec<&[T]> = psi.iter().filter_map(|(_, damping)| damping.map(|d| &d.0[..])).collect();
+        if let Some(lattice) = propagators.lattice.as_ref().filter(|_| !damping.is_empty()) {
+            let taken = metric
+                .changed
+                .iter()
+                .zip(&works)
+                .fold(0.0, |sum, (cell, work)| sum + lattice.mean_on(*cell, &damping) * work);
+            flows.note_jump(false, -2.0 * torus.cell_volume() * taken, 0.0);
+        }
         let gained = told.sources.follow(&propagators, &wave, &pages, &metric.changed);
         flows.add(Flow::Source, gained);
     }
@@ -298,7 +308,7 @@ fn relax_cells(
     metric.changed = changed;
 }
 
-/// Factorises g of the `changed` cells and renews their D. Returns ½ ΣδD^{ij} S_ij over their nodes.
+/// Factorises g of the changed cells and renews their D. Returns ½ ΣδD^{ij} S_ij of each of them.
 fn renew(
     metric: &mut PlasticMetric,
     cells: &mut Query<'_, '_, &mut MetricCells>,
@@ -306,15 +316,12 @@ fn renew(
     compute: &Compute,
     turn: &Turn,
     sums: &[f64],
-) -> f64 {
-    if metric.changed.is_empty() {
-        return 0.0;
-    }
+) -> Vec<f64> {
+    let mut works = Vec::with_capacity(metric.changed.len());
     let axes = metric.rest.len();
     let mut pages: Vec<_> = cells.iter_mut().map(Mut::into_inner).collect();
     let per_page = metric.per_page;
     let speed2 = metric.speed2 * metric.speed2_scale;
-    let mut work = 0.0;
     for batch in metric.changed.chunks(BATCH) {
         let mut g = [[0.0; BATCH]; n_components(9)];
         for lane in 0..BATCH {
@@ -335,6 +342,7 @@ fn renew(
             }
             let inverse = |i: usize, j: usize| speed2 * factorised.inverse[component(axes, i, j)][lane];
             let sum = |i: usize, j: usize| turn.sum(sums, n_components(axes), cell, component(axes, i, j));
+            let mut work = 0.0;
             for i in 0..axes {
                 let d = &mut diffusion.diagonal[i][cell];
                 work += 0.5 * (inverse(i, i) - *d) * sum(i, i);
@@ -346,9 +354,10 @@ fn renew(
                 work += (inverse(i, j) - *d) * sum(i, j);
                 *d = inverse(i, j);
             }
+            works.push(work);
         }
     }
-    work
+    works
 }
 
 /// Makes D and the propagators stand for the factorised g of the pages again, as after loading a saved world.

@@ -3,11 +3,10 @@
 //! Invariant: exists only where the scene asks for it; everything it does to Ψ is booked and reported. See
 //! [`super::account`] for the derivation and [`super::guard`] for the states.
 
-use super::NormLedger;
 use super::account::{Account, Amount, Booked, Powers};
 use super::guard::{Act, Guard, Sight, Turn};
-use super::live::Border;
 use super::weigh::Energies;
+use super::{NormLedger, live::Border};
 use crate::damping::set_damping;
 use crate::ingress::{InputLog, TickPlan};
 use crate::observables::{ObservedColumns, measure, pages_ref};
@@ -235,6 +234,7 @@ impl<T: Real + Scalar> Watch<T> {
         let scale = self.kinetic_scale(look);
         self.closing = None;
         flows.take_at_end();
+        flows.take_jumps();
         self.account.open(look.work(&mut self.energies, scale));
         let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch);
         self.account.sample(&powers, look.gamma(), 0, look.around.wave.dt);
@@ -246,9 +246,8 @@ impl<T: Real + Scalar> Watch<T> {
     /// Books one tick; returns what is to be judged.
     fn book(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows) -> Sight {
         let (tick, dt) = (look.around.tick.0, look.around.wave.dt);
-        let (energy, norm) = flows.take_at_end();
-        let at_end = Amount { energy, norm };
-        let inflow = Amount { energy: flows.total() - self.booked - energy, norm: flows.take_norm() };
+        let at_end = Amount::from(flows.take_at_end());
+        let inflow = Amount { energy: flows.total() - self.booked - at_end.energy, norm: flows.take_norm() };
         let scale = self.kinetic_scale(look);
         // The border where Γ changed is the last one: what was sampled there is what acted since.
         let (damping, kinetic) = flows.take_ratios();
@@ -259,6 +258,11 @@ impl<T: Real + Scalar> Watch<T> {
         let closing = self.closing.take().unwrap_or(opening);
         let mut booked = [self.account.tick(inflow, closing, opening, self.gamma, dt), Booked::default()];
         self.account.settle(at_end);
+        let begun = (tick - 1 - self.sampled_at) as f64;
+        for (jump, elapsed) in flows.take_jumps().into_iter().zip([begun, begun + 1.0]) {
+            let lead = 0.5 * self.settings.sample_every as f64 - elapsed;
+            booked[1].damping += self.account.jump(jump.into(), lead, dt);
+        }
         let mut sight = Sight { tick, ..Sight::default() };
         let is_sampled = tick.is_multiple_of(self.settings.sample_every);
         if is_sampled || look.around.plan.is_degraded {
@@ -267,7 +271,8 @@ impl<T: Real + Scalar> Watch<T> {
             sight.n_nonfinite = totals.n_nonfinite;
             self.last_totals = totals;
             if is_sampled {
-                booked[1] = self.account.sample(&powers, self.gamma, tick - self.sampled_at, dt);
+                let sampled = self.account.sample(&powers, self.gamma, tick - self.sampled_at, dt);
+                booked[1] = Booked { damping: sampled.damping + booked[1].damping, ..sampled };
                 self.sampled_at = tick;
             }
             if look.around.plan.is_degraded {
