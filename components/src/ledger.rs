@@ -69,6 +69,7 @@ pub struct EnergyFlows {
     totals: [f64; Flow::COUNT],
     norm: f64,
     at_end: (f64, f64),
+    jumps: [(f64, f64); 2],
     rest: Option<Flow>,
     damping_ratio: f64,
     kinetic_ratio: f64,
@@ -80,6 +81,7 @@ impl Default for EnergyFlows {
             totals: [0.0; Flow::COUNT],
             norm: 0.0,
             at_end: (0.0, 0.0),
+            jumps: [(0.0, 0.0); 2],
             rest: None,
             damping_ratio: 1.0,
             kinetic_ratio: 1.0,
@@ -103,6 +105,18 @@ impl EnergyFlows {
     /// The changes of (energy, ∫|Ψ|²) at the tick's end since the last call.
     pub fn take_at_end(&mut self) -> (f64, f64) {
         std::mem::take(&mut self.at_end)
+    }
+
+    /// The power with which Γ(x) takes energy and ∫|Ψ|² jumps by this much, at the tick's beginning or at its end: it is
+    /// sampled now and then, and a sample doesn't know when it changed.
+    pub fn note_jump(&mut self, is_at_end: bool, energy: f64, norm: f64) {
+        let jump = &mut self.jumps[usize::from(is_at_end)];
+        *jump = (jump.0 + energy, jump.1 + norm);
+    }
+
+    /// The jumps of the powers at this tick's beginning and at its end.
+    pub fn take_jumps(&mut self) -> [(f64, f64); 2] {
+        std::mem::take(&mut self.jumps)
     }
 
     /// Adds a change of ∫|Ψ|² that belongs to this tick.

@@ -23,12 +23,12 @@ pub mod pipeline;
 pub mod plan;
 pub mod program;
 #[cfg(feature = "gpu")]
+pub mod recorder;
+#[cfg(feature = "gpu")]
 pub mod times;
 #[cfg(feature = "gpu")]
 pub mod wave_form;
 pub mod wave_plan;
-#[cfg(feature = "gpu")]
-pub mod recorder;
 
 #[cfg(feature = "gpu")]
 pub use backend::WgpuBackend;

@@ -16,6 +16,7 @@
 //! (Hartke, PCCP 8 (2006) 3627; Larsson, Hartke & Tannor, JCP 145 (2016) 204108).
 
 mod inherit;
+mod prune;
 mod start;
 mod support;
 
@@ -26,10 +27,10 @@ use crate::device::{self, Device};
 use crate::ingress::TickPlan;
 use crate::metric_update::{self, PlasticMetric};
 use crate::observables::pages_ref;
-use crate::oracle::{NormLedger, weigh};
+use crate::oracle::weigh;
 use crate::propagators::Propagators;
 use crate::world::{
-    BuildOptions, Compute, EMITTER_CUTOFF, Environment, Sources, fill_profile, page, source_nodes, values,
+    BuildOptions, Compute, EMITTER_CUTOFF, Environment, Sources, fill_profile, page, source_nodes,
 };
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
@@ -46,7 +47,8 @@ use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Page, Potential, Psi};
 use nikola_kernels::kinetic::sparse::{ColumnGram, ColumnLayers, Leak, SparseKinetic};
-use nikola_kernels::{PageMut, PageRef, Real, Values, reduce, source};
+use nikola_kernels::{PageMut, PageRef, Real, Values, source};
+use prune::{book_pruned, farewell, note_spared, share_out};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -123,9 +125,23 @@ pub fn grow<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) {
 
 /// Looks at the lines along one axis.
 fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
-    let Ok(seen) = look.get_mut(world) else { return Decided::default() };
-    let (psi, mut growth, mut egress, torus, propagators, compute, environment, sources, wave, effects, tick, device) =
-        seen;
+    let Ok((
+        psi,
+        mut growth,
+        mut egress,
+        torus,
+        propagators,
+        compute,
+        environment,
+        sources,
+        wave,
+        effects,
+        tick,
+        device,
+    )) = look.get_mut(world)
+    else {
+        return Decided::default();
+    };
     let growth = &mut *growth;
     let (every, n_axes) = (growth.rule.every, torus.storage().len() as u64);
     let Some(sparse) = propagators.sparse().filter(|_| tick.0.is_multiple_of(every)) else {
@@ -155,7 +171,8 @@ fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
     let prunes: Vec<usize> =
         (0..environment.pages.len()).filter(is_ripe).take(growth.rule.births_max.min(spare)).collect();
     // θ at rest leaves the scene's threshold as it is.
-    let firing = effects.map_or(1.0, |effects| effects.firing_threshold / Effects::default().firing_threshold);
+    let firing =
+        effects.map_or(1.0, |effects| effects.firing_threshold / Effects::default().firing_threshold);
     let scales = (total.sqrt(), elapsed, firing * growth.rule.threshold);
     let births = admitted(growth, &leaks, scales, environment.pages.len(), |index, change| {
         egress.push_growth(GrowthEvent { tick: tick.0, key: page(&torus, index).key, change });
@@ -256,8 +273,7 @@ fn change<T: Real + Scalar>(world: &mut World, decided: Decided) {
     weigh::see_border::<T>(world);
     if !decided.prunes.is_empty() {
         let mut members = world.query::<(Entity, &Page)>();
-        let before: Vec<(Entity, Page)> =
-            members.iter(world).map(|(entity, page)| (entity, *page)).collect();
+        let before: Vec<(Entity, Page)> = members.iter(world).map(|(entity, page)| (entity, *page)).collect();
         let mut gone = farewell::<T>(world, &decided.prunes);
         let kinetic = varying_kinetic::<T>(world);
         for (slot, _) in &gone {
@@ -269,6 +285,7 @@ fn change<T: Real + Scalar>(world: &mut World, decided: Decided) {
             let lost = kinetic - varying_kinetic::<T>(world).unwrap_or(kinetic);
             share_out(&mut gone, lost);
         }
+        note_spared(world, &gone, &before);
         book_pruned(world, &gone);
         events.extend(gone.into_iter().map(|(slot, (norm, energy))| {
             let change = Change::Pruned { norm, energy };
@@ -336,24 +353,6 @@ fn varying_kinetic<T: Real + Scalar>(world: &mut World) -> Option<f64> {
     let one = Values::Uniform(T::from_f64(1.0));
     let volume = world.resource::<Torus>().cell_volume();
     Some(volume * propagators.kinetic_form(world.resource::<Compute>().threads(), &pages, one))
-}
-
-/// Adds the kinetic energy that went with pruned pages to theirs, by their norms.
-fn share_out(gone: &mut [(usize, (f64, f64))], kinetic: f64) {
-    let total: f64 = gone.iter().map(|(_, (norm, _))| norm).sum();
-    let n = gone.len() as f64;
-    for (_, (norm, energy)) in gone {
-        *energy += kinetic * if total > 0.0 { *norm / total } else { 1.0 / n };
-    }
-}
-
-/// Tells the ledgers what went with pruned pages.
-fn book_pruned(world: &mut World, gone: &[(usize, (f64, f64))]) {
-    let (norm, energy) = gone.iter().fold((0.0, 0.0), |sum, (_, (n, e))| (sum.0 + n, sum.1 + e));
-    world.resource_mut::<NormLedger>().withdraw(norm);
-    if let Some(mut flows) = world.get_resource_mut::<EnergyFlows>() {
-        flows.add_at_end(Flow::Prune, -energy, -norm);
-    }
 }
 
 /// Pages that were born, whose plastic metric is at rest until now, get that of their neighbours.
@@ -427,45 +426,6 @@ pub fn replace_pages<T: Real + Scalar>(world: &mut World, saved: &[Page]) {
 pub fn page_of(torus: &Torus, found: Page) -> Option<usize> {
     let index = found.index as usize;
     (index < torus.n_pages() && page(torus, index) == found).then_some(index)
-}
-
-/// Norm and energy that go with each pruned page, taken one after the other; without the kinetic part where the metric
-/// varies.
-fn farewell<T: Real + Scalar>(world: &mut World, prunes: &[usize]) -> Vec<(usize, (f64, f64))> {
-    let mut columns = world.query::<(&Psi<T>, Option<&Potential<T>>)>();
-    let (torus, propagators) = (world.resource::<Torus>(), world.resource::<Propagators<T>>());
-    let (compute, environment) = (world.resource::<Compute>(), world.resource::<Environment>());
-    let beta = world.resource::<WaveParameters>().beta;
-    let volume = torus.cell_volume();
-    let pages = pages_ref(columns.iter(world).map(|(psi, _)| psi));
-    let potential: Vec<&[T]> =
-        columns.iter(world).filter_map(|(_, potential)| potential.map(|v| &v.0[..])).collect();
-    let mut drops = vec![false; pages.len()];
-    let mut gone = Vec::with_capacity(prunes.len());
-    // Kinetic energy of the columns that hold a pruned page: without those pruned before, and without this one too.
-    let is_varying = propagators.diffusion.is_some();
-    let kinetic = |drops: &[bool]| {
-        if is_varying {
-            return 0.0;
-        }
-        let sparse = propagators.sparse().expect("a world that grows is sparse");
-        let axes = 0..torus.storage().len();
-        axes.map(|axis| sparse.energy_without(compute.threads(), axis, &pages, drops))
-            .fold(0.0, |sum, (with, without)| sum + (with - without))
-    };
-    let mut kinetic_before = 0.0;
-    for &slot in prunes {
-        drops[slot] = true;
-        let kinetic_gone = kinetic(&drops);
-        let column = potential.get(slot).copied().into_iter().collect::<Vec<_>>();
-        let none = Values::Uniform(T::from_f64(0.0));
-        let potential = values(environment.uniform_potential, &column);
-        let totals = reduce::totals(compute.level, compute.threads(), &pages[slot..=slot], potential, none);
-        let energy = kinetic_gone - kinetic_before + totals.potential + 0.5 * beta * totals.quartic;
-        gone.push((slot, (volume * totals.norm2, volume * energy)));
-        kinetic_before = kinetic_gone;
-    }
-    gone
 }
 
 /// Spawns a page with Ψ = 0, a metric at rest and its other columns; not where a profile is no finite number.

@@ -269,7 +269,10 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
         return Some(("equation: Wave with a varying metric or growth", "use equation: Schrodinger"));
     }
     if growth.is_some() && (metric.is_some() || plasticity.is_some()) {
-        return Some(("growth with a varying metric", "remove `growth`, or the metric's variation and `plasticity`"));
+        return Some((
+            "growth with a varying metric",
+            "remove `growth`, or the metric's variation and `plasticity`",
+        ));
     }
     if goes_by_lines && oracle.is_some() {
         return Some(("oracle with a varying metric or growth", "remove `oracle`"));

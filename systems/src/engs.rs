@@ -131,8 +131,7 @@ impl Reservoir {
         }
         let n = torus.n_nodes();
         let pick = |i: usize| {
-            let drawn =
-                if n <= RESERVOIR_NODES { i } else { ((draw(i) * n as f64) as usize).min(n - 1) };
+            let drawn = if n <= RESERVOIR_NODES { i } else { ((draw(i) * n as f64) as usize).min(n - 1) };
             ((drawn / torus.page_nodes()) as u32, (drawn % torus.page_nodes()) as u32)
         };
         let mut reservoir: Vec<(u32, u32)> = (0..RESERVOIR_NODES.min(n)).map(pick).collect();

@@ -122,9 +122,8 @@ pub fn insert<T: Real + Scalar>(world: &mut World, setup: &Setup) -> Result<(), 
         path: Path::default(),
         states: vec![State::default(); scan.traversals.len()],
     };
-    let cells = setup.plasticity.map_or(1, |plasticity| {
-        plasticity.cell.shape(torus).iter().product::<usize>()
-    });
+    let cells =
+        setup.plasticity.map_or(1, |plasticity| plasticity.cell.shape(torus).iter().product::<usize>());
     let level = world.resource::<Compute>().level;
     let environment = world.resource::<Environment>();
     running.path = running.arrange(torus, &environment.pages, setup.growth.is_some(), (level, cells))?;
@@ -174,8 +173,7 @@ impl<T: Real> RunningScan<T> {
                 is_time_fastest: traversal.is_time_fastest(),
             })
             .collect();
-        let slices =
-            if is_sparse { traversal::slices_in_page(torus) } else { traversal::slices(torus) };
+        let slices = if is_sparse { traversal::slices_in_page(torus) } else { traversal::slices(torus) };
         let n_nodes = pages.len() * torus.page_nodes();
         let last_positions = orders.iter().filter_map(|order| order.positions.last().copied()).collect();
         let mut scan = Scan::new(self.recurrence, n_nodes, slices.clone(), orders);
@@ -264,9 +262,8 @@ fn openness<T: Real>(
 
 /// `n_nodes` distinct storage indices in ascending order: those with the smallest random keys.
 fn draw(readout: &ReadoutSetup, n_all: usize, seed: u64) -> Vec<usize> {
-    let mut keyed: Vec<(u64, usize)> = (0..n_all)
-        .map(|node| (noise::uniform(seed, STREAM_NODES, 0, node as u64).to_bits(), node))
-        .collect();
+    let mut keyed: Vec<(u64, usize)> =
+        (0..n_all).map(|node| (noise::uniform(seed, STREAM_NODES, 0, node as u64).to_bits(), node)).collect();
     keyed.sort_unstable();
     let mut nodes: Vec<usize> = keyed.into_iter().take(readout.n_nodes).map(|(_, node)| node).collect();
     nodes.sort_unstable();
@@ -382,8 +379,7 @@ fn scan_pages<T: Real>(
     for (k, (scanned, state)) in output.traversals.iter_mut().zip(&running.states).enumerate() {
         let last = last_positions[k] + of_time[present];
         (scanned.re, scanned.im) = (state.re, state.im);
-        scanned.output =
-            state.output(&amplitudes_beside(pages, torus, &around.environment, last as usize));
+        scanned.output = state.output(&amplitudes_beside(pages, torus, &around.environment, last as usize));
     }
 }
 
@@ -409,12 +405,7 @@ fn amplitudes_beside<T: Real>(
 
 impl RunningReadout {
     /// Gathers the features and applies the weights.
-    fn read<T: Real>(
-        &self,
-        pages: &[PageRef<'_, T>],
-        environment: &Environment,
-        output: &mut ScanOutput,
-    ) {
+    fn read<T: Real>(&self, pages: &[PageRef<'_, T>], environment: &Environment, output: &mut ScanOutput) {
         let at = |&(page, i): &(usize, usize)| {
             let Some(position) = environment.position(page) else { return (0.0, 0.0) };
             let page = pages[position];

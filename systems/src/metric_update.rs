@@ -25,7 +25,7 @@ use nikola_components::metric::{MetricCells, Plasticity};
 use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
-use nikola_components::wave::Psi;
+use nikola_components::wave::{Damping, Psi};
 use nikola_kernels::kinetic::varying::{CellGrid, Diffusion};
 use nikola_kernels::metric_update::{
     CellStencil, EIGENVALUE_MAX, EIGENVALUE_MIN, Relaxation, Tensors, component, factorise, moved,
@@ -215,6 +215,14 @@ pub struct MetricStage<'w, 's, T: Real + Scalar> {
     tick: Res<'w, Tick>,
 }
 
+/// The columns that the balance of the energy is kept from, where it is watched.
+pub struct Sight<'a, T: Real> {
+    /// Ψ of every page.
+    pub pages: &'a [PageRef<'a, T>],
+    /// Γ of every page, where it varies in space.
+    pub damping: &'a [&'a [T]],
+}
+
 /// What a change of the metric is told to.
 #[derive(SystemParam)]
 pub struct Told<'w, T: Real + Scalar> {
@@ -241,8 +249,8 @@ impl<T: Real + Scalar> MetricStage<'_, '_, T> {
     }
 
     /// Lets g of the cells in turn yield to the structure tensors `sums`, and renews D and the propagators where g moved
-    /// far enough. Only a world whose balance is watched looks at `pages`.
-    pub fn yield_to(&mut self, turn: &Turn, sums: &[f64], pages: &[PageRef<'_, T>]) {
+    /// far enough. Only a world whose balance is watched looks at what is `seen`.
+    pub fn yield_to(&mut self, turn: &Turn, sums: &[f64], seen: &Sight<'_, T>) {
         let Some(metric) = self.metric.as_deref_mut() else { return };
         let propagators = &mut *self.propagators;
         let Some(diffusion) = &mut propagators.diffusion else { return };
@@ -250,15 +258,24 @@ impl<T: Real + Scalar> MetricStage<'_, '_, T> {
         relax_cells(metric, &mut self.cells, turn, sums, &rates);
         metric.counts.n_updated += turn.n_cells() as u64;
         metric.counts.n_factorised += metric.changed.len() as u64;
-        let renewed = renew(metric, &mut self.cells, diffusion, &self.compute, turn, sums);
-        let work = self.torus.cell_volume() * renewed;
+        let works = renew(metric, &mut self.cells, diffusion, &self.compute, turn, sums);
+        let work = self.torus.cell_volume() * works.iter().fold(0.0, |sum, work| sum + work);
         for plan in &mut propagators.plans {
             plan.renew(diffusion, &metric.changed);
         }
         metric.counts.work += work;
         if let Some(flows) = &mut self.told.flows {
             flows.add(Flow::Metric, work);
-            let gained = self.told.sources.follow(propagators, &self.wave, pages, &metric.changed);
+            let damping = seen.damping;
+            if let Some(lattice) = propagators.lattice.as_ref().filter(|_| !damping.is_empty()) {
+                let taken = metric
+                    .changed
+                    .iter()
+                    .zip(&works)
+                    .fold(0.0, |sum, (cell, work)| sum + lattice.mean_on(*cell, damping) * work);
+                flows.note_jump(false, -2.0 * self.torus.cell_volume() * taken, 0.0);
+            }
+            let gained = self.told.sources.follow(propagators, &self.wave, seen.pages, &metric.changed);
             flows.add(Flow::Source, gained);
         }
         if let Some(counted) = &mut self.told.work {
@@ -269,7 +286,7 @@ impl<T: Real + Scalar> MetricStage<'_, '_, T> {
 
 /// The stage.
 pub fn update<T: Real + Scalar>(
-    psi: Query<'_, '_, &Psi<T>>,
+    psi: Query<'_, '_, (&Psi<T>, Option<&Damping<T>>)>,
     mut stage: MetricStage<'_, '_, T>,
     mut times: ResMut<'_, StageTimes>,
 ) {
@@ -279,7 +296,7 @@ pub fn update<T: Real + Scalar>(
     let components = n_components(metric.rest.len());
     let mut sums = std::mem::take(&mut metric.sums);
     sums.resize(components * turn.n_cells(), 0.0);
-    let (pages, compute) = (pages_ref(psi.iter()), &stage.compute);
+    let (pages, compute) = (pages_ref(psi.iter().map(|(psi, _)| psi)), &stage.compute);
     for (k, range) in turn.ranges.iter().enumerate() {
         let sums = &mut sums[turn.sums_of(k, components)];
         match (&metric.stencil, &stage.propagators.lattice) {
@@ -290,7 +307,8 @@ pub fn update<T: Real + Scalar>(
             (None, None) => {}
         }
     }
-    stage.yield_to(&turn, &sums, &pages);
+    let damping: Vec<&[T]> = psi.iter().filter_map(|(_, damping)| damping.map(|d| &d.0[..])).collect();
+    stage.yield_to(&turn, &sums, &Sight { pages: &pages, damping: &damping });
     if let Some(metric) = &mut stage.metric {
         metric.sums = sums;
     }
@@ -342,7 +360,7 @@ fn relax_cells(
     metric.changed = changed;
 }
 
-/// Factorises g of the `changed` cells and renews their D. Returns ½ ΣδD^{ij} S_ij over their nodes.
+/// Factorises g of the changed cells and renews their D. Returns ½ ΣδD^{ij} S_ij of each of them.
 fn renew(
     metric: &mut PlasticMetric,
     cells: &mut Query<'_, '_, &mut MetricCells>,
@@ -350,15 +368,12 @@ fn renew(
     compute: &Compute,
     turn: &Turn,
     sums: &[f64],
-) -> f64 {
-    if metric.changed.is_empty() {
-        return 0.0;
-    }
+) -> Vec<f64> {
+    let mut works = Vec::with_capacity(metric.changed.len());
     let axes = metric.rest.len();
     let mut pages: Vec<_> = cells.iter_mut().map(Mut::into_inner).collect();
     let per_page = metric.per_page;
     let speed2 = metric.speed2 * metric.speed2_scale;
-    let mut work = 0.0;
     for batch in metric.changed.chunks(BATCH) {
         let mut g = [[0.0; BATCH]; n_components(9)];
         for lane in 0..BATCH {
@@ -379,6 +394,7 @@ fn renew(
             }
             let inverse = |i: usize, j: usize| speed2 * factorised.inverse[component(axes, i, j)][lane];
             let sum = |i: usize, j: usize| turn.sum(sums, n_components(axes), cell, component(axes, i, j));
+            let mut work = 0.0;
             for i in 0..axes {
                 let d = &mut diffusion.diagonal[i][cell];
                 work += 0.5 * (inverse(i, i) - *d) * sum(i, i);
@@ -390,9 +406,10 @@ fn renew(
                 work += (inverse(i, j) - *d) * sum(i, j);
                 *d = inverse(i, j);
             }
+            works.push(work);
         }
     }
-    work
+    works
 }
 
 /// Makes D and the propagators stand for the factorised g of the pages again, as after loading a saved world.

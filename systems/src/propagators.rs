@@ -177,12 +177,7 @@ impl<T: Real> Propagators<T> {
 
     /// Σ of the density of Re⟨wΨ, TΨ⟩ over the nodes, where T is [live](Self::is_live): with w = 1, times a node's volume,
     /// the kinetic energy.
-    pub fn kinetic_form(
-        &self,
-        threads: Threads<'_>,
-        pages: &[PageRef<'_, T>],
-        weight: Values<'_, T>,
-    ) -> f64 {
+    pub fn kinetic_form(&self, threads: Threads<'_>, pages: &[PageRef<'_, T>], weight: Values<'_, T>) -> f64 {
         match (&self.active, &self.lattice, &self.diffusion, weight) {
             (Some(active), _, Some(diffusion), Values::Uniform(weight)) if active.is_dense() => {
                 weight.to_f64() * gradient_energy(diffusion, pages)

@@ -6,7 +6,7 @@
 //! layers and leaks; who is born and who goes is decided as on the host.
 
 use super::{Device, device_world, scatter};
-use crate::metric_update::{MetricStage, PlasticMetric, restore};
+use crate::metric_update::{MetricStage, PlasticMetric, Sight, restore};
 use crate::propagators::{Plan, Propagators};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
@@ -111,7 +111,7 @@ pub fn update_metric(
         return;
     }
     // No world on a device with such a metric is watched, so nothing asks for Ψ here.
-    stage.yield_to(&turn, &sums, &[]);
+    stage.yield_to(&turn, &sums, &Sight { pages: &[], damping: &[] });
     let Propagators { plans, diffusion: Some(diffusion), .. } = stage.propagators() else { return };
     let (mut renewal, mut base) = (Renewal::default(), 0);
     for plan in plans {

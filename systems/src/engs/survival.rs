@@ -177,8 +177,17 @@ type Modulated<T> = SystemState<(
 /// After a load: Γ, D and the closed door follow from the loaded scalars.
 pub(crate) fn restore<T: Real + Scalar>(world: &mut World) {
     let mut state = Modulated::<T>::new(world);
-    let Ok((mut damping, mut environment, mut propagators, (mut metric, cells), mut wave, mut ingress, engs, effects, compute)) =
-        state.get_mut(world)
+    let Ok((
+        mut damping,
+        mut environment,
+        mut propagators,
+        (mut metric, cells),
+        mut wave,
+        mut ingress,
+        engs,
+        effects,
+        compute,
+    )) = state.get_mut(world)
     else {
         return;
     };

@@ -22,6 +22,9 @@
 //! - **V(x, t).** In extended phase space the step is a splitting of H + p_t, and p_t changes by −dt·∫∂tV(t_n)|Ψ_n|²
 //!   per border: the trapezium rule with the derivative at the border. The power is sampled.
 //!
+//! - **A metric that changes, pages that are pruned.** ΔH is booked in its tick; where Γ varies, the power sampled next
+//!   has jumped with it inside a panel, at a tick that is known: see [`Account::jump`].
+//!
 //! Sampled powers are integrated over panels of m ticks by the third-order Adams–Moulton formula
 //! h(5f_k + 8f_{k−1} − f_{k−2})/12, whose error −h⁴f‴/24 per panel adds up to a difference of end values, again
 //! without a trend. The measured H is compared with the account at the checks; a bomb, a defect of the step or a flow
@@ -60,6 +63,12 @@ pub struct Amount {
     pub energy: f64,
     /// ∫|Ψ|².
     pub norm: f64,
+}
+
+impl From<(f64, f64)> for Amount {
+    fn from((energy, norm): (f64, f64)) -> Self {
+        Self { energy, norm }
+    }
 }
 
 /// Powers sampled at a tick border.
@@ -133,6 +142,14 @@ impl Account {
     pub fn settle(&mut self, change: Amount) {
         self.expected.energy += change.energy;
         self.expected.norm += change.norm;
+    }
+
+    /// A sampled power jumped by `power`, `lead` ticks before the middle of its panel. The formula takes every jump inside a
+    /// panel for one in its middle: its weights 5/12 in this panel and 13/12 in the next add up to that. Returns the energy.
+    pub fn jump(&mut self, power: Amount, lead: f64, dt: f64) -> f64 {
+        let energy = power.energy * lead * dt;
+        self.settle(Amount { energy, norm: power.norm * lead * dt });
+        energy
     }
 
     /// One tick: `inflow` was booked by other stages; `closing` and `opening` are 2dt·Re⟨E, hΨ⟩ (and 2dt·Re⟨E, Ψ⟩) at the

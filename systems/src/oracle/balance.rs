@@ -3,11 +3,10 @@
 //! Invariant: exists only where the scene asks for it; everything it does to Ψ is booked and reported. See
 //! [`super::account`] for the derivation and [`super::guard`] for the states.
 
-use super::NormLedger;
 use super::account::{Account, Amount, Booked, Powers};
 use super::guard::{Act, Guard, Sight, Turn};
-use super::live::Border;
 use super::weigh::Energies;
+use super::{NormLedger, live::Border};
 use crate::damping::set_damping;
 use crate::ingress::{InputLog, TickPlan};
 use crate::observables::{ObservedColumns, measure, pages_ref};
@@ -241,6 +240,8 @@ pub(crate) struct TickEntry {
     pub inflow: Amount,
     /// What went or came with pages at the end of the tick.
     pub at_end: Amount,
+    /// Jumps of the power of Γ(x) at the tick's beginning and at its end.
+    pub jumps: [Amount; 2],
     /// By how much Γ and T were scaled at the border before.
     pub ratios: (f64, f64),
     /// The uniform part of Γ.
@@ -269,6 +270,7 @@ impl<T: Real + Scalar> Watch<T> {
         self.account.anchor(Amount { energy: self.last.energy, norm: self.last.norm });
         self.closing = None;
         flows.take_at_end();
+        flows.take_jumps();
         self.account.open(measured.work);
         self.account.sample(&measured.powers, measured.gamma, 0, dt);
         self.sampled_at = tick;
@@ -286,11 +288,11 @@ impl<T: Real + Scalar> Watch<T> {
 
     /// Takes what other stages booked in the tick that ended.
     pub(crate) fn enter(&mut self, tick: u64, gamma: f64, flows: &mut EnergyFlows) -> TickEntry {
-        let (energy, norm) = flows.take_at_end();
-        let at_end = Amount { energy, norm };
-        let inflow = Amount { energy: flows.total() - self.booked - energy, norm: flows.take_norm() };
+        let at_end = Amount::from(flows.take_at_end());
+        let inflow = Amount { energy: flows.total() - self.booked - at_end.energy, norm: flows.take_norm() };
         self.booked = flows.total();
-        TickEntry { tick, inflow, at_end, ratios: flows.take_ratios(), gamma }
+        let jumps = flows.take_jumps().map(Amount::from);
+        TickEntry { tick, inflow, at_end, jumps, ratios: flows.take_ratios(), gamma }
     }
 
     /// Books one tick in the account.
@@ -300,8 +302,13 @@ impl<T: Real + Scalar> Watch<T> {
         self.account.scale_kinetic(entry.ratios.1);
         self.gamma = entry.gamma;
         let closing = self.closing.take().unwrap_or(work);
-        let booked = self.account.tick(entry.inflow, closing, work, self.gamma, dt);
+        let mut booked = self.account.tick(entry.inflow, closing, work, self.gamma, dt);
         self.account.settle(entry.at_end);
+        let begun = entry.tick as f64 - 1.0 - self.sampled_at as f64;
+        for (jump, elapsed) in entry.jumps.into_iter().zip([begun, begun + 1.0]) {
+            let lead = 0.5 * self.settings.sample_every as f64 - elapsed;
+            booked.damping += self.account.jump(jump, lead, dt);
+        }
         booked
     }
 

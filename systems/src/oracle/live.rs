@@ -53,7 +53,8 @@ impl LivePower {
             match profiles.iter_mut().find(|(first, _)| shares(*first)) {
                 Some((_, profile)) => profile.emitters.push((index, emitter.amplitude)),
                 None => {
-                    profiles.push((index, Profile { emitters: vec![(index, emitter.amplitude)], image: None }));
+                    profiles
+                        .push((index, Profile { emitters: vec![(index, emitter.amplitude)], image: None }));
                 }
             }
         }
@@ -61,7 +62,12 @@ impl LivePower {
     }
 
     /// Makes the images those of T now, where T is another than they were made for.
-    pub fn refresh<T: Real>(&mut self, propagators: &Propagators<T>, sources: &Sources<T>, page_nodes: usize) {
+    pub fn refresh<T: Real>(
+        &mut self,
+        propagators: &Propagators<T>,
+        sources: &Sources<T>,
+        page_nodes: usize,
+    ) {
         if self.revision == Some(propagators.revision) {
             return;
         }
@@ -82,7 +88,12 @@ impl LivePower {
     }
 
     /// Work of the two half kicks at a tick border, energy and norm.
-    pub fn at<T: Real>(&self, border: &Border<'_, T>, sources: &Sources<T>, potential: &Values<'_, T>) -> Amount {
+    pub fn at<T: Real>(
+        &self,
+        border: &Border<'_, T>,
+        sources: &Sources<T>,
+        potential: &Values<'_, T>,
+    ) -> Amount {
         let mut total = Amount::default();
         let scale = 2.0 * border.wave.dt * border.volume;
         self.for_each(border, sources, |image, (re, im)| {

@@ -226,8 +226,7 @@ impl<T: Real> Propagators<T> {
                 (Plan::Varying(plan), Some(diffusion)) => {
                     let (time, rule) = (active.time, active.rule);
                     // The lines were short enough when the world was built.
-                    if let Ok(fresh) =
-                        Varying::new(level, diffusion, duration, time, active.is_plastic, rule)
+                    if let Ok(fresh) = Varying::new(level, diffusion, duration, time, active.is_plastic, rule)
                     {
                         **plan = fresh;
                     }

@@ -39,7 +39,10 @@ pub(super) fn check(setup: &Setup, composition: &Composition) -> Result<(), Buil
             (setup.engs.is_some(), "neurochemistry"),
         ];
         if let Some((_, what)) = parts.into_iter().find(|(is_there, _)| *is_there) {
-            return Err(unsupported(format!("{what} with the wave form"), "remove it, or use the Schrodinger form"));
+            return Err(unsupported(
+                format!("{what} with the wave form"),
+                "remove it, or use the Schrodinger form",
+            ));
         }
     }
     if let Equation::Wave { .. } = setup.equation {

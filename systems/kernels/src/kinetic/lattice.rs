@@ -13,6 +13,10 @@
 //! Nodes are counted page after page in storage order: page `k` of the active ones begins at `k·page_nodes`. A dense torus
 //! is one page.
 
+mod image;
+
+pub use image::Image;
+
 use super::fibre::derivative;
 use super::gradient::Wide;
 use super::sparse::Blocks;
@@ -122,73 +126,6 @@ impl LatticeAxis {
     }
 }
 
-/// A component of D that is to be changed on one cell.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CellChange {
-    /// Which cell, counted page after page.
-    pub cell: usize,
-    /// New minus old D^{ij}, packed over the storage axes.
-    pub delta: Vec<f64>,
-}
-
-/// A field, its gradient and its image under T, kept while D changes cell by cell.
-#[derive(Debug, Clone)]
-pub struct Image {
-    field: Wide,
-    gradient: Vec<Wide>,
-    /// Σ_j δ^{ij}∂_jE for each i.
-    flux: Vec<Wide>,
-    /// The part of TE that does not depend on the cells.
-    fixed: Wide,
-    /// TE.
-    image: Wide,
-    is_stale: Vec<bool>,
-}
-
-impl Image {
-    /// E.
-    pub fn field(&self) -> (&[f64], &[f64]) {
-        (&self.field.re, &self.field.im)
-    }
-
-    /// TE.
-    pub fn image(&self) -> (&[f64], &[f64]) {
-        (&self.image.re, &self.image.im)
-    }
-
-    /// ⟨E, hΨ⟩ and ⟨E, Ψ⟩ over the active nodes, h = T + V + β|Ψ|², as (re, im, re, im).
-    ///
-    /// - equation: Σ conj(TE + (V + β|Ψ|²)E)·Ψ and Σ conj(E)·Ψ
-    /// - source: T is Hermitian, V and β|Ψ|² are real
-    /// - scheme and order: exact
-    /// - stability bound: rounding of an f64 sum
-    /// - bytes and flops per node: 32 + 3·size, 24 flops
-    pub fn power<T: Real>(&self, pages: &[PageRef<'_, T>], potential: &Values<'_, T>, beta: f64) -> [f64; 4] {
-        let nodes = page_nodes(pages);
-        let mut sums = [0.0; 4];
-        for (p, page) in pages.iter().enumerate() {
-            let range = p * nodes..(p + 1) * nodes;
-            let e = self.field.re[range.clone()].iter().zip(&self.field.im[range.clone()]);
-            let te = self.image.re[range.clone()].iter().zip(&self.image.im[range]);
-            let psi = page.re.iter().zip(page.im);
-            for (i, (((re, im), (a, b)), (te_re, te_im))) in psi.zip(e).zip(te).enumerate() {
-                let (re, im) = (re.to_f64(), im.to_f64());
-                let v = match potential {
-                    Values::Uniform(value) => value.to_f64(),
-                    Values::PerNode(slices) => slices[p][i].to_f64(),
-                };
-                let local = v + beta * (re * re + im * im);
-                let (h, g) = (te_re + local * a, te_im + local * b);
-                sums[0] += h * re + g * im;
-                sums[1] += h * im - g * re;
-                sums[2] += a * re + b * im;
-                sums[3] += a * im - b * re;
-            }
-        }
-        sums
-    }
-}
-
 impl Lattice {
     /// A torus that is all there, with the cells of `grid`.
     pub fn dense(grid: &CellGrid) -> Self {
@@ -219,9 +156,8 @@ impl Lattice {
             .map(|a| LatticeAxis::new(blocks.extents[a], sides[a], stride(a), spacing[a]))
             .collect();
         let cell_of = |node: usize| {
-            (0..sides.len()).fold(0, |index, a| {
-                index * (sides[a] / cell[a]) + node / axes[a].stride % sides[a] / cell[a]
-            })
+            (0..sides.len())
+                .fold(0, |index, a| index * (sides[a] / cell[a]) + node / axes[a].stride % sides[a] / cell[a])
         };
         let cells: Vec<u32> = (0..page_nodes).map(|node| cell_of(node) as u32).collect();
         let mut nodes = vec![Vec::new(); page_nodes / cell.iter().product::<usize>()];
@@ -375,12 +311,7 @@ impl Lattice {
     }
 
     /// Visits the lines of an even axis: the mean of D minus the background on it, and (node, ±1) of its nodes.
-    fn nyquist_lines(
-        &self,
-        diffusion: &Diffusion,
-        axis: usize,
-        mut visit: impl FnMut(f64, &[(usize, f64)]),
-    ) {
+    fn nyquist_lines(&self, diffusion: &Diffusion, axis: usize, mut visit: impl FnMut(f64, &[(usize, f64)])) {
         let a = &self.axes[axis];
         let mut line = Vec::new();
         for column in &a.columns {
@@ -439,7 +370,8 @@ impl Lattice {
             false => (0..self.axes.len()).map(|axis| self.gradient(axis, &field)).collect(),
         };
         let flux = gradient.iter().map(|_| zero()).collect();
-        let mut image = Image { image: fixed.clone(), field, gradient, flux, fixed, is_stale: vec![false; n] };
+        let mut image =
+            Image { image: fixed.clone(), field, gradient, flux, fixed, is_stale: vec![false; n] };
         if !is_uniform {
             (0..n).for_each(|node| self.set_flux(diffusion, &mut image, node));
             (0..n).for_each(|node| self.set_image(&mut image, node));
@@ -539,6 +471,13 @@ impl Lattice {
     fn nodes_of(&self, cell: usize) -> impl Iterator<Item = usize> + '_ {
         let first = cell / self.nodes.len() * self.page_nodes;
         self.nodes[cell % self.nodes.len()].iter().map(move |node| first + *node as usize)
+    }
+
+    /// Mean of a quantity, given per page, over the nodes of a cell.
+    pub fn mean_on<T: Real>(&self, cell: usize, pages: &[&[T]]) -> f64 {
+        let nodes = pages.first().map_or(1, |page| page.len());
+        let sum: f64 = self.nodes_of(cell).map(|node| pages[node / nodes][node % nodes].to_f64()).sum();
+        sum / self.nodes[cell % self.nodes.len()].len() as f64
     }
 
     /// Structure tensors of `cells` as [`crate::metric_update::structure`] gives them, of the truncated wave.

@@ -95,9 +95,8 @@ impl Layout {
             }
         }
         let cell_of = |node: usize| {
-            (0..cell.len()).fold(0, |index, d| {
-                index * (sides[d] / cell[d]) + node / stride(d) % sides[d] / cell[d]
-            })
+            (0..cell.len())
+                .fold(0, |index, d| index * (sides[d] / cell[d]) + node / stride(d) % sides[d] / cell[d])
         };
         Layout {
             page_nodes,

@@ -103,12 +103,7 @@ impl<T: Real> CellMetric<T> {
         }
     }
 
-    fn fill_records(
-        &mut self,
-        recurrence: &Recurrence,
-        pages: &[PageRef<'_, T>],
-        openness: Values<'_, T>,
-    ) {
+    fn fill_records(&mut self, recurrence: &Recurrence, pages: &[PageRef<'_, T>], openness: Values<'_, T>) {
         let mut node = 0;
         for (p, page) in pages.iter().enumerate() {
             for i in 0..page.re.len() {
@@ -235,15 +230,18 @@ mod tests {
         node / 3 % 8
     }
 
-    fn run<T: Real>(level: Level, threads: Threads<'_>, g: impl Fn(usize) -> [[f64; STATE]; STATE]) -> Vec<State> {
+    fn run<T: Real>(
+        level: Level,
+        threads: Threads<'_>,
+        g: impl Fn(usize) -> [[f64; STATE]; STATE],
+    ) -> Vec<State> {
         let mut scan = Scan::<T>::new(RECURRENCE, NODES, vec![0, 80, 160], orders());
         scan.set_cells(CellMetric::new(level, (0..NODES).map(|n| cell_of(n) as u32).collect(), 8));
         (0..8).for_each(|cell| scan.set_metric(cell, &g(cell)));
         let plane = |seed| -> Vec<T> { noise(seed).into_iter().map(T::from_f64).collect() };
         let (re, im, openness) = (plane(1), plane(2), noise(3));
         let openness: Vec<T> = openness.into_iter().map(|x| T::from_f64(0.5 * (x + 1.0))).collect();
-        let pages: Vec<_> =
-            re.chunks(120).zip(im.chunks(120)).map(|(re, im)| PageRef { re, im }).collect();
+        let pages: Vec<_> = re.chunks(120).zip(im.chunks(120)).map(|(re, im)| PageRef { re, im }).collect();
         let openness: Vec<&[T]> = openness.chunks(120).collect();
         let mut states = vec![State::default(); 2];
         scan.run(threads, &pages, Values::PerNode(&openness), 1, &mut states);
@@ -268,7 +266,8 @@ mod tests {
             let radius = (0..STATE).fold(0.0, |most: f64, i| most.max(eigen[i * STATE + i]));
             let trace: f64 = (0..STATE).map(|i| g[i][i]).sum();
             let density = re[node] * re[node] + im[node] * im[node];
-            let step = (0.02 / (1.0 + 5.0 * density * trace) * 0.5 * (openness[node] + 1.0)).min(STEP_LIMIT / radius);
+            let step = (0.02 / (1.0 + 5.0 * density * trace) * 0.5 * (openness[node] + 1.0))
+                .min(STEP_LIMIT / radius);
             for (h, x) in [(&mut state.re, re[node]), (&mut state.im, im[node])] {
                 let old = *h;
                 for i in 0..STATE {

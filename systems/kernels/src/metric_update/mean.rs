@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn commuting_tensors_have_the_geometric_mean_of_their_eigenvalues() {
         // [2 1; 1 2] has eigenvalues 3 and 1 on (1, ±1); [5 -3; -3 5] has 2 and 8.
-        let mean = log_mean(2, &[(1.0, vec![2.0, 1.0, 2.0]), (3.0, vec![5.0, -3.0, 5.0])]).expect("two tensors");
+        let mean =
+            log_mean(2, &[(1.0, vec![2.0, 1.0, 2.0]), (3.0, vec![5.0, -3.0, 5.0])]).expect("two tensors");
         let (a, b) = (libm::pow(3.0, 0.25) * libm::pow(2.0, 0.75), libm::pow(8.0, 0.75));
         let expected = [0.5 * (a + b), 0.5 * (a - b), 0.5 * (a + b)];
         for (found, expected) in mean.iter().zip(expected) {

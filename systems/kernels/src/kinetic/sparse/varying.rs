@@ -144,7 +144,10 @@ impl<T: Real> SparseVarying<T> {
         duration: f64,
         rule: RemainderRule,
     ) -> Self {
-        assert!(blocks.sides.iter().zip(cell).all(|(side, cell)| side.is_multiple_of(*cell)), "cells tile a page");
+        assert!(
+            blocks.sides.iter().zip(cell).all(|(side, cell)| side.is_multiple_of(*cell)),
+            "cells tile a page"
+        );
         let spacing =
             terms.iter().map(|term| core::f64::consts::TAU / term.wavenumber_unit / term.extent as f64);
         let axis = |axis: usize| ActiveAxis {
@@ -182,19 +185,16 @@ impl<T: Real> SparseVarying<T> {
     pub fn activate(&mut self, pages: &[usize], diffusion: &Diffusion) {
         self.view.activate(pages);
         for axis in 0..self.axes.len() {
-            let mut known: BTreeMap<Vec<usize>, ColumnTable<T>> = self.axes[axis]
-                .columns
-                .drain(..)
-                .map(|column| (column.pages, column.table))
-                .collect();
+            let mut known: BTreeMap<Vec<usize>, ColumnTable<T>> =
+                self.axes[axis].columns.drain(..).map(|column| (column.pages, column.table)).collect();
             let mut columns = Vec::new();
             let mut column_of = vec![0; pages.len()];
             for column in &self.view.columns[self.view.along[axis].clone()] {
                 let of_column: Vec<usize> = column.slots.iter().map(|&slot| pages[slot]).collect();
                 column.slots.iter().for_each(|&slot| column_of[slot] = columns.len());
-                let table = known.remove(&of_column).unwrap_or_else(|| {
-                    self.table(axis, &column.slots, &column.positions, diffusion)
-                });
+                let table = known
+                    .remove(&of_column)
+                    .unwrap_or_else(|| self.table(axis, &column.slots, &column.positions, diffusion));
                 columns.push(ActiveColumn {
                     pages: of_column,
                     slots: column.slots.clone(),
@@ -242,8 +242,11 @@ impl<T: Real> SparseVarying<T> {
         let mut known: BTreeMap<Vec<usize>, Arc<Vec<T>>> = BTreeMap::new();
         let columns = self.axes[axis].columns.iter().map(|column| {
             let matrix = known.entry(column.positions.clone()).or_insert_with(|| {
-                let places: Vec<usize> =
-                    column.positions.iter().flat_map(|p| (0..layout.side).map(move |j| p * layout.side + j)).collect();
+                let places: Vec<usize> = column
+                    .positions
+                    .iter()
+                    .flat_map(|p| (0..layout.side).map(move |j| p * layout.side + j))
+                    .collect();
                 let element = |p: &usize, q: &usize| T::from_f64(offsets[(p + extent - q) % extent]);
                 Arc::new(places.iter().flat_map(|p| places.iter().map(move |q| element(p, q))).collect())
             });
@@ -373,10 +376,9 @@ impl<T: Real> SparseVarying<T> {
         for axis in &self.axes {
             axis.run(self.level, threads, &planes, self.scratch);
         }
-        if let Some(remainder) = &mut self.remainder {
-            if remainder.is_due(tick) {
-                remainder.apply(self.level, threads, pages);
-            }
+        let is_due = self.remainder.as_mut().is_some_and(|remainder| remainder.is_due(tick));
+        if let Some(remainder) = self.remainder.as_mut().filter(|_| is_due) {
+            remainder.apply(self.level, threads, pages);
         }
         for axis in self.axes.iter().rev() {
             axis.run(self.level, threads, &planes, self.scratch);
@@ -462,7 +464,10 @@ impl<T: Real> ActiveSlopes<T> {
             let part = chunk % parts * CHUNK_BUNDLES;
             let bundles = part..self.bundles.len().min(part + CHUNK_BUNDLES);
             with_scratch(2 * rows * (64 / T::BYTES), |scratch| {
-                T::slope_pass(level, SlopePass { slopes: self, column: chunk / parts, bundles, planes, scratch });
+                T::slope_pass(
+                    level,
+                    SlopePass { slopes: self, column: chunk / parts, bundles, planes, scratch },
+                );
             });
         });
     }

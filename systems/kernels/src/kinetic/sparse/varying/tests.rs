@@ -61,8 +61,7 @@ fn metric(case: Case, set: &[usize]) -> Diffusion {
 }
 
 fn plan<T: Real>(case: Case, set: &[usize], diffusion: &Diffusion, duration: f64) -> SparseVarying<T> {
-    let mut plan =
-        SparseVarying::new(Level::detect(), &blocks(case), case.2, &terms(case), duration, RULE);
+    let mut plan = SparseVarying::new(Level::detect(), &blocks(case), case.2, &terms(case), duration, RULE);
     plan.activate(set, diffusion);
     plan
 }
@@ -121,7 +120,8 @@ fn the_step_is_unitary_on_any_set() {
 fn the_error_against_the_operators_exponential_is_of_second_order() {
     for case in CASES {
         let diffusion = metric(case, case.3);
-        let mut lattice = Lattice::sparse(&blocks(case), &grid(case).spacing, case.2, BACKGROUND[..case.0.len()].to_vec());
+        let mut lattice =
+            Lattice::sparse(&blocks(case), &grid(case).spacing, case.2, BACKGROUND[..case.0.len()].to_vec());
         lattice.activate(&blocks(case), case.3);
         let start = Field::<f64>::noise(case, case.3);
         // exp(−iTt)Ψ by its Taylor series.
@@ -134,10 +134,8 @@ fn the_error_against_the_operators_exponential_is_of_second_order() {
                 let image = lattice.image(&diffusion, x, y);
                 let (t_re, t_im) = image.image();
                 let factor = h / f64::from(k);
-                (x, y) = (
-                    t_im.iter().map(|t| factor * t).collect(),
-                    t_re.iter().map(|t| -factor * t).collect(),
-                );
+                (x, y) =
+                    (t_im.iter().map(|t| factor * t).collect(), t_re.iter().map(|t| -factor * t).collect());
                 re.iter_mut().zip(&x).for_each(|(z, t)| *z += t);
                 im.iter_mut().zip(&y).for_each(|(z, t)| *z += t);
             }
@@ -231,11 +229,11 @@ fn a_renewed_plan_and_a_grown_set_are_fresh_plans() {
         kept.activate(after, &grown);
         assert_eq!(run(&mut kept, after), run(&mut plan(case, after, &grown, 0.3), after), "{case:?}");
         // The energy of what propagates is the lattice's.
-        let mut lattice = Lattice::sparse(&blocks(case), &grid(case).spacing, case.2, BACKGROUND[..case.0.len()].to_vec());
+        let mut lattice =
+            Lattice::sparse(&blocks(case), &grid(case).spacing, case.2, BACKGROUND[..case.0.len()].to_vec());
         lattice.activate(&blocks(case), after);
-        let energy = |field: &Field<f64>| {
-            lattice.form(Threads::Serial, &grown, &field.pages(), Values::Uniform(1.0))
-        };
+        let energy =
+            |field: &Field<f64>| lattice.form(Threads::Serial, &grown, &field.pages(), Values::Uniform(1.0));
         let mut field = Field::<f64>::noise(case, after);
         let start = energy(&field);
         field.advance(&mut plan(case, after, &grown, 1e-3), 200);
