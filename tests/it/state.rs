@@ -138,22 +138,36 @@ fn descending_scene(precision: Precision) -> Setup {
     scene
 }
 
-/// Sparse: pages are born and pruned before the state is saved and after it is loaded.
-fn sparse_scene(precision: Precision) -> Setup {
+/// x and z, in pages of three by three nodes or whole.
+fn plane(z: usize, is_sparse: bool) -> Torus {
     let (mut extents, mut lengths, mut sides) = ([1; 9], [1.0; 9], [1; 9]);
-    for (axis, extent, side) in [(Axis::X, 9, 3), (Axis::Z, 81, 3)] {
+    for (axis, extent, side) in [(Axis::X, 9, 3), (Axis::Z, z, 3)] {
         extents[axis.index()] = extent;
         lengths[axis.index()] = extent as f64 * 0.5;
         sides[axis.index()] = side;
     }
-    let torus = Torus::new(extents, lengths, PageRule::Blocks(sides)).expect("valid");
+    Torus::new(extents, lengths, if is_sparse { PageRule::Blocks(sides) } else { PageRule::Auto })
+        .expect("valid")
+}
+
+/// Sparse: pages are born and pruned before the state is saved and after it is loaded.
+fn sparse_scene(precision: Precision) -> Setup {
+    packet(precision, plane(81, true))
+}
+
+/// A packet that runs along z.
+fn packet(precision: Precision, torus: Torus) -> Setup {
     let mut scene = setup(torus.clone(), 2e-2);
     scene.precision = precision;
     scene.wave.beta = -0.3;
     scene.potential = profile(&torus, |p| 0.02 * (p[8] * 0.31).cos());
     scene.initial = initial(&torus, |p| polar((-0.5 * p[8] * p[8]).exp(), 3.0 * p[8]));
-    scene.growth =
-        Some(GrowthRule { threshold: 1e-2, vacuum: 2e-2, quiet_ticks: 8, ..GrowthRule::default() });
+    scene.growth = (!torus.has_contiguous_pages()).then(|| GrowthRule {
+        threshold: 1e-2,
+        vacuum: 2e-2,
+        quiet_ticks: 8,
+        ..GrowthRule::default()
+    });
     scene
 }
 
@@ -170,8 +184,16 @@ fn watched_scene(precision: Precision) -> Setup {
 
 /// Everything on: a plastic metric on pages that come and go, watched, with chemistry and a scan.
 fn living_scene(precision: Precision) -> Setup {
-    let mut scene = sparse_scene(precision);
-    let torus = scene.torus.clone();
+    alive(precision, plane(45, true))
+}
+
+/// A plastic metric and a wave speed that changes, every page there.
+fn plastic_scene(precision: Precision) -> Setup {
+    alive(precision, plane(27, false))
+}
+
+fn alive(precision: Precision, torus: Torus) -> Setup {
+    let mut scene = packet(precision, torus.clone());
     scene.damping = profile(&torus, |p| 0.02 * (1.0 + (0.3 * p[8]).cos()));
     scene.emitters = vec![Emitter {
         name: "drive".into(),
@@ -182,26 +204,12 @@ fn living_scene(precision: Precision) -> Setup {
         envelope: Envelope::Constant,
     }];
     scene.plasticity =
-        Some(Plasticity { eta: 0.4, lambda: 0.1, gradient_floor: 1e-4, ..Plasticity::default() });
+        Some(Plasticity { eta: 0.4, tolerance: 1e-3, gradient_floor: 1e-4, ..Plasticity::default() });
     scene.oracle = Some(OracleSettings { every: 20, checkpoint_every: 20, ..OracleSettings::default() });
     let initial = Chemistry { serotonin: 0.1, norepinephrine: 0.9, ..Chemistry::default() };
     let quick = EngsSettings { serotonin_decay_per_sec: 20.0, ..EngsSettings::default() };
     scene.engs = Some(EngsSettings { initial, state: 0.5, ..quick });
     scene.scan = taught_scene(precision).scan;
-    scene
-}
-
-/// A plastic metric and a wave speed that changes, every page there.
-fn plastic_scene(precision: Precision) -> Setup {
-    let mut scene = living_scene(precision);
-    let (extents, lengths) = (*scene.torus.extents(), *scene.torus.lengths());
-    scene.torus = Torus::new(extents, lengths, PageRule::Auto).expect("valid");
-    let torus = scene.torus.clone();
-    scene.growth = None;
-    scene.damping = Profile::Uniform(0.02);
-    scene.potential = profile(&torus, |p| 0.02 * (p[8] * 0.31).cos());
-    scene.initial = initial(&torus, |p| polar((-0.5 * p[8] * p[8]).exp(), 3.0 * p[8]));
-    scene.emitters[0].profile = initial(&torus, |p| ((-p[8] * p[8]).exp(), 0.0));
     scene
 }
 
