@@ -4,13 +4,18 @@
 //! precision, in fixed order, so that one adapter repeats its bits. Nothing that failed is read back as a result.
 //!
 //! Reading order: [`plan`] (which sweeps) → [`backend`] (when) → [`program`], [`pipeline`], [`layout`] (how) →
-//! [`device`], [`times`]; the wave form has a backend of its own, [`wave_plan`] → [`wave_form`] → [`recorder`].
+//! [`device`], [`times`]; [`ledger`] (the energy balance), [`frames`]; the wave form has a backend of its own,
+//! [`wave_plan`] → [`wave_form`] → [`recorder`].
 
 #[cfg(feature = "gpu")]
 pub mod backend;
 #[cfg(feature = "gpu")]
 pub mod device;
+#[cfg(feature = "gpu")]
+pub mod frames;
 pub mod layout;
+#[cfg(feature = "gpu")]
+pub mod ledger;
 #[cfg(feature = "gpu")]
 pub mod pipeline;
 pub mod plan;

@@ -162,10 +162,8 @@ impl WavePlan {
         let mut around_push = [[(0, 0); 2]; 2];
         for (has_back, row) in around_push.iter_mut().enumerate() {
             for (has_forth, list) in row.iter_mut().enumerate() {
-                let (before, after) = (
-                    if has_back == 1 { &back } else { &none },
-                    if has_forth == 1 { &forth } else { &none },
-                );
+                let (before, after) =
+                    (if has_back == 1 { &back } else { &none }, if has_forth == 1 { &forth } else { &none });
                 *list = self.lay_out(&[before, &single(PUSH), after]);
             }
         }
@@ -216,13 +214,7 @@ impl WavePlan {
     }
 
     /// The class of every mode, axis by axis: classes so far times positions along the next axis.
-    fn classify(
-        &mut self,
-        axes: &[AxisTerm],
-        modes: &[Vec<(usize, f64)>],
-        duration: f64,
-        half_alpha: f64,
-    ) {
+    fn classify(&mut self, axes: &[AxisTerm], modes: &[Vec<(usize, f64)>], duration: f64, half_alpha: f64) {
         let (mut classes, mut values) = (vec![0_u32], vec![(0.0_f64, 1.0_f64)]);
         for (term, along) in axes.iter().zip(modes).filter(|(term, _)| term.extent > 1) {
             let mut known = HashMap::new();

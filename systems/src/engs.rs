@@ -15,6 +15,7 @@ use crate::observables::pages_ref;
 use crate::propagators::Propagators;
 use crate::world::{Compute, Environment};
 use bevy_ecs::prelude::*;
+use core::ops::Range;
 use nikola_components::chemistry::{
     Chemistry, ChemistryBoard, Effects, EngsSettings, Goal, Horizon, NapCause, Stimulus, Work,
 };
@@ -164,6 +165,86 @@ pub struct Targets<'w, T: Real + Scalar> {
     wave: ResMut<'w, WaveParameters>,
 }
 
+impl<T: Real + Scalar> Targets<'_, T> {
+    /// Where the stages take V and Γ from.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The kinetic terms now.
+    pub(crate) fn axes(&self) -> &[AxisTerm] {
+        &self.propagators.terms
+    }
+}
+
+/// Shows the scalars to other threads, and sets the effects that need no column.
+pub(crate) fn publish<T: Real + Scalar>(
+    targets: &mut Targets<'_, T>,
+    chemistry: &Chemistry,
+    board: &ChemistryBoard,
+) {
+    board.publish(chemistry);
+    if let Some(effects) = &mut targets.effects {
+        effects.firing_threshold = rules::firing_threshold(chemistry.norepinephrine);
+    }
+}
+
+/// Serotonin's effect: Γ, where a step was crossed. Says whether it was.
+pub(crate) fn soothe<'a, T: Real + Scalar>(
+    targets: &mut Targets<'_, T>,
+    chemistry: &Chemistry,
+    damping: impl Iterator<Item = Option<Mut<'a, Damping<T>>>>,
+) -> bool {
+    let Targets { engs: Some(engs), effects: Some(effects), flows, environment, .. } = targets else {
+        return false;
+    };
+    let step = (rules::damping_scale(chemistry.serotonin) * DAMPING_STEPS).round() as i64;
+    if step == engs.damping_step {
+        return false;
+    }
+    let ratio = step as f64 / engs.damping_step as f64;
+    engs.damping_step = step;
+    effects.damping_scale = step as f64 / DAMPING_STEPS;
+    let extra = environment.damping_law.extra;
+    set_damping(damping, environment, effects.damping_scale, extra);
+    if let Some(flows) = flows {
+        flows.scale_damping(ratio);
+    }
+    true
+}
+
+/// Norepinephrine's effect: D, where a step was crossed. `kinetic` gives the kinetic energy with the scene's D, for the
+/// balance. Says whether a step was crossed.
+pub(crate) fn hasten<T: Real + Scalar>(
+    targets: &mut Targets<'_, T>,
+    chemistry: &Chemistry,
+    compute: &Compute,
+    kinetic: impl FnOnce(&KineticForm) -> f64,
+) -> bool {
+    let Targets { engs: Some(engs), effects: Some(effects), flows, propagators, wave, .. } = targets else {
+        return false;
+    };
+    let step = if engs.settings.state == 0.0 {
+        0
+    } else {
+        (chemistry.norepinephrine * DIFFUSION_STEPS).round() as i64
+    };
+    if step == engs.diffusion_step {
+        return false;
+    }
+    engs.diffusion_step = step;
+    let arousal = step as f64 / DIFFUSION_STEPS;
+    let before = effects.diffusion_scale;
+    effects.diffusion_scale = rules::diffusion_scale(engs.settings.state, arousal);
+    wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
+    propagators.rescale(compute.level, &engs.terms, effects.diffusion_scale);
+    if let Some(flows) = flows {
+        flows.add(Flow::Parameters, (effects.diffusion_scale - before) * kinetic(&engs.form));
+        flows.scale_kinetic(effects.diffusion_scale / before);
+    }
+    true
+}
+
 /// Applies the effects of the scalars and publishes them, right after ingress.
 pub fn broadcast<T: Real + Scalar>(
     mut columns: Query<'_, '_, (&Psi<T>, Option<&mut Damping<T>>)>,
@@ -174,90 +255,108 @@ pub fn broadcast<T: Real + Scalar>(
     compute: Res<'_, Compute>,
     torus: Res<'_, Torus>,
 ) {
-    let Targets { engs, effects, flows, environment, propagators, wave } = &mut targets;
-    let (Some(engs), Some(effects), Some(chemistry), Some(board)) = (engs, effects, chemistry, board) else {
-        return;
-    };
+    let (Some(chemistry), Some(board)) = (chemistry, board) else { return };
     let began = times.now();
-    board.publish(&chemistry);
-    effects.firing_threshold = rules::firing_threshold(chemistry.norepinephrine);
-    let damping_step = (rules::damping_scale(chemistry.serotonin) * DAMPING_STEPS).round() as i64;
-    if damping_step != engs.damping_step {
-        let ratio = damping_step as f64 / engs.damping_step as f64;
-        engs.damping_step = damping_step;
-        effects.damping_scale = damping_step as f64 / DAMPING_STEPS;
-        let extra = environment.damping_law.extra;
-        let damping = columns.iter_mut().map(|(_, damping)| damping);
-        set_damping(damping, environment, effects.damping_scale, extra);
-        if let Some(flows) = flows {
-            flows.scale_damping(ratio);
-        }
-    }
-    let diffusion_step = if engs.settings.state == 0.0 {
-        0
-    } else {
-        (chemistry.norepinephrine * DIFFUSION_STEPS).round() as i64
-    };
-    if diffusion_step != engs.diffusion_step {
-        engs.diffusion_step = diffusion_step;
-        let arousal = diffusion_step as f64 / DIFFUSION_STEPS;
-        let before = effects.diffusion_scale;
-        effects.diffusion_scale = rules::diffusion_scale(engs.settings.state, arousal);
-        wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
-        propagators.rescale(compute.level, &engs.terms, effects.diffusion_scale);
-        if let Some(flows) = flows {
-            let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
-            let one = Values::Uniform(T::from_f64(1.0));
-            let kinetic =
-                torus.cell_volume() * engs.form.value(compute.level, compute.threads(), &pages, one);
-            flows.add(Flow::Parameters, (effects.diffusion_scale - before) * kinetic);
-            flows.scale_kinetic(effects.diffusion_scale / before);
-        }
-    }
+    publish(&mut targets, &chemistry, &board);
+    soothe(&mut targets, &chemistry, columns.iter_mut().map(|(_, damping)| damping));
+    hasten(&mut targets, &chemistry, &compute, |form| {
+        let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
+        let one = Values::Uniform(T::from_f64(1.0));
+        torus.cell_volume() * form.value(compute.level, compute.threads(), &pages, one)
+    });
     let ended = times.now();
     times.add(Stage::Engs, ended - began);
+}
+
+/// What an update reads and changes, besides the columns.
+#[derive(bevy_ecs::system::SystemParam)]
+pub struct Updated<'w> {
+    engs: Option<ResMut<'w, Engs>>,
+    chemistry: Option<ResMut<'w, Chemistry>>,
+    inbox: Option<ResMut<'w, Inbox>>,
+    work: Option<ResMut<'w, Work>>,
+    effects: Option<Res<'w, Effects>>,
+    ingress: ResMut<'w, Ingress>,
+    egress: ResMut<'w, Egress>,
+    environment: Res<'w, Environment>,
+    wave: Res<'w, WaveParameters>,
+}
+
+impl Updated<'_> {
+    /// Counts the node-steps of a tick.
+    pub(crate) fn work_done(&mut self, n_nodes: u64) {
+        if let Some(work) = &mut self.work {
+            work.node_steps += n_nodes;
+        }
+    }
+
+    /// This tick's slice of the reservoir; the first one forgets what was collected before.
+    pub(crate) fn begin_slice(&mut self, tick: u64) -> Option<Range<usize>> {
+        let engs = self.engs.as_deref_mut()?;
+        let range = engs.slice(tick);
+        if range.start == 0 {
+            engs.densities.clear();
+        }
+        Some(range)
+    }
+
+    /// Whether the scalars are updated at the end of `tick`.
+    pub(crate) fn is_due(&self, tick: u64) -> bool {
+        self.engs.as_ref().is_some_and(|engs| tick.is_multiple_of(engs.settings.every))
+    }
+
+    /// The stage's memory.
+    pub(crate) fn engs(&mut self) -> Option<&mut Engs> {
+        self.engs.as_deref_mut()
+    }
+
+    /// V where it is uniform.
+    pub(crate) fn uniform_potential(&self) -> Option<f64> {
+        self.environment.uniform_potential
+    }
+
+    /// Updates the scalars; `kinetic` is ⟨Ψ,TΨ⟩ with the scene's D, `potential` ΣV|Ψ|², `quartic` Σ|Ψ|⁴.
+    pub(crate) fn conclude(&mut self, tick: u64, kinetic: f64, potential: f64, quartic: f64, volume: f64) {
+        let (Some(engs), Some(chemistry), Some(inbox), Some(work), Some(effects)) =
+            (&mut self.engs, &mut self.chemistry, &mut self.inbox, &mut self.work, &self.effects)
+        else {
+            return;
+        };
+        let kinetic = effects.diffusion_scale * kinetic;
+        let energy = volume * (kinetic + potential + 0.5 * self.wave.beta * quartic);
+        let dt_secs = engs.settings.every as f64 * self.wave.dt;
+        let step = Step { tick, dt_secs, energy };
+        engs.step(&step, chemistry, inbox, work, &mut self.egress);
+        **work = Work::default();
+        self.ingress.set_closed(engs.door());
+    }
 }
 
 /// Collects a slice of the reservoir every tick; every so many ticks, updates the scalars.
 pub fn update<T: Real + Scalar>(
     columns: Query<'_, '_, (&Psi<T>, Option<&Potential<T>>)>,
-    engs: Option<ResMut<'_, Engs>>,
-    chemistry: Option<ResMut<'_, Chemistry>>,
-    inbox: Option<ResMut<'_, Inbox>>,
-    work: Option<ResMut<'_, Work>>,
-    mut ingress: ResMut<'_, Ingress>,
-    mut egress: ResMut<'_, Egress>,
+    mut updated: Updated<'_>,
     mut times: ResMut<'_, StageTimes>,
-    environment: Res<'_, Environment>,
-    wave: Res<'_, WaveParameters>,
-    effects: Option<Res<'_, Effects>>,
     compute: Res<'_, Compute>,
     torus: Res<'_, Torus>,
     tick: Res<'_, Tick>,
 ) {
-    let (Some(mut engs), Some(mut chemistry), Some(mut inbox), Some(mut work), Some(effects)) =
-        (engs, chemistry, inbox, work, effects)
-    else {
-        return;
-    };
     let began = times.now();
     let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
-    work.node_steps += pages.iter().map(|page| page.re.len() as u64).sum::<u64>();
-    engs.collect(&pages, tick.0);
-    if tick.0.is_multiple_of(engs.settings.every) {
+    updated.work_done(pages.iter().map(|page| page.re.len() as u64).sum::<u64>());
+    let Some(range) = updated.begin_slice(tick.0) else { return };
+    let Some(engs) = updated.engs() else { return };
+    engs.collect(&pages, range);
+    if updated.is_due(tick.0) {
         let potential: Vec<&[T]> = columns.iter().filter_map(|(_, v)| v.map(|v| &v.0[..])).collect();
-        let potential = crate::world::values(environment.uniform_potential, &potential);
+        let potential = crate::world::values(updated.uniform_potential(), &potential);
         let (level, threads) = (compute.level, compute.threads());
         let none = Values::Uniform(T::from_f64(0.0));
         let totals = reduce::totals(level, threads, &pages, potential, none);
         let one = Values::Uniform(T::from_f64(1.0));
-        let kinetic = effects.diffusion_scale * engs.form.value(level, threads, &pages, one);
-        let energy = torus.cell_volume() * (kinetic + totals.potential + 0.5 * wave.beta * totals.quartic);
-        let dt_secs = engs.settings.every as f64 * wave.dt;
-        let step = Step { tick: tick.0, dt_secs, energy };
-        engs.step(&step, &mut chemistry, &mut inbox, &work, &mut egress);
-        *work = Work::default();
-        ingress.set_closed(engs.door());
+        let Some(engs) = updated.engs() else { return };
+        let kinetic = engs.form.value(level, threads, &pages, one);
+        updated.conclude(tick.0, kinetic, totals.potential, totals.quartic, torus.cell_volume());
     }
     let ended = times.now();
     times.add(Stage::Engs, ended - began);
@@ -281,14 +380,35 @@ impl Engs {
         self.napped_secs.map(|_| "it is napping")
     }
 
-    /// Reads this tick's slice of the reservoir.
-    fn collect<T: Real>(&mut self, pages: &[PageRef<'_, T>], tick: u64) {
+    /// The slice of the reservoir that `tick` collects.
+    pub(crate) fn slice(&self, tick: u64) -> Range<usize> {
         let (every, n) = (self.settings.every, self.reservoir.len());
         let slice = (tick + every - 1) % every;
-        let range = n * slice as usize / every as usize..n * (slice as usize + 1) / every as usize;
-        if slice == 0 {
-            self.densities.clear();
-        }
+        n * slice as usize / every as usize..n * (slice as usize + 1) / every as usize
+    }
+
+    /// The reservoir as nodes of the whole torus.
+    pub(crate) fn reservoir(&self, page_nodes: usize) -> Vec<u32> {
+        self.reservoir.iter().map(|&(page, node)| page * page_nodes as u32 + node).collect()
+    }
+
+    /// Kinetic terms of the scene.
+    pub(crate) fn scene_terms(&self) -> &[AxisTerm] {
+        &self.terms
+    }
+
+    /// Densities collected since the last update.
+    pub(crate) fn n_densities(&self) -> usize {
+        self.densities.len()
+    }
+
+    /// Adds collected densities.
+    pub(crate) fn take_densities(&mut self, densities: impl Iterator<Item = f64>) {
+        self.densities.extend(densities);
+    }
+
+    /// Reads a slice of the reservoir.
+    fn collect<T: Real>(&mut self, pages: &[PageRef<'_, T>], range: Range<usize>) {
         for &(page, node) in &self.reservoir[range] {
             let (re, im) = (pages[page as usize].re[node as usize], pages[page as usize].im[node as usize]);
             self.densities.push(re.to_f64() * re.to_f64() + im.to_f64() * im.to_f64());

@@ -15,6 +15,7 @@ pub mod balance;
 pub mod guard;
 pub mod power;
 mod survival;
+pub mod watch;
 
 use crate::ingress::TickPlan;
 use crate::observables::pages_ref;

@@ -21,7 +21,7 @@ use crate::ingress::InputLog;
 use crate::mamba_scan::RunningReadout;
 use crate::metric_update;
 use crate::oracle::NormLedger;
-use crate::oracle::balance::Watch;
+use crate::oracle::watch::Watch;
 use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};
 use bevy_ecs::change_detection::Tick as ChangeTick;

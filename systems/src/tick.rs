@@ -101,29 +101,27 @@ fn look<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
 pub fn device_schedule(setup: &Setup) -> Schedule {
     let mut schedule = empty();
     // The scan reads the columns, so they are fetched in every tick.
-    let look = match setup.scan {
-        Some(_) => (device::fetch_columns, mamba_scan::advance::<f32>, device::watch).chain(),
-        None => device::watch.into_configs(),
-    };
+    let mut look = device::watch.into_configs();
+    if setup.engs.is_some() {
+        look = (device::engs::update, look).chain();
+    }
+    if setup.scan.is_some() {
+        look = (device::fetch_columns, mamba_scan::advance::<f32>, look).chain();
+    }
+    if setup.oracle.is_some() {
+        look = (look, device::balance::balance).chain();
+    }
+    let mut enter = (device::fetch, ingress::take_in::<f32>, device::send).chain();
+    if setup.engs.is_some() {
+        enter = (enter, device::engs::broadcast).chain();
+    }
     let step = match setup.equation {
-        Equation::Schrodinger => {
-            (device::open, device::propagate, nonlinear::close, device::close).chain()
+        Equation::Schrodinger => (device::open, device::propagate, nonlinear::close, device::close).chain(),
+        Equation::Wave { .. } => {
+            (device::wave_form::fetch_for_energy, wave_form::keep_energy::<f32>, device::wave_form::advance)
+                .chain()
         }
-        Equation::Wave { .. } => (
-            device::wave_form::fetch_for_energy,
-            wave_form::keep_energy::<f32>,
-            device::wave_form::advance,
-        )
-            .chain(),
     };
-    schedule.add_systems(
-        (
-            (device::fetch, ingress::take_in::<f32>, device::send).chain(),
-            step,
-            look,
-            (device::bring_back, egress::report::<f32>).chain(),
-        )
-            .chain(),
-    );
+    schedule.add_systems((enter, step, look, (device::bring_back, egress::report::<f32>).chain()).chain());
     schedule
 }

@@ -108,8 +108,7 @@ fn damping_that_varies_agrees_with_the_host() {
 #[test]
 fn looking_changes_no_bit_and_bits_repeat() {
     let run = |looks: bool| {
-        let mut backend =
-            WaveBackend::new(device()?, wave_world(&[27, 9, 9], 0.1), false).expect("fits");
+        let mut backend = WaveBackend::new(device()?, wave_world(&[27, 9, 9], 0.1), false).expect("fits");
         let mut fields = Vec::new();
         for i in 0..7 {
             advance(&mut backend, 1);
