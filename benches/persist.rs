@@ -51,7 +51,13 @@ fn secs(call: impl FnOnce()) -> f64 {
     (now_nanos() - began) as f64 * 1e-9
 }
 
-fn checkpoint(simulation: &mut Simulation, path: &Path, encoding: Encoding) -> u64 {
+/// A nap's work: copy, encode, write, sync. `buffers` are reused, as a nap reuses its own.
+fn checkpoint(
+    simulation: &mut Simulation,
+    path: &Path,
+    encoding: Encoding,
+    buffers: &mut Vec<Vec<u8>>,
+) -> u64 {
     let header = Header {
         creation_secs: 0,
         baseline_secs: 0,
@@ -61,9 +67,11 @@ fn checkpoint(simulation: &mut Simulation, path: &Path, encoding: Encoding) -> u
         scene_id: [0; 12],
         page_nodes: simulation.torus().page_nodes() as u32,
     };
-    let copy = capture(simulation, None, &mut Vec::new());
+    let copy = capture(simulation, None, buffers);
     let mut writer = LogWriter::create(&RealDisk, path, header, None).expect("a writable folder");
-    writer.append(copy.tick, &copy.contents, &[], encoding).expect("room").stored_bytes
+    let stored = writer.append(copy.tick, &copy.contents, &[], encoding).expect("room").stored_bytes;
+    buffers.extend(copy.contents.into_iter().rev().map(|content| content.bytes));
+    stored
 }
 
 fn copy_synced(from: &Path, to: &Path) {
@@ -76,11 +84,12 @@ fn throughput(folder: &Path) {
     let subject = Subject::new("torus: (extents: {x: 128, y: 256, z: 256}), initial: Noise(rms: 1)");
     let mut simulation = subject.world();
     let (path, copy) = (folder.join("a.nik"), folder.join("b.nik"));
-    let stored = checkpoint(&mut simulation, &path, Encoding::Lossless) as f64;
+    let mut buffers = Vec::new();
+    let stored = checkpoint(&mut simulation, &path, Encoding::Lossless, &mut buffers) as f64;
     let mut times = [const { Vec::new() }; 3];
     for _ in 0..ROUNDS {
         times[0].push(secs(|| {
-            checkpoint(&mut simulation, &path, Encoding::Lossless);
+            checkpoint(&mut simulation, &path, Encoding::Lossless, &mut buffers);
         }));
         times[1].push(secs(|| {
             let log = Log::open(&RealDisk, &path, None).expect("whole");
@@ -118,8 +127,9 @@ fn compression(folder: &Path) {
         (0..ticks).for_each(|_| simulation.tick());
         let raw = (simulation.torus().n_nodes() * 2 * simulation.precision().bytes()) as f64;
         let path = folder.join("c.nik");
-        let lossless = checkpoint(&mut simulation, &path, Encoding::Lossless) as f64;
-        let nonary = checkpoint(&mut simulation, &path, Encoding::Nonary) as f64;
+        let buffers = &mut Vec::new();
+        let lossless = checkpoint(&mut simulation, &path, Encoding::Lossless, buffers) as f64;
+        let nonary = checkpoint(&mut simulation, &path, Encoding::Nonary, buffers) as f64;
         println!(
             "{name:<14} {:>10.0} kB of columns: lossless {:>8.2} : 1, nonary {:>8.2} : 1",
             raw * 1e-3,
@@ -145,7 +155,7 @@ impl Kept {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let store =
             Store::create(disk, folder, None, None, &subject.scene, 0, &mut simulation).expect("room");
-        let keeper = Keeper::start(store, &simulation, plan, None).expect("room");
+        let keeper = Keeper::start(store, &mut simulation, plan, None).expect("room");
         let (_, intake) = Intake::new(subject.builder());
         Self { simulation, keeper, intake: intake.with_schedule(schedule), batch: Batch::default() }
     }

@@ -8,12 +8,12 @@
 //!   │ NOMINAL │                      │ WARNING │  │ (stays, then falls back to NOMINAL)
 //!   └─────────┘ ◄─────────────────── └─────────┘ ◄┘
 //!     ▲   │ residual back below           │
-//!     │   │                               │ |Ψ| > psi_max, not finite, Command::Scram,
+//!     │   │                               │ |Ψ| > psi_max, not finite, an alarm (Command::Scram),
 //!     │   └───────────────┬───────────────┘ or strikes used up with action Scram
 //!     │                   ▼
 //!     │ stable       ┌────────────┐  sources off, damping raised by γ for freeze_ticks
-//!     ├◄─────────────│ SOFT_SCRAM │  (phase 1, Zeno freeze; held until RESUME where resume is Manual)
-//!     │              └────────────┘
+//!     ├◄─────────────│ SOFT_SCRAM │  (phase 1, Zeno freeze; held until RESUME where resume is Manual;
+//!     │              └────────────┘   γ = 0.5 where ticks that take too long asked for it)
 //!     │                   │ not finite, or still unstable after the freeze
 //!     │                   ▼
 //!     │ restored     ┌────────────┐  asks for the last checkpoint (phase 2); the input that led here is
@@ -48,6 +48,19 @@ pub enum Resume {
     Automatic,
     /// A `Resume` command.
     Manual,
+}
+
+/// γ of a freeze that ticks which take too long ask for, in 1/model time: it calms the field, where the oracle's own
+/// freezes stop it.
+pub const OVERLOAD_DAMPING: f64 = 0.5;
+
+/// What asks for a freeze from outside the field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Alarm {
+    /// Ticks take too long in real time: damping [`OVERLOAD_DAMPING`].
+    Overload,
+    /// Somebody asked: damping as the settings say.
+    Asked,
 }
 
 /// How a world is watched.
@@ -157,6 +170,8 @@ pub enum Cause {
     NotFinite(u64),
     /// A command asked for it.
     Command,
+    /// Ticks took too long in real time.
+    Overload,
     /// The freeze ended and the state is stable.
     Stable,
     /// The freeze ended and the state is not stable; the largest |Ψ|.
@@ -178,6 +193,7 @@ impl Cause {
             Self::Amplitude(_) => "amplitude",
             Self::NotFinite(_) => "not finite",
             Self::Command => "command",
+            Self::Overload => "ticks too long",
             Self::Stable => "stable after the freeze",
             Self::Unstable(_) => "unstable after the freeze",
             Self::Restored(_) => "restored",
@@ -193,7 +209,7 @@ impl Cause {
             Self::Unstable(value) => Some(value),
             Self::NotFinite(n) | Self::Restored(n) => Some(n as f64),
             Self::ResetsUsedUp(n) => Some(f64::from(n)),
-            Self::Command | Self::Stable | Self::NoCheckpoint => None,
+            Self::Command | Self::Overload | Self::Stable | Self::NoCheckpoint => None,
         }
     }
 }

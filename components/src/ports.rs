@@ -5,7 +5,7 @@
 
 use crate::chemistry::{NapCause, Stimulus};
 use crate::growth::GrowthEvent;
-use crate::oracle::Incident;
+use crate::oracle::{Alarm, Incident};
 use crate::telemetry::Sample;
 use bevy_ecs::prelude::Resource;
 use std::collections::VecDeque;
@@ -61,8 +61,8 @@ pub enum Command {
     Teach(Arc<[f64]>),
     /// New weights of the readout: per target, the bias and one weight per feature.
     SetReadout(Arc<[f64]>),
-    /// Freeze the world now: sources off, damping up.
-    Scram,
+    /// Freeze the world now: sources off, damping up. Only in worlds with an oracle.
+    Scram(Alarm),
     /// End a freeze, a reset or a halt.
     Resume,
     /// Answer to [`Event::RestoreWanted`]: Ψ of a checkpoint, or nothing because there is none.
@@ -81,7 +81,7 @@ impl std::fmt::Debug for Command {
             Self::Drive { emitter, value } => write!(f, "Drive({emitter}, {value})"),
             Self::Teach(targets) => write!(f, "Teach({targets:?})"),
             Self::SetReadout(weights) => write!(f, "SetReadout({} weights)", weights.len()),
-            Self::Scram => f.write_str("Scram"),
+            Self::Scram(alarm) => write!(f, "Scram({alarm:?})"),
             Self::Resume => f.write_str("Resume"),
             Self::Restore(checkpoint) => write!(f, "Restore({:?})", checkpoint.as_ref().map(|c| c.tick)),
             Self::Stimulate(stimulus) => write!(f, "Stimulate({stimulus:?})"),
@@ -121,6 +121,14 @@ pub enum IngressError {
         /// What fits.
         expected: usize,
     },
+    /// The world lacks the part that a command is for.
+    #[error("this world has no {part}; add `{field}: ()` to the scene")]
+    NoPart {
+        /// What it lacks.
+        part: &'static str,
+        /// The scene's field for it.
+        field: &'static str,
+    },
     /// A number is out of range.
     #[error("{what} is {found}; expected a number from {least} to {greatest}")]
     OutOfRange {
@@ -150,6 +158,10 @@ pub struct IngressLimits {
     pub n_targets: usize,
     /// Weights of the readout.
     pub n_weights: usize,
+    /// An oracle.
+    pub has_oracle: bool,
+    /// Neurochemistry.
+    pub has_chemistry: bool,
 }
 
 /// Commands for the next tick, in the order they came.
@@ -193,8 +205,12 @@ impl Ingress {
             Command::SetReadout(weights) => {
                 self.fits("weights of the readout", weights, self.limits.n_weights)?;
             }
-            Command::Stimulate(stimulus) => in_range(stimulus)?,
-            Command::Degrade | Command::Sample | Command::Scram | Command::Resume | Command::Restore(_) => {}
+            Command::Stimulate(stimulus) => {
+                self.has(self.limits.has_chemistry, "neurochemistry", "engs")?;
+                in_range(stimulus)?;
+            }
+            Command::Scram(_) | Command::Resume => self.has(self.limits.has_oracle, "oracle", "oracle")?,
+            Command::Degrade | Command::Sample | Command::Restore(_) => {}
         }
         let is_outside_input = matches!(
             command,
@@ -208,6 +224,10 @@ impl Ingress {
         }
         self.batch.push(command);
         Ok(())
+    }
+
+    fn has(&self, is_there: bool, part: &'static str, field: &'static str) -> Result<(), IngressError> {
+        if is_there { Ok(()) } else { Err(IngressError::NoPart { part, field }) }
     }
 
     fn fits(&self, what: &'static str, values: &[f64], expected: usize) -> Result<(), IngressError> {
@@ -406,7 +426,8 @@ mod tests {
 
     #[test]
     fn commands_fit_what_the_world_has() {
-        let mut ingress = Ingress::new(IngressLimits { n_emitters: 2, n_targets: 1, n_weights: 3 });
+        let limits = IngressLimits { n_emitters: 2, n_targets: 1, n_weights: 3, ..IngressLimits::default() };
+        let mut ingress = Ingress::new(limits);
         let list = |values: &[f64]| Arc::<[f64]>::from(values);
         let refused = [
             Command::Drive { emitter: 2, value: 1.0 },
@@ -414,6 +435,9 @@ mod tests {
             Command::Teach(list(&[1.0, 2.0])),
             Command::Teach(list(&[f64::INFINITY])),
             Command::SetReadout(list(&[1.0])),
+            Command::Scram(Alarm::Asked),
+            Command::Resume,
+            Command::Stimulate(Stimulus::Alert),
         ];
         for command in refused {
             assert!(ingress.push(command.clone()).is_err(), "{command:?}");

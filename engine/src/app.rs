@@ -172,15 +172,14 @@ pub fn main() -> u8 {
         pace: Pace::Free,
         state: None,
         key_file: None,
-        no_spine: false,
-        listen: None,
-        keys: None,
-        children: Vec::new(),
+        #[cfg(feature = "spine")]
+        spine: run::SpineArguments::default(),
         realtime: RealtimeArguments::default(),
         json: false,
         backend: BackendChoice::Cpu,
         adapter: None,
         frames: None,
+        end_secs: crate::runner::END_LIMIT_SECS,
     };
     let outcome = match cli.command.unwrap_or(Command::Run(nothing)) {
         Command::Run(arguments) => run::execute(&arguments),
@@ -254,5 +253,55 @@ fn print_line(text: &str) -> Result<(), Failure> {
             Err(Failure::new(format!("cannot write to standard output: {error}"), exit::OUTPUT))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::Bells;
+    use crate::run::{RunRequest, run};
+    use crate::shm::publish::FrameRequest;
+    use clap::CommandFactory as _;
+
+    /// Every word of the help that belongs to the control plane.
+    const SPINE: [&str; 4] = ["ctl", "pair", "keys", "spine"];
+
+    #[test]
+    fn the_spines_commands_are_there_with_the_spine_alone() {
+        let command = Cli::command();
+        let has = |name: &str| command.get_subcommands().any(|command| command.get_name() == name);
+        for name in SPINE {
+            assert_eq!(has(name), cfg!(feature = "spine"), "{name}");
+        }
+        let run = command.find_subcommand("run").expect("there in any build").clone();
+        let help = run.clone().render_long_help().to_string();
+        for flag in ["--listen", "--child", "--no-spine"] {
+            assert_eq!(help.contains(flag), cfg!(feature = "spine"), "{flag}: {help}");
+        }
+    }
+
+    #[test]
+    fn a_scene_runs_with_and_without_the_spine() {
+        let text =
+            "(version: 1, torus: (extents: {x: 9, y: 9}), ticks: 7, initial: Gaussian(width: {x: 2, y: 2}))";
+        let request = RunRequest {
+            scene: scene::load_str("small.ron", text, &[]).expect("a scene"),
+            out: None,
+            no_files: true,
+            threads: 1,
+            level: None,
+            pace: Pace::Free,
+            privileges: Privileges::default(),
+            quiet: true,
+            backend: BackendChoice::Cpu,
+            adapter: None,
+            state: None,
+            bells: Bells::default(),
+            frames: FrameRequest { per_second: 0.0, is_asked: false },
+            spine: None,
+        };
+        let summary = run(&request).expect("it runs");
+        assert!(summary.ticks == 7 && summary.norm_drift.abs() < 1e-6, "{summary:?}");
     }
 }

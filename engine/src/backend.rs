@@ -78,10 +78,7 @@ pub enum BackendFailure {
 pub fn start(world: DeviceWorld, adapter: Option<&str>) -> Result<Box<dyn Backend>, BackendFailure> {
     let device = |error: nikola_shaders::DeviceError| BackendFailure::Device { reason: error.to_string() };
     let opened = nikola_shaders::Device::open(adapter).map_err(device)?;
-    Ok(match world.wave {
-        Some(_) => Box::new(nikola_shaders::WaveBackend::new(opened, world, false).map_err(device)?),
-        None => Box::new(nikola_shaders::WgpuBackend::new(opened, world, false).map_err(device)?),
-    })
+    nikola_shaders::start(opened, world, false).map_err(device)
 }
 
 /// This program has no backend.

@@ -195,7 +195,8 @@ fn time_passes(setup: &Setup, adapter: Option<&str>) -> Outcome<(Vec<PassTime>, 
 /// What the device or the world said.
 pub fn parity(setup: &Setup, adapter: Option<&str>, ticks: u64) -> Outcome<f64> {
     let setup = Setup { precision: Precision::F32, ..setup.clone() };
-    let (mut device, _) = on_device(&setup, adapter, false)?;
+    let mut device = Simulation::new(&setup, &options()).map_err(words)?;
+    crate::backend::to_device(&mut device, &setup, "parity", adapter).map_err(words)?;
     let mut host = Simulation::new(&setup, &options()).map_err(words)?;
     for _ in 0..ticks {
         device.tick();
@@ -215,12 +216,16 @@ pub fn self_test(adapter: Option<&str>) -> Outcome<f64> {
     parity(&bench_setup(&[3; 9], Precision::F32).map_err(words)?, adapter, 20)
 }
 
-/// ‖a − b‖ ÷ ‖b‖ over all nodes of Ψ, and of Ψ̇ where there is one: a standing wave's Ψ passes through zero.
+/// ‖a − b‖ ÷ ‖b‖ over all nodes of Ψ (zero on pages that are not active), and of Ψ̇ where there is one: a standing
+/// wave's Ψ passes through zero.
 pub fn distance(a: &Simulation, b: &Simulation) -> f64 {
     let nodes = b.torus().page_nodes();
     let mut planes = vec![vec![0.0; nodes]; 4];
     let (mut difference, mut norm) = (0.0, 0.0);
-    for page in 0..b.torus().n_pages() {
+    let mut pages = [a.active_pages(), b.active_pages()].concat();
+    pages.sort_unstable();
+    pages.dedup();
+    for page in pages {
         let [a_re, a_im, b_re, b_im] = &mut planes[..] else { unreachable!("four planes") };
         let mut add = |a_re: &[f64], a_im: &[f64], b_re: &[f64], b_im: &[f64]| {
             for i in 0..nodes {

@@ -4,11 +4,15 @@
 //! The queue is bounded and a full one refuses (the sender is told); orders are read and checked on the sender's
 //! thread, so a bad one never costs a tick anything. The runner takes everything that waits at each tick border.
 
+mod order;
+
+pub use order::{Alarm, Order, OrderBuilder, Stimulus};
+
 use crate::runner::now_nanos;
-use crate::scene::{Scene, SceneError, strike};
+use crate::scene::SceneError;
 use nikola_systems::Simulation;
+use nikola_systems::components::oracle::OracleSettings;
 use nikola_systems::components::ports::Command;
-use nikola_systems::components::setup::Setup;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,19 +21,6 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 
 /// Most messages that wait between two ticks.
 pub const INTAKE_CAPACITY: usize = 1024;
-
-/// A command from outside, as data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Order {
-    /// A strike as RON text: `(amplitude: 0.1, phase: 0, profile: Gaussian(width: {x: 1}))`.
-    Inject(String),
-    /// A new β.
-    SetBeta(f64),
-    /// The next tick runs without the nonlinear flow.
-    Degrade,
-    /// A sample at the end of the next tick.
-    Sample,
-}
 
 /// What the clock decided about a tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,33 +58,6 @@ pub enum IntakeError {
     Closed,
 }
 
-/// Builds the command of an order.
-#[derive(Debug, Clone)]
-pub struct OrderBuilder {
-    scene: Arc<Scene>,
-    setup: Arc<Setup>,
-}
-
-impl OrderBuilder {
-    /// For the orders to one scene.
-    pub fn new(scene: &Scene, setup: &Setup) -> Self {
-        Self { scene: Arc::new(scene.clone()), setup: Arc::new(setup.clone()) }
-    }
-
-    /// The command of `order`.
-    ///
-    /// # Errors
-    /// [`SceneError`] pointing into the order's text.
-    pub fn build(&self, order: &Order) -> Result<Command, SceneError> {
-        Ok(match order {
-            Order::Inject(text) => strike(&self.scene, &self.setup, text)?,
-            Order::SetBeta(beta) => Command::SetBeta(*beta),
-            Order::Degrade => Command::Degrade,
-            Order::Sample => Command::Sample,
-        })
-    }
-}
-
 /// What goes through the queue.
 enum Message {
     Order { order: Order, command: Command, receipt: Option<SyncSender<Receipt>>, sent_nanos: u64 },
@@ -116,6 +80,11 @@ impl IntakeSender {
     pub fn send(&self, order: Order, receipt: Option<SyncSender<Receipt>>) -> Result<(), IntakeError> {
         let command = self.builder.build(&order)?;
         self.put(Message::Order { order, command, receipt, sent_nanos: now_nanos() })
+    }
+
+    /// How the scene's oracle is set, if it has one.
+    pub fn oracle(&self) -> Option<OracleSettings> {
+        self.builder.oracle()
     }
 
     /// Asks for a nap at the next tick border; without a state directory nothing happens.
@@ -194,7 +163,7 @@ impl Intake {
     }
 
     /// Moves everything that waits into the world's ingress and `batch`: what is scheduled first. Orders sent before
-    /// `oldest_nanos` of the runner's clock are refused: an old order is worse than none.
+    /// `oldest_nanos` of the runner's clock are refused, if they age: an old order is worse than none.
     pub fn gather(&mut self, simulation: &mut Simulation, oldest_nanos: u64, batch: &mut Batch) {
         batch.clear(simulation.tick_count());
         while self.schedule.front().is_some_and(|(tick, _)| *tick <= batch.tick) {
@@ -208,7 +177,9 @@ impl Intake {
         batch.wants_halt |= self.bells.halt.load(Ordering::Relaxed);
         loop {
             match self.queue.try_recv() {
-                Ok(Message::Order { receipt, sent_nanos, .. }) if sent_nanos < oldest_nanos => {
+                Ok(Message::Order { order, receipt, sent_nanos, .. })
+                    if sent_nanos < oldest_nanos && order.ages() =>
+                {
                     let waited_millis = now_nanos().saturating_sub(sent_nanos) / 1_000_000;
                     refuse(
                         receipt,
@@ -303,6 +274,9 @@ impl Batch {
 }
 
 #[cfg(test)]
+pub(crate) use order::tests::one_of_each;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::observe::digest::state_digest;
@@ -370,6 +344,27 @@ mod tests {
         assert!(matches!(full, Some(Err(IntakeError::Full))));
         drop(intake);
         assert!(matches!(sender.halt(), Err(IntakeError::Closed)));
+    }
+
+    #[test]
+    fn a_freeze_comes_never_too_late() {
+        let scene =
+            load_str("small.ron", &SCENE.replace("ticks", "oracle: (), ticks"), &[]).expect("a scene");
+        let setup = resolve(&scene, &scene.base_dir).expect("resolves").setup;
+        let mut simulation = Simulation::new(&setup, &BuildOptions::default()).expect("builds");
+        let (sender, mut intake) = Intake::new(OrderBuilder::new(&scene, &setup));
+        assert!(sender.oracle().is_some());
+        let freeze = Order::Scram(Alarm::Asked);
+        let late = [Order::SetBeta(1.0), freeze.clone(), Order::Resume];
+        late.into_iter().for_each(|order| sender.send(order, None).expect("queued"));
+        let mut batch = Batch::default();
+        intake.gather(&mut simulation, u64::MAX, &mut batch);
+        assert_eq!(batch.orders, [freeze, Order::Resume]);
+        let (mut simulation, sender, mut intake) = world();
+        let (receipt, answers) = sync_channel(1);
+        sender.send(Order::Scram(Alarm::Asked), Some(receipt)).expect("queued");
+        intake.gather(&mut simulation, 0, &mut batch);
+        assert!(matches!(answers.try_recv(), Ok(Receipt::Refused(why)) if why.contains("no oracle")));
     }
 
     #[test]

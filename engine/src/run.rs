@@ -34,6 +34,7 @@ use nikola_systems::world::{BuildError, BuildOptions};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tables::{columns, scan_columns, timing, versions};
 
 /// Bytes of births and prunings that a run writes down, about a million of them.
@@ -69,6 +70,8 @@ pub struct RunRequest {
     pub state: Option<StateRequest>,
     /// What signals ask for.
     pub bells: Bells,
+    /// Longest time between a request to halt and the end of the process.
+    pub end_limit: Duration,
     /// Frames in shared memory.
     pub frames: FrameRequest,
     /// The control plane; none for a run that nobody can reach.
@@ -284,7 +287,7 @@ fn pacing(request: &RunRequest, resolved: &Resolved, folder: Option<&RunFolder>)
         limit_micros,
         path: folder.map_or_else(|| PathBuf::from("."), |folder| folder.path().into()).join("black-box.txt"),
     });
-    Pacing { pace: request.pace, rules, watchdog }
+    Pacing { pace: request.pace, rules, watchdog, end_limit: Some(request.end_limit) }
 }
 
 /// What is written and remembered during a run.

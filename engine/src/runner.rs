@@ -16,12 +16,13 @@ pub mod watchdog;
 
 use crate::edge::{Edge, Ending, Flow};
 use crate::exit;
-use crate::intake::{Batch, Intake, Order};
+use crate::intake::{Alarm, Batch, Intake, Order};
 use crate::observe::histogram::Histogram;
 use crate::run::RunError;
 use crate::shm::writer::wall_nanos;
 use governor::{Decision, Governor, RealtimeRules, TimingJournal};
 use nikola_systems::Simulation;
+use nikola_systems::components::oracle;
 use nikola_systems::components::ports::Command;
 use pacer::{Clock, PERIOD_NANOS, Pacer, SystemClock};
 use std::path::PathBuf;
@@ -30,8 +31,8 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use watchdog::{TickRecord, Watchdog};
 
-/// Longest time between a request to halt and the end of the process.
-const END_LIMIT: Duration = Duration::from_secs(60);
+/// Longest time between a request to halt and the end of the process, unless somebody asks for less.
+pub const END_LIMIT_SECS: f64 = 60.0;
 
 /// How ticks follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -61,6 +62,8 @@ pub struct Pacing {
     pub rules: RealtimeRules,
     /// Armed in real time only.
     pub watchdog: Option<WatchdogPlan>,
+    /// Longest orderly end; [`END_LIMIT_SECS`] where absent.
+    pub end_limit: Option<Duration>,
 }
 
 /// Times from the scheduled begin of a period to the end of its work.
@@ -130,13 +133,15 @@ pub fn run(
         Pace::Free => None,
         Pace::Realtime => Some(Realtime::new(SystemClock, pacing)?),
     };
-    run_with(simulation, until, realtime, intake, edges)
+    let end_limit = pacing.end_limit.unwrap_or(Duration::from_secs_f64(END_LIMIT_SECS));
+    run_with(simulation, until, realtime, end_limit, intake, edges)
 }
 
 fn run_with<C: Clock>(
     simulation: &mut Simulation,
     until: u64,
     mut realtime: Option<Realtime<C>>,
+    end_limit: Duration,
     intake: &mut Intake,
     edges: &mut [&mut dyn Edge],
 ) -> Result<PaceReport, RunError> {
@@ -188,7 +193,7 @@ fn run_with<C: Clock>(
     }
     let mut report = realtime.map(Realtime::report).unwrap_or_default();
     (report.ending, report.ended_nanos) = (ending, wall_nanos());
-    let _bound = (ending == Ending::Halted).then(EndBound::begin);
+    let _bound = (ending == Ending::Halted).then(|| EndBound::begin(end_limit));
     for edge in edges.iter_mut() {
         edge.at_end(simulation, ending)?;
     }
@@ -199,13 +204,13 @@ fn run_with<C: Clock>(
 struct EndBound(Option<SyncSender<()>>);
 
 impl EndBound {
-    fn begin() -> Self {
+    fn begin(limit: Duration) -> Self {
         let (sender, end) = sync_channel::<()>(1);
         let watch = move || {
-            if end.recv_timeout(END_LIMIT) == Err(RecvTimeoutError::Timeout) {
+            if end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 eprintln!(
                     "error: the orderly end took longer than {} s; leaving now, the journal covers the rest",
-                    END_LIMIT.as_secs()
+                    limit.as_secs_f64()
                 );
                 std::process::exit(i32::from(exit::OUTPUT));
             }
@@ -236,7 +241,7 @@ pub fn replay(simulation: &mut Simulation, until: u64, journal: &TimingJournal) 
 }
 
 /// Lets a decision act on the coming tick, and gives the order that a journal keeps for it. A dropped period has
-/// nothing to act on; a soft SCRAM is on record only, for the oracle's own reasons to damp come from the field.
+/// nothing to act on; a soft SCRAM acts where the scene has an oracle, whose states end it, and is on record elsewhere.
 fn carry_out(decision: Decision, simulation: &mut Simulation) -> Option<Order> {
     match decision {
         Decision::Degrade => simulation.push(Command::Degrade).ok().map(|()| Order::Degrade),
@@ -244,7 +249,11 @@ fn carry_out(decision: Decision, simulation: &mut Simulation) -> Option<Order> {
             simulation.throttle_growth(is_throttled);
             None
         }
-        Decision::Drop | Decision::SoftScram => None,
+        Decision::SoftScram => {
+            let alarm = oracle::Alarm::Overload;
+            simulation.push(Command::Scram(alarm)).ok().map(|()| Order::Scram(Alarm::Overload))
+        }
+        Decision::Drop => None,
     }
 }
 

@@ -128,8 +128,10 @@ impl WgpuBackend {
     /// Moves `world` to the device. With `is_timed`, each pass is timed (and costs a little more).
     ///
     /// # Errors
-    /// [`DeviceError`] when the world does not fit, or the driver refuses it.
+    /// [`DeviceError`] when the world does not fit, or the driver refuses it. Panics on a world with flows over lines,
+    /// which is [`crate::LineBackend`]'s.
     pub fn new(device: Device, mut world: DeviceWorld, is_timed: bool) -> Result<Self, DeviceError> {
+        assert!(world.lines.is_none(), "flows over lines are for the line backend");
         let n_nodes = world.shape.n_nodes();
         let bytes = 8 * n_nodes as u64;
         if bytes > device.report.binding_bytes {

@@ -88,11 +88,94 @@ pub struct Kick {
     pub count: u32,
 }
 
+/// `Copied` of `copy.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Copied {
+    pub count: u32,
+}
+
+/// `Local` of `field.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Local {
+    pub flows: [Flow; FLOWS_MAX],
+    pub n_flows: u32,
+    pub n_nodes: u32,
+}
+
+/// `Lines` of `kinetic/bundle.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Lines {
+    pub kind: u32,
+    pub rows: u32,
+    pub side: u32,
+    pub stride: u32,
+    pub column_lines: u32,
+    pub n_lines: u32,
+    pub first_slot: u32,
+    pub first_entry: u32,
+    pub entry_lines: u32,
+    pub lanes: u32,
+    pub lanes_first: u32,
+}
+
+/// `Term` of `kinetic/remainder.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Term {
+    pub factor: [f32; 2],
+    pub is_later: u32,
+    pub zero: u32,
+}
+
+/// `Measuring` of `kinetic/sparse.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Measuring {
+    pub side: u32,
+    pub stride: u32,
+    pub column_lines: u32,
+    pub first_item: u32,
+    pub n_items: u32,
+}
+
+/// `Turn` of `metric_update.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Turn {
+    pub first_cell: u32,
+    pub n_cells: u32,
+}
+
+/// `CellAxis` of `metric_update.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct CellAxis {
+    pub nodes: [u32; 4],
+    pub cells: [u32; 4],
+}
+
 /// Nodes of one chunk of the reduction: `CHUNK_THREADS · NODES_PER_THREAD` of `reduce.wgsl`.
 pub const REDUCE_CHUNK: usize = 256 * 16;
 
 /// Threads of a work group of the programs on single nodes.
 pub const NODE_THREADS: usize = 64;
+
+/// Lines of `rows` nodes that a work group of the programs on lines takes: as many as fill `tile_len` nodes, a power of
+/// two, and no more than there are.
+pub fn lanes_of(rows: usize, n_lines: usize, tile_len: usize) -> usize {
+    let most = (tile_len / rows.max(1)).clamp(1, n_lines.max(1));
+    1 << most.ilog2()
+}
 
 /// `Push` of `wave_form.wgsl`.
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]

@@ -15,10 +15,11 @@ pub enum Access {
     ReadWrite,
 }
 
-/// A program with constants and buffers.
-#[derive(Debug)]
+/// A program with constants and buffers; a copy shares both.
+#[derive(Debug, Clone)]
 pub struct Pipeline {
     pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
     bindings: wgpu::BindGroup,
 }
 
@@ -69,20 +70,14 @@ impl Pipeline {
             },
             cache: None,
         });
-        let entries: Vec<_> = buffers
-            .iter()
-            .enumerate()
-            .map(|(binding, (buffer, _))| wgpu::BindGroupEntry {
-                binding: binding as u32,
-                resource: buffer.as_entire_binding(),
-            })
-            .collect();
-        let bindings = device.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label,
-            layout: &layout,
-            entries: &entries,
-        });
-        Self { pipeline, bindings }
+        let buffers: Vec<_> = buffers.iter().map(|(buffer, _)| *buffer).collect();
+        let bindings = bound(device, &layout, &buffers);
+        Self { pipeline, layout, bindings }
+    }
+
+    /// The same program bound to other buffers, used as before.
+    pub fn rebound(&self, device: &Device, buffers: &[&wgpu::Buffer]) -> Self {
+        Self { bindings: bound(device, &self.layout, buffers), ..self.clone() }
     }
 
     /// Records one dispatch of `n_groups` work groups.
@@ -92,6 +87,18 @@ impl Pipeline {
         pass.set_immediates(0, immediates);
         pass.dispatch_workgroups(n_groups.min(GROUPS_MAX), n_groups.div_ceil(GROUPS_MAX), 1);
     }
+}
+
+fn bound(device: &Device, layout: &wgpu::BindGroupLayout, buffers: &[&wgpu::Buffer]) -> wgpu::BindGroup {
+    let entries: Vec<_> = buffers
+        .iter()
+        .enumerate()
+        .map(|(binding, buffer)| wgpu::BindGroupEntry {
+            binding: binding as u32,
+            resource: buffer.as_entire_binding(),
+        })
+        .collect();
+    device.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
 }
 
 /// The module of `program`.

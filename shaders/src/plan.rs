@@ -9,7 +9,6 @@ use crate::layout::Stage;
 use core::f64::consts::TAU;
 use nikola_kernels::backend::DeviceWorld;
 use nikola_kernels::half_potential::Prefactor;
-use nikola_kernels::kinetic::AxisTerm;
 
 /// Codes of `kinetic.wgsl`.
 pub const NOTHING: u32 = 0;
@@ -168,7 +167,8 @@ impl Plan {
         let term = &world.axes[axis];
         let table = tables[0].len();
         for (table, &duration) in tables.iter_mut().zip(&world.durations) {
-            table.extend(increments(term, |mode| term.phase(mode, duration, world.time)));
+            let increments = term.circulant(duration, world.time);
+            table.extend(increments.into_iter().map(|(re, im)| [re as f32, im as f32]));
         }
         self.directs.push(DirectAxis { extent: term.extent, stride: world.shape.stride(axis), table });
     }
@@ -414,27 +414,6 @@ fn line(world: &DeviceWorld, axis: usize, radices: &[usize], tables: &mut [Vec<[
     let inverse = forward.iter().rev().map(|op| Op { code: INVERSE, ..*op });
     let tail: Vec<Op> = inverse.collect();
     forward.into_iter().chain([middle]).chain(tail).collect()
-}
-
-/// Coefficients h of y_j = x_j + Σ_d h_d x_{j−d}: the inverse transform of phase − 1.
-fn increments(term: &AxisTerm, phase: impl Fn(usize) -> (f64, f64)) -> Vec<[f32; 2]> {
-    let n = term.extent;
-    let phases: Vec<(f64, f64)> = (0..n).map(phase).map(|(re, im)| (re - 1.0, im)).collect();
-    let turn: Vec<(f64, f64)> = (0..n)
-        .map(|k| {
-            let angle = TAU * k as f64 / n as f64;
-            (angle.cos() / n as f64, angle.sin() / n as f64)
-        })
-        .collect();
-    (0..n)
-        .map(|d| {
-            let sum = phases.iter().enumerate().fold((0.0, 0.0), |sum, (mode, phase)| {
-                let w = turn[mode * d % n];
-                (sum.0 + phase.0 * w.0 - phase.1 * w.1, sum.1 + phase.0 * w.1 + phase.1 * w.0)
-            });
-            [sum.0 as f32, sum.1 as f32]
-        })
-        .collect()
 }
 
 /// The tiles of a group that holds `axes` (neighbours in storage order).

@@ -52,6 +52,50 @@ pub const REDUCE: Program =
 pub const SOURCE: Program =
     Program { name: "source", entry: "apply", files: &[include_str!("../wgsl/source.wgsl")] };
 
+/// Copy of a buffer, to measure the device.
+pub const COPY: Program =
+    Program { name: "copy", entry: "copy", files: &[include_str!("../wgsl/copy.wgsl")] };
+
+/// Local flows on every node.
+pub const LOCAL: Program = Program {
+    name: "field",
+    entry: "advance",
+    files: &[include_str!("../wgsl/half_potential.wgsl"), include_str!("../wgsl/field.wgsl")],
+};
+
+/// Lines of three nodes.
+pub const RING3: Program = Program {
+    name: "ring3",
+    entry: "three",
+    files: &[include_str!("../wgsl/kinetic/bundle.wgsl"), include_str!("../wgsl/kinetic/ring3.wgsl")],
+};
+
+/// Lines with a matrix.
+pub const FIBRE: Program = Program {
+    name: "fibre",
+    entry: "dense",
+    files: &[include_str!("../wgsl/kinetic/bundle.wgsl"), include_str!("../wgsl/kinetic/fibre.wgsl")],
+};
+
+/// Fluxes of an off-diagonal metric.
+pub const FLUX: Program =
+    Program { name: "flux", entry: "flux", files: &[include_str!("../wgsl/kinetic/remainder.wgsl")] };
+
+/// A term of the remainder's series.
+pub const TERM: Program =
+    Program { name: "remainder", entry: "advance", files: &[include_str!("../wgsl/kinetic/remainder.wgsl")] };
+
+/// Structure tensors.
+pub const STRUCTURE: Program = Program {
+    name: "metric_update",
+    entry: "structure",
+    files: &[include_str!("../wgsl/metric_update.wgsl")],
+};
+
+/// What the boundary of an active set measures.
+pub const MEASURE: Program =
+    Program { name: "sparse", entry: "measure", files: &[include_str!("../wgsl/kinetic/sparse.wgsl")] };
+
 /// One sweep of the wave form over both fields.
 pub const WAVE_FORM: Program = Program {
     name: "wave_form",
@@ -85,8 +129,10 @@ pub const COLLECT: Program =
     Program { name: "engs", entry: "collect", files: &[include_str!("../wgsl/engs.wgsl")] };
 
 /// All programs.
-pub const PROGRAMS: [Program; 10] =
-    [SWEEP, DIRECT, REDUCE, SOURCE, WAVE_FORM, TRANSFORM, TOTALS, WORK, FOLD, COLLECT];
+pub const PROGRAMS: [Program; 18] = [
+    SWEEP, DIRECT, REDUCE, SOURCE, COPY, LOCAL, RING3, FIBRE, FLUX, TERM, STRUCTURE, MEASURE, WAVE_FORM,
+    TRANSFORM, TOTALS, WORK, FOLD, COLLECT,
+];
 
 /// What marks a loop that is written out.
 const MARK: &str = "{ // unroll";

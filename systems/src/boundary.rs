@@ -21,6 +21,7 @@ mod support;
 pub use start::{initial_pages, too_many};
 pub use support::{TooManyPages, support};
 
+use crate::device::{self, Device};
 use crate::ingress::TickPlan;
 use crate::observables::pages_ref;
 use crate::oracle::NormLedger;
@@ -40,8 +41,8 @@ use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Page, Potential, Psi};
-use nikola_kernels::kinetic::sparse::{ColumnGram, Leak};
-use nikola_kernels::{PageMut, Real, Values, reduce, source};
+use nikola_kernels::kinetic::sparse::{ColumnGram, ColumnLayers, Leak, SparseKinetic};
+use nikola_kernels::{PageMut, PageRef, Real, Values, reduce, source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -88,17 +89,23 @@ type Look<T> = SystemState<(
     Res<'static, Sources<T>>,
     Res<'static, WaveParameters>,
     Res<'static, Tick>,
+    Option<ResMut<'static, Device>>,
 )>;
 
-/// The stage.
+/// The stage, wherever Ψ is: a device measures what it holds, and gives Ψ to the columns before pages come or go.
 pub fn grow<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) {
     let began = world.resource::<StageTimes>().now();
     let mut decided = decide(world, look);
     call_for_fields::<T>(world, &mut decided);
-    if !decided.births.is_empty() || !decided.prunes.is_empty() {
-        change::<T>(world, decided);
+    let is_changing = !decided.births.is_empty() || !decided.prunes.is_empty();
+    let has_arrivals = !world.resource::<Nursery>().arrivals.is_empty();
+    if (is_changing || has_arrivals) && device::bring(world) {
+        if is_changing {
+            change::<T>(world, decided);
+        }
+        arrive::<T>(world);
+        device::adopt(world);
     }
-    arrive::<T>(world);
     let mut times = world.resource_mut::<StageTimes>();
     let ended = times.now();
     times.add(Stage::Boundary, ended - began);
@@ -106,31 +113,33 @@ pub fn grow<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) {
 
 /// Looks at the lines along one axis.
 fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
-    let Ok((psi, mut growth, mut egress, torus, propagators, compute, environment, sources, wave, tick)) =
-        look.get_mut(world)
-    else {
-        return Decided::default();
-    };
+    let Ok(seen) = look.get_mut(world) else { return Decided::default() };
+    let (psi, mut growth, mut egress, torus, propagators, compute, environment, sources, wave, tick, device) =
+        seen;
     let growth = &mut *growth;
     let (every, n_axes) = (growth.rule.every, torus.storage().len() as u64);
     let Some(sparse) = propagators.sparse().filter(|_| tick.0.is_multiple_of(every)) else {
         return Decided::default();
     };
     let axis = (tick.0 / every % n_axes) as usize;
-    let grams = sparse.grams(compute.threads(), axis, &pages_ref(psi.iter()));
-    let norm2 = |gram: &ColumnGram| (0..gram.slots.len()).map(|k| gram.page_norm2(k)).sum::<f64>();
-    let total: f64 = grams.iter().map(norm2).sum();
+    let (columns, leaks) = match device {
+        Some(mut device) => {
+            device.measure(axis).map_or_else(Default::default, |sums| sparse.judged(axis, &sums))
+        }
+        None => measured(sparse, &compute, axis, &pages_ref(psi.iter())),
+    };
+    let norm2 = |column: &ColumnLayers| (0..column.slots.len()).map(|k| column.page_norm2(k)).sum::<f64>();
+    let total: f64 = columns.iter().map(norm2).sum();
     if !(total.is_finite() && total > 0.0) {
         return Decided::default();
     }
     let elapsed = wave.dt * (every * n_axes) as f64;
-    let leaks = sparse.leaks(axis, &grams);
     let mut rates: BTreeMap<usize, f64> = BTreeMap::new();
     rates.extend(leaks.iter().map(|leak| (leak.page, leak.rate2)));
     growth.leaked += elapsed * (torus.cell_volume() * rates.values().sum::<f64>()).sqrt();
     let pinned: BTreeSet<usize> =
         sources.emitters.iter().flat_map(|emitter| &emitter.pages).map(|part| part.position).collect();
-    note_quiet(growth, &grams, total, &pinned);
+    note_quiet(growth, &columns, total, &pinned);
     let is_ripe = |slot: &usize| growth.quiet[*slot] >= growth.rule.quiet_ticks;
     let spare = environment.pages.len() - 1;
     let prunes: Vec<usize> =
@@ -141,19 +150,31 @@ fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
     Decided { births, prunes }
 }
 
+/// Layers and leaks along one axis, from the columns of the pages.
+fn measured<T: Real>(
+    sparse: &SparseKinetic<T>,
+    compute: &Compute,
+    axis: usize,
+    pages: &[PageRef<'_, T>],
+) -> (Vec<ColumnLayers>, Vec<Leak>) {
+    let grams = sparse.grams(compute.threads(), axis, pages);
+    (grams.iter().map(ColumnGram::layers).collect(), sparse.leaks(axis, &grams))
+}
+
 /// Counts the ticks for which pages have been quiet, as far as one axis shows.
-fn note_quiet(growth: &mut Growth, grams: &[ColumnGram], total: f64, pinned: &BTreeSet<usize>) {
+fn note_quiet(growth: &mut Growth, columns: &[ColumnLayers], total: f64, pinned: &BTreeSet<usize>) {
     let (own, facing) = (growth.rule.vacuum.powi(2) * total, growth.rule.threshold.powi(2) * total);
-    for gram in grams {
-        let side = gram.side;
-        for (k, &slot) in gram.slots.iter().enumerate() {
+    for column in columns {
+        let side = column.side;
+        for (k, &slot) in column.slots.iter().enumerate() {
             // Neighbours follow each other in a column; where they don't, there is a gap.
-            let before = k.checked_sub(1).filter(|&j| gram.positions[j].abs_diff(gram.positions[k]) == 1);
-            let after = Some(k + 1)
-                .filter(|&j| j < gram.slots.len() && gram.positions[j].abs_diff(gram.positions[k]) == 1);
-            let is_called = before.is_some_and(|j| gram.layer_norm2(j * side + side - 1) > facing)
-                || after.is_some_and(|j| gram.layer_norm2(j * side) > facing);
-            let is_quiet = gram.page_norm2(k) < own && !is_called && !pinned.contains(&slot);
+            let positions = &column.positions;
+            let before = k.checked_sub(1).filter(|&j| positions[j].abs_diff(positions[k]) == 1);
+            let after =
+                Some(k + 1).filter(|&j| j < positions.len() && positions[j].abs_diff(positions[k]) == 1);
+            let is_called = before.is_some_and(|j| column.layers[j * side + side - 1] > facing)
+                || after.is_some_and(|j| column.layers[j * side] > facing);
+            let is_quiet = column.page_norm2(k) < own && !is_called && !pinned.contains(&slot);
             growth.quiet[slot] = if is_quiet { growth.quiet[slot] + growth.rule.every } else { 0 };
         }
     }

@@ -5,6 +5,10 @@
 //! kept, the stages after it do nothing, and the copy stays what it was at [`Device::copied_at`]: nothing that failed
 //! is read back as a result.
 
+mod lines;
+
+pub use lines::{adopt, bring, keep, update_metric};
+
 use crate::engs::Engs;
 use crate::half_potential::{LocalColumns, LocalPlan, Pending, drive_potential, phasors};
 use crate::ingress::TickPlan;
@@ -46,6 +50,8 @@ struct Inner {
     /// The columns were changed and must be sent.
     is_host_ahead: bool,
     failure: Option<BackendError>,
+    /// What the copy needs besides Ψ to go on from.
+    kept: lines::Kept,
 }
 
 impl Inner {
@@ -88,6 +94,7 @@ impl Device {
             has_injected: false,
             is_host_ahead: false,
             failure: None,
+            kept: lines::Kept::default(),
         };
         Self { inner: Mutex::new(inner) }
     }
@@ -181,7 +188,7 @@ pub fn device_world(world: &mut World) -> DeviceWorld {
     let list = |emitter: &crate::world::RunningEmitter<f32>| {
         let mut list = NodeList::default();
         for part in &emitter.pages {
-            let first = (part.page * page_nodes) as u32;
+            let first = (part.position * page_nodes) as u32;
             list.nodes.extend(part.nodes.iter().map(|node| first + node));
             list.weights.extend(part.re.iter().zip(&part.im).map(|(&re, &im)| [re, im]));
         }
@@ -199,6 +206,7 @@ pub fn device_world(world: &mut World) -> DeviceWorld {
         damping,
         sources: world.resource::<Sources<f32>>().emitters.iter().map(list).collect(),
         psi,
+        lines: lines::flows(world),
         wave: wave_form,
         watched,
     }
@@ -319,18 +327,17 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
         injections: _,
         growth,
         scan: _,
-        oracle: _,
-        engs: _,
+        oracle,
+        engs,
         sample_every: _,
     } = setup;
-    if growth.is_some() {
-        return Some(("growth", "remove growth, or run on the processor"));
+    // Neither knows the energy of a metric that varies, or of an active set, on a device.
+    let goes_by_lines = metric.is_some() || plasticity.is_some() || growth.is_some();
+    if goes_by_lines && oracle.is_some() {
+        return Some(("oracle with a varying metric or growth", "remove `oracle`"));
     }
-    if metric.is_some() {
-        return Some(("equation.metric or state, varying in space", "use numbers"));
-    }
-    if plasticity.is_some() {
-        return Some(("plasticity", "remove plasticity"));
+    if goes_by_lines && engs.is_some() {
+        return Some(("engs with a varying metric or growth", "remove `engs`"));
     }
     (*precision == Precision::F64).then_some(("precision: F64", "set precision: F32 (or --precision f32)"))
 }
@@ -399,15 +406,14 @@ pub fn propagate(
     mut times: ResMut<'_, StageTimes>,
     wave: Res<'_, WaveParameters>,
     sources: Res<'_, Sources<f32>>,
-    propagators: Res<'_, Propagators<f32>>,
+    mut propagators: ResMut<'_, Propagators<f32>>,
     ledger: Res<'_, NormLedger>,
     plan: Res<'_, TickPlan>,
     tick: Res<'_, Tick>,
 ) {
     let began = times.now();
     let inner = device.inner();
-    let Propagators { composition, which, .. } = &*propagators;
-    let n_kinetic = which.len();
+    let n_kinetic = propagators.which.len();
     let local = |weight: f64| LocalPlan {
         duration: wave.dt * weight,
         beta: if plan.is_degraded { 0.0 } else { wave.beta },
@@ -415,18 +421,23 @@ pub fn propagate(
         mu: ledger.mu(),
     };
     let mut opening = pending.opening.take();
-    for (i, &flow) in which.iter().enumerate() {
+    for i in 0..n_kinetic {
         if let Some(armed) = opening.take() {
             inner.call(|backend| backend.local(&step(&armed)));
             if n_kinetic == 1 && ledger.measures_leak(*tick, &environment) {
                 pending.norm2_before = inner.call(|backend| backend.norm2());
             }
         }
-        inner.call(|backend| backend.kinetic(flow));
+        let flow = propagators.which[i];
+        let by_lines = lines::step(&mut propagators, flow, *tick);
+        inner.call(|backend| match &by_lines {
+            Some(step) => backend.propagate(step),
+            None => backend.kinetic(flow),
+        });
         if i + 1 == n_kinetic {
             break;
         }
-        let between: CompositionStep = composition.local[i + 1];
+        let between: CompositionStep = propagators.composition.local[i + 1];
         let has_kick = !sources.emitters.is_empty();
         drive(inner, &mut columns, &mut environment, tick.time(wave.dt) + between.at * wave.dt);
         let first = local(if has_kick { between.left } else { between.weight() });
@@ -490,6 +501,7 @@ pub fn watch(
         if let Some(gain) = ledger.judge(*tick, norm, interval, &environment, &plan, &wave) {
             let scale = LocalStep { duration: 0.0, beta: 0.0, gain, mu: 0.0 };
             inner.call(|backend| backend.local(&scale));
+            inner.is_current = false;
         }
     }
     let ended = times.now();

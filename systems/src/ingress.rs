@@ -14,6 +14,7 @@ use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::fill::ComplexFill;
 use nikola_components::ledger::{EnergyFlows, Flow};
+use nikola_components::oracle::Alarm;
 use nikola_components::ports::{Checkpoint, Command, Ingress};
 use nikola_components::setup::WaveParameters;
 use nikola_components::telemetry::{Stage, StageTimes};
@@ -42,8 +43,8 @@ pub struct TickPlan {
     pub taught: Option<Arc<[f64]>>,
     /// New weights of the readout.
     pub readout: Option<Arc<[f64]>>,
-    /// A freeze was asked for.
-    pub is_scram_asked: bool,
+    /// A freeze was asked for, by the strongest alarm.
+    pub alarm: Option<Alarm>,
     /// The end of a freeze was asked for.
     pub is_resume_asked: bool,
     /// The oracle's request for a checkpoint was answered: its tick, or none.
@@ -155,7 +156,7 @@ pub fn take_in<T: Real + Scalar>(
             }
             Command::Teach(targets) => plan.taught = Some(targets.clone()),
             Command::SetReadout(weights) => plan.readout = Some(weights.clone()),
-            Command::Scram => plan.is_scram_asked = true,
+            Command::Scram(alarm) => plan.alarm = plan.alarm.max(Some(*alarm)),
             Command::Resume => plan.is_resume_asked = true,
             Command::Restore(checkpoint) => {
                 plan.restored = Some(checkpoint.as_ref().map(|checkpoint| checkpoint.tick));

@@ -14,6 +14,7 @@ use crate::observables::pages_ref;
 use crate::propagators::{Plan, Propagators};
 use crate::world::Compute;
 use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
 use core::ops::Range;
 use nikola_components::chemistry::Chemistry;
 use nikola_components::clock::Tick;
@@ -129,35 +130,94 @@ pub fn cells_at_rest(torus: &Torus, grid: &CellGrid, rest: &[f64]) -> Result<Vec
     Ok(pages)
 }
 
+/// What the stage works on, wherever Ψ is.
+#[derive(SystemParam)]
+pub struct MetricStage<'w, 's, T: Real + Scalar> {
+    cells: Query<'w, 's, &'static mut MetricCells>,
+    metric: Option<ResMut<'w, PlasticMetric>>,
+    propagators: ResMut<'w, Propagators<T>>,
+    flows: Option<ResMut<'w, EnergyFlows>>,
+    chemistry: Option<Res<'w, Chemistry>>,
+    wave: Res<'w, WaveParameters>,
+    torus: Res<'w, Torus>,
+    compute: Res<'w, Compute>,
+    tick: Res<'w, Tick>,
+}
+
+impl<T: Real + Scalar> MetricStage<'_, '_, T> {
+    /// Cells of this tick's turn; none without a plastic metric.
+    pub fn turn(&self) -> Range<usize> {
+        self.metric.as_ref().map_or(0..0, |metric| metric.turn(*self.tick))
+    }
+
+    /// The kinetic flows and D, as the turn left them.
+    pub fn propagators(&self) -> &Propagators<T> {
+        &self.propagators
+    }
+
+    /// The cells whose D the turn renewed, ascending.
+    pub fn changed(&self) -> &[usize] {
+        self.metric.as_ref().map_or(&[], |metric| &metric.changed)
+    }
+
+    /// Lets g of the cells in turn yield to the structure tensors `sums`, and renews D and the propagators where g moved
+    /// far enough.
+    pub fn yield_to(&mut self, turn: &Range<usize>, sums: &[f64]) {
+        let Some(metric) = self.metric.as_deref_mut() else { return };
+        let Propagators { plans, diffusion: Some(diffusion), .. } = &mut *self.propagators else { return };
+        let rates = metric.rates(self.chemistry.as_deref(), self.wave.dt);
+        let mut changed = std::mem::take(&mut metric.changed);
+        relax_cells(metric, &mut self.cells, turn, sums, &rates, &mut changed);
+        metric.counts.n_updated += turn.len() as u64;
+        metric.counts.n_factorised += changed.len() as u64;
+        let renewed = renew(metric, &mut self.cells, diffusion, &self.compute, &changed, turn, sums);
+        let work = self.torus.cell_volume() * renewed;
+        for plan in plans.iter_mut() {
+            if let Plan::Varying(plan) = plan {
+                plan.renew(diffusion, &changed);
+            }
+        }
+        metric.counts.work += work;
+        if let Some(flows) = &mut self.flows {
+            flows.add(Flow::Metric, work);
+        }
+        metric.changed = changed;
+    }
+}
+
 /// The stage.
 pub fn update<T: Real + Scalar>(
     psi: Query<'_, '_, &Psi<T>>,
-    mut cells: Query<'_, '_, &mut MetricCells>,
-    metric: Option<ResMut<'_, PlasticMetric>>,
-    mut propagators: ResMut<'_, Propagators<T>>,
+    mut stage: MetricStage<'_, '_, T>,
     mut times: ResMut<'_, StageTimes>,
-    flows: Option<ResMut<'_, EnergyFlows>>,
-    chemistry: Option<Res<'_, Chemistry>>,
-    wave: Res<'_, WaveParameters>,
-    torus: Res<'_, Torus>,
-    compute: Res<'_, Compute>,
-    tick: Res<'_, Tick>,
 ) {
-    let Some(mut metric) = metric else { return };
     let began = times.now();
-    let Propagators { plans, diffusion: Some(diffusion), .. } = &mut *propagators else { return };
-    let metric = &mut *metric;
-    let turn = metric.turn(*tick);
-    let rates = metric.rates(chemistry.as_deref(), wave.dt);
-    let components = n_components(metric.rest.len());
+    let turn = stage.turn();
+    let Some(metric) = &mut stage.metric else { return };
     let mut sums = std::mem::take(&mut metric.sums);
-    sums.resize(components * turn.len(), 0.0);
-    let pages = pages_ref(psi.iter());
+    sums.resize(n_components(metric.rest.len()) * turn.len(), 0.0);
+    let (pages, compute) = (pages_ref(psi.iter()), &stage.compute);
     structure(compute.level, compute.threads(), &metric.stencil, &pages, turn.clone(), &mut sums);
+    stage.yield_to(&turn, &sums);
+    if let Some(metric) = &mut stage.metric {
+        metric.sums = sums;
+    }
+    let ended = times.now();
+    times.add(Stage::MetricUpdate, ended - began);
+}
 
+/// Relaxes the cells in turn, and notes in `changed` those that moved too far from their factorisation.
+fn relax_cells(
+    metric: &PlasticMetric,
+    cells: &mut Query<'_, '_, &mut MetricCells>,
+    turn: &Range<usize>,
+    sums: &[f64],
+    rates: &Relaxation,
+    changed: &mut Vec<usize>,
+) {
     let nodes = metric.stencil.grid().cell_nodes();
-    let per_page = torus.page_nodes() / nodes;
-    let mut changed = std::mem::take(&mut metric.changed);
+    let per_page = metric.stencil.grid().shape.page_nodes / nodes;
+    let components = n_components(metric.rest.len());
     changed.clear();
     let mut part = Vec::new();
     for (page, mut cells) in cells.iter_mut().enumerate() {
@@ -166,8 +226,8 @@ pub fn update<T: Real + Scalar>(
             continue;
         }
         // A page's share of the sums, unless the whole turn lies on it.
-        let sums = if range == turn {
-            &sums
+        let sums = if range == *turn {
+            sums
         } else {
             part.clear();
             for c in 0..components {
@@ -179,28 +239,12 @@ pub fn update<T: Real + Scalar>(
         let first = range.start - page * per_page;
         let cells = &mut *cells;
         let mut tensors = Tensors { g: &mut cells.g, stride: per_page, first };
-        relax(&mut tensors, sums, &metric.rest, nodes, &rates);
+        relax(&mut tensors, sums, &metric.rest, nodes, rates);
         let known = changed.len();
         let tolerance = metric.plasticity.tolerance;
-        moved(&tensors, &cells.factorised, components, range.len(), tolerance, &mut changed);
+        moved(&tensors, &cells.factorised, components, range.len(), tolerance, changed);
         changed[known..].iter_mut().for_each(|cell| *cell += range.start);
     }
-    metric.counts.n_updated += turn.len() as u64;
-    metric.counts.n_factorised += changed.len() as u64;
-    let work = torus.cell_volume() * renew(metric, &mut cells, diffusion, &compute, &changed, &turn, &sums);
-    for plan in plans.iter_mut() {
-        if let Plan::Varying(plan) = plan {
-            plan.renew(diffusion, &changed);
-        }
-    }
-    metric.counts.work += work;
-    if let Some(mut flows) = flows {
-        flows.add(Flow::Metric, work);
-    }
-    metric.sums = sums;
-    metric.changed = changed;
-    let ended = times.now();
-    times.add(Stage::MetricUpdate, ended - began);
 }
 
 /// Factorises g of the `changed` cells and renews their D. Returns ½ ΣδD^{ij} S_ij over their nodes.

@@ -183,6 +183,11 @@ impl NormLedger {
         None
     }
 
+    /// Forgets what was measured, for a world that goes on from an earlier tick.
+    pub fn rewind(&mut self) {
+        (self.last, self.since, self.gain) = (None, 0, 0.0);
+    }
+
     /// Dead-beat control: the next interval cancels the measured leak and the error that is there.
     fn steer(&mut self, tick: u64, norm: f64, interval: u64) {
         let Some(reference) = self.reference.filter(|reference| *reference > 0.0) else { return };

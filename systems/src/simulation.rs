@@ -141,8 +141,10 @@ impl Simulation {
         let Some(device) = self.world.remove_resource::<Device>() else { return Ok(tick) };
         self.world.remove_resource::<DeviceLog>();
         let (copied_at, lacking_from) = (device.copied_at(), device.lacks_injections_from());
+        device.put_back(&mut self.world);
         device.last_copy(|pairs| self.scatter(pairs));
         *self.world.resource_mut::<Tick>() = Tick(copied_at);
+        self.world.resource_mut::<NormLedger>().rewind();
         let mut sources = self.world.resource_mut::<Sources<f32>>();
         sources.injections = sorted(&setup.injections);
         sources.injections.retain(|injection| injection.tick >= lacking_from);
@@ -384,10 +386,8 @@ impl Simulation {
     ) -> Result<(), StateError> {
         self.state.load(&mut self.world, pages, scalars, fill)?;
         self.page_entities = entities(&mut self.world);
+        device::adopt(&mut self.world);
         if self.device().is_some() {
-            let copy = self.gathered();
-            let tick = *self.world.resource::<Tick>();
-            self.world.resource_mut::<Device>().replace(copy, tick);
             self.world.insert_resource(DeviceLog::default());
             self.run(device::send_parameters);
         }
@@ -416,7 +416,12 @@ impl Simulation {
     /// Copies Ψ of a page (storage order, exact widening to f64); zeros where it is not active.
     pub fn read_page(&self, page: usize, re: &mut [f64], im: &mut [f64]) {
         if let Some(device) = self.device() {
-            let first = page * re.len();
+            let Some(position) = self.world.resource::<Environment>().position(page) else {
+                re.fill(0.0);
+                im.fill(0.0);
+                return;
+            };
+            let first = position * re.len();
             return device.look(*self.world.resource::<Tick>(), |pairs| {
                 for ((pair, re), im) in pairs[first..].iter().zip(re).zip(im) {
                     (*re, *im) = (f64::from(pair[0]), f64::from(pair[1]));

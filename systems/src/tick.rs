@@ -108,12 +108,18 @@ pub fn device_schedule(setup: &Setup) -> Schedule {
     if setup.scan.is_some() {
         look = (device::fetch_columns, mamba_scan::advance::<f32>, look).chain();
     }
+    if setup.growth.is_some() {
+        look = (boundary::grow::<f32>, look).chain();
+    }
     if setup.oracle.is_some() {
         look = (look, device::balance::balance).chain();
     }
-    let mut enter = (device::fetch, ingress::take_in::<f32>, device::send).chain();
+    let mut enter = (device::fetch, ingress::take_in::<f32>, device::send, device::keep).chain();
     if setup.engs.is_some() {
         enter = (enter, device::engs::broadcast).chain();
+    }
+    if setup.plasticity.is_some() {
+        enter = (enter, device::update_metric).chain();
     }
     let step = match setup.equation {
         Equation::Schrodinger => (device::open, device::propagate, nonlinear::close, device::close).chain(),

@@ -295,6 +295,8 @@ fn ingress_limits(setup: &Setup) -> IngressLimits {
         n_targets: readout.map_or(0, |(_, readout)| readout.n_targets),
         n_weights: readout
             .map_or(0, |(scan, readout)| readout.n_targets * (1 + readout.n_features(scan.traversals.len()))),
+        has_oracle: setup.oracle.is_some(),
+        has_chemistry: setup.engs.is_some(),
     }
 }
 

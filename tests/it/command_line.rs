@@ -23,8 +23,13 @@ pub(super) fn binary() -> Option<PathBuf> {
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
+    /// Where the folder of that name is.
+    pub(super) fn place(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("nikola-{name}-{}", std::process::id()))
+    }
+
     pub(super) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("nikola-{name}-{}", std::process::id()));
+        let path = Self::place(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("a writable temporary folder");
         Self(path)

@@ -2,6 +2,8 @@
 //!
 //! Invariant: correctness only; a software adapter is enough. Each test says `skipped` where there is no adapter.
 
+mod lines;
+
 use super::tidy::root;
 use nikola_engine::backend::{BackendChoice, Keeper, to_device};
 use nikola_engine::edge::Edge;
@@ -13,7 +15,7 @@ use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_engine::systems::device::unsupported;
 use nikola_engine::systems::kernels::backend::{
-    Backend, BackendError, LocalStep, NodeList, PassTime, Residency, Watching,
+    Backend, BackendError, DeviceWorld, LineStep, LocalStep, NodeList, PassTime, Renewal, Residency, Watching,
 };
 use nikola_tests::lab::{advance, build, initial, profile, setup, torus};
 
@@ -33,6 +35,12 @@ fn moved(simulation: &mut Simulation, setup: &Setup) -> bool {
             false
         }
     }
+}
+
+/// Why this machine runs nothing on a device, if it does not.
+pub fn missing() -> Option<String> {
+    let setup = rich(Integrator::Strang);
+    to_device(&mut build(&setup), &setup, "test", None).err().map(|error| error.to_string())
 }
 
 /// Both residencies after `ticks` ticks, or none where this machine has no adapter.
@@ -65,7 +73,11 @@ fn every_scene_agrees_with_the_processor() {
             println!("{}: refused for {field}", scene.stem());
             continue;
         }
-        let nodes = resolved.setup.torus.n_nodes() as u64;
+        let nodes = match resolved.setup.growth {
+            Some(_) => build(&resolved.setup).active_pages().len() * resolved.setup.torus.page_nodes(),
+            None => resolved.setup.torus.n_nodes(),
+        };
+        let nodes = nodes as u64;
         let ticks = (NODE_TICKS / nodes).clamp(2, 1_000).min(resolved.plan.ticks);
         let Some((device, host)) = both(&resolved.setup, ticks) else { return };
         let error = distance(&device, &host);
@@ -200,6 +212,21 @@ impl Backend for Failing {
     }
     fn kinetic(&mut self, which: usize) -> Result<(), BackendError> {
         self.call(|inner| inner.kinetic(which))
+    }
+    fn propagate(&mut self, step: &LineStep) -> Result<(), BackendError> {
+        self.call(|inner| inner.propagate(step))
+    }
+    fn renew(&mut self, renewal: &Renewal) -> Result<(), BackendError> {
+        self.call(|inner| inner.renew(renewal))
+    }
+    fn structure(&mut self, cells: std::ops::Range<usize>, sums: &mut Vec<f64>) -> Result<(), BackendError> {
+        self.call(|inner| inner.structure(cells, sums))
+    }
+    fn measure(&mut self, axis: usize, sums: &mut Vec<f64>) -> Result<(), BackendError> {
+        self.call(|inner| inner.measure(axis, sums))
+    }
+    fn adopt(&mut self, world: DeviceWorld) -> Result<(), BackendError> {
+        self.call(|inner| inner.adopt(world))
     }
     fn kick(&mut self, index: usize, phasor: (f64, f64)) -> Result<(), BackendError> {
         self.call(|inner| inner.kick(index, phasor))

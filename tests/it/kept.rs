@@ -130,6 +130,13 @@ fn what_must_be_refused_is_refused_with_its_code() {
         }
     };
     json(&run(&[&RUN[..], &["--state", "state", "--key-file", "key"]].concat()));
+    let files = std::fs::read_dir(scratch.path().join("state")).expect("a state").flatten();
+    let journals: Vec<Vec<u8>> = files
+        .filter(|entry| entry.file_name().to_string_lossy().ends_with(".nkj"))
+        .map(|entry| std::fs::read(entry.path()).expect("readable"))
+        .collect();
+    assert!(!journals.is_empty() && journals.iter().all(|bytes| bytes[10] == 1), "encrypted like the log");
+    json(&run(&["verify", "state", "--key-file", "key", "--json"]));
     refused(&[&RUN[..], &["--state", "state"]].concat(), exit::KEY, &["--key-file"]);
     refused(&["verify", "state"], exit::KEY, &["encrypted"]);
     let other = [&RUN[..], &["--state", "state", "--key-file", "key", "--set", "equation.beta=2"]].concat();
@@ -157,14 +164,64 @@ fn a_second_writer_is_refused_and_sigterm_ends_in_order() {
     assert_eq!(second.status.code(), Some(i32::from(exit::BUSY)));
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(message.contains(&child.id().to_string()), "{message}");
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
-    assert!(status.success());
+    signal("-TERM", child.id());
     let ended = json(&child.wait_with_output().expect("it ends"));
     assert!(ended["ticks"].as_u64() < Some(100_000_000));
     assert_eq!(ended["state"]["naps"]["end"], 1);
     let replay = json(&nikola(&binary, scratch.path(), &["replay", "state", "--json"]));
     assert_eq!((&replay["tick"], &replay["state_digest"]), (&ended["ticks"], &ended["state_digest"]));
     assert_eq!(replay["checkpoint_tick"], ended["ticks"], "the end was napped");
+}
+
+/// A kept run whose end never comes: the next segment of its journal is a pipe that nobody reads.
+#[cfg(unix)]
+fn without_end(binary: &Path, scratch: &Scratch, more: &[&str]) -> std::process::Child {
+    let naps = ["--set", "naps.every_ticks=0", "--no-spine", "--ticks", "100000000", "--state", "state"];
+    let arguments = [&RUN[..], &naps, more].concat();
+    let mut child = start(binary, scratch.path(), &arguments).spawn().expect("the binary starts");
+    let segment = |n: u32| scratch.path().join(format!("state/journal-{n:06}.nkj"));
+    while !segment(1).is_file() {
+        assert!(child.try_wait().expect("a child").is_none(), "the run ended early");
+        std::thread::yield_now();
+    }
+    assert!(Command::new("mkfifo").arg(segment(2)).status().expect("mkfifo").success());
+    child
+}
+
+#[cfg(unix)]
+fn signal(name: &str, pid: u32) {
+    assert!(Command::new("kill").args([name, &pid.to_string()]).status().expect("kill").success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_end_that_hangs_is_bounded_and_what_ran_is_kept() {
+    let Some((binary, scratch)) = setting("end-bound") else { return };
+    let child = without_end(&binary, &scratch, &["--end-secs", "0.5"]);
+    signal("-TERM", child.id());
+    let ended = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(i32::from(exit::OUTPUT)), "{said}");
+    assert!(said.contains("took longer than 0.5 s"), "{said}");
+    json(&nikola(&binary, scratch.path(), &["verify", "state", "--json"]));
+    let refused = nikola(&binary, scratch.path(), &[&RUN[..], &["--end-secs", "61"]].concat());
+    assert_eq!(refused.status.code(), Some(i32::from(exit::USAGE)));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_leaves_at_once() {
+    let Some((binary, scratch)) = setting("interrupts") else { return };
+    let mut child = without_end(&binary, &scratch, &[]);
+    // Pending signals of one kind are one signal: more may be needed before two have arrived.
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        signal("-INT", child.id());
+    };
+    assert_eq!(status.code(), Some(130));
+    json(&nikola(&binary, scratch.path(), &["verify", "state", "--json"]));
 }
 
 /// Ticks of the run that blinks; it does not end by itself before.
@@ -178,10 +235,6 @@ fn blink(scratch: &Scratch, binary: &Path, name: &str, spoil: impl Fn(&Path)) ->
         start(binary, folder, &[&RUN[..], &["--no-spine", "--state", &state, "--ticks", "20000"]].concat());
     command.env("NIKOLA_SHM", &shm);
     let mut child = command.spawn().expect("the binary starts");
-    let signal = |pid: u32| {
-        let status = Command::new("kill").args(["-USR2", &pid.to_string()]).status().expect("kill");
-        assert!(status.success());
-    };
     // A frame in shared memory says that ticks are running and signals are heard.
     let published = || {
         std::fs::read_dir(&shm).expect("there").flatten().any(|entry| {
@@ -193,7 +246,7 @@ fn blink(scratch: &Scratch, binary: &Path, name: &str, spoil: impl Fn(&Path)) ->
         assert!(child.try_wait().expect("a child").is_none(), "the run ended early");
     }
     spoil(&shm);
-    signal(child.id());
+    signal("-USR2", child.id());
     let output = child.wait_with_output().expect("ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");

@@ -7,7 +7,7 @@ use nikola_engine::systems::components::emitter::{Emitter, Envelope};
 use nikola_engine::systems::components::fill::{Profile, TimePotential};
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::ledger::Flow;
-use nikola_engine::systems::components::oracle::{Action, Health, OracleSettings, Resume};
+use nikola_engine::systems::components::oracle::{Action, Alarm, Health, OracleSettings, Resume};
 use nikola_engine::systems::components::ports::{Command, Event};
 use nikola_engine::systems::components::setup::{Precision, Setup};
 use nikola_engine::systems::components::torus::Torus;
@@ -302,7 +302,7 @@ fn a_scram_by_command_mutes_the_sources_until_it_is_resumed() {
     scene.oracle = Some(OracleSettings { resume: Resume::Manual, freeze_ticks: 10, ..settings });
     let mut world = build(&scene);
     advance(&mut world, 900);
-    world.push(Command::Scram).expect("room");
+    world.push(Command::Scram(Alarm::Asked)).expect("room");
     advance(&mut world, 1);
     let (norm, source) = (world.sample().norm, world.energy_flows().expect("booked").of(Flow::Source));
     advance(&mut world, 500);

@@ -2,9 +2,12 @@
 //! Invariant: no test waits for time; each waits for an answer or an event, with a deadline.
 
 mod attack;
+mod circuit;
 mod engine;
 mod python;
 mod robust;
+mod slow;
+mod survival;
 mod waves;
 
 use super::command_line::Scratch;

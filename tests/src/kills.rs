@@ -2,8 +2,9 @@
 //!
 //! Invariant: after every kill the state directory passes `verify`, and the state recovered from it is, bit for bit, the
 //! state of an uninterrupted run at that tick. The run naps, compacts and takes orders all the time, so that kills fall
-//! into flushes, footers, renames, compactions and restarts; in which of them is counted from what a kill leaves behind.
+//! into flushes, footers, renames, compactions, blinks and restarts; in which of them is counted from what a kill leaves behind.
 
+use nikola_engine::backend::to_device;
 use nikola_engine::intake::OrderBuilder;
 use nikola_engine::intake::{Batch, Intake};
 use nikola_engine::persist::capture::state_hash;
@@ -26,8 +27,11 @@ const TICKS: u64 = 40_000;
 /// Longest time a run goes on after it has started, about.
 const RUN_MICROS: u64 = 200_000;
 
+/// Longest time between the request for a blink and the kill: the old program's last tick to the new one's first.
+const BLINK_MICROS: u64 = 60_000;
+
 /// A run that is busy with its state: 12 pages, a nap every 40 ticks, a compaction every third.
-fn scene_text() -> String {
+fn scene_text(precision: &str) -> String {
     let mut schedule = String::new();
     for i in 0..120 {
         let tick = 211 * i + 13;
@@ -42,7 +46,7 @@ fn scene_text() -> String {
     format!(
         "// What one should see: the same states, however often the run is killed.
         (version: 1, torus: (extents: {{y: 12, z: 27}}, page: Shape({{y: 12, z: 3}})), equation: Schrodinger(beta: 0.5),
-         ticks: {TICKS}, precision: F64, initial: Gaussian(width: {{y: 2, z: 3}}, momentum: {{z: 0.5}}),
+         ticks: {TICKS}, precision: {precision}, initial: Gaussian(width: {{y: 2, z: 3}}, momentum: {{z: 0.5}}),
          naps: (every_ticks: 40, compact_every: 3, digest_every: 25, group_commit_millis: 2),
          schedule: [{schedule}])"
     )
@@ -70,6 +74,8 @@ pub struct Campaign {
     pub binary: PathBuf,
     /// Its worker threads.
     pub threads: u64,
+    /// Whether ticks are computed by a GPU backend, in single precision.
+    pub is_on_device: bool,
 }
 
 /// What happened.
@@ -87,6 +93,8 @@ pub struct Report {
     in_compaction: u64,
     in_manifest: u64,
     torn_journals: u64,
+    blinks: u64,
+    in_blink: u64,
 }
 
 impl fmt::Display for Report {
@@ -95,7 +103,8 @@ impl fmt::Display for Report {
             f,
             "{} kills in {} runs up to tick {}: {} recovered states and {} digests equal the uninterrupted run's, {} \
              orders replayed\nwhere the kills fell: {} before the first manifest, {} in a flush, {} between footer and \
-             manifest, {} in a compaction, {} in a manifest's replacement, {} left a torn journal",
+             manifest, {} in a compaction, {} in a manifest's replacement, {} left a torn \
+             journal, {} with a blink asked for, {} of them between its handover and the next program",
             self.kills,
             self.runs,
             self.last_tick,
@@ -107,7 +116,9 @@ impl fmt::Display for Report {
             self.in_footer,
             self.in_compaction,
             self.in_manifest,
-            self.torn_journals
+            self.torn_journals,
+            self.blinks,
+            self.in_blink
         )
     }
 }
@@ -140,16 +151,16 @@ impl Uninterrupted {
     }
 }
 
-fn build(resolved: &Resolved) -> Result<Simulation, String> {
-    Simulation::new(&resolved.setup, &BuildOptions::default()).map_err(|error| error.to_string())
-}
-
 impl Campaign {
     /// The command that repeats this campaign.
     pub fn command(&self) -> String {
         format!(
-            "cargo run --release -p nikola-tests --bin kill_campaign -- --kills {} --seed {} --threads {}",
-            self.kills, self.seed, self.threads
+            "cargo run --release -p nikola-tests{} --bin kill_campaign -- --kills {} --seed {} --threads {}{}",
+            if self.is_on_device { " --features gpu" } else { "" },
+            self.kills,
+            self.seed,
+            self.threads,
+            if self.is_on_device { " --backend gpu" } else { "" }
         )
     }
 
@@ -169,17 +180,19 @@ impl Campaign {
 
     fn run_in(&self, root: &Path) -> Result<Report, String> {
         let path = root.join("scene.ron");
-        std::fs::write(&path, scene_text()).map_err(|error| error.to_string())?;
-        let scene = load_str("scene.ron", &scene_text(), &[]).map_err(|error| error.to_string())?;
+        let text = scene_text(if self.is_on_device { "F32" } else { "F64" });
+        std::fs::write(&path, &text).map_err(|error| error.to_string())?;
+        let scene = load_str("scene.ron", &text, &[]).map_err(|error| error.to_string())?;
         let resolved = resolve(&scene, root).map_err(|error| error.to_string())?;
         let (_, intake) = Intake::new(OrderBuilder::new(&scene, &resolved.setup));
-        let mut simulation = build(&resolved)?;
+        let mut simulation = self.build(&resolved)?;
         let first = state_hash(&mut simulation);
         let intake = intake.with_schedule(&resolved.plan.schedule);
         let mut reference = Uninterrupted { simulation, intake, hashes: vec![first] };
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut folder = root.join("state-0");
+        std::fs::create_dir_all(root.join("shm")).map_err(|error| error.to_string())?;
         let startup = self.startup(&path, &folder)?;
         while report.kills < self.kills {
             if report.last_tick + 2_000 > TICKS || random(&mut seed).is_multiple_of(40) {
@@ -198,9 +211,20 @@ impl Campaign {
         Ok(report)
     }
 
+    fn build(&self, resolved: &Resolved) -> Result<Simulation, String> {
+        let built = Simulation::new(&resolved.setup, &BuildOptions::default());
+        let mut simulation = built.map_err(|error| error.to_string())?;
+        if self.is_on_device {
+            to_device(&mut simulation, &resolved.setup, "scene", None).map_err(|error| error.to_string())?;
+        }
+        Ok(simulation)
+    }
+
     fn start(&self, scene: &Path, folder: &Path) -> Result<Child, String> {
         let mut command = Command::new(&self.binary);
         command.arg("run").arg(scene).args(["--no-files", "--json", "--threads", &self.threads.to_string()]);
+        command.args(["--backend", if self.is_on_device { "gpu" } else { "cpu" }]);
+        command.env("NIKOLA_SHM", scene.with_file_name("shm"));
         command.arg("--state").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().map_err(|error| format!("{}: {error}", self.binary.display()))
     }
@@ -236,6 +260,11 @@ impl Campaign {
             if random(seed).is_multiple_of(8) { (0, startup) } else { (startup / 2, startup + RUN_MICROS) };
         let (_open, never) = channel::<()>();
         let _ = never.recv_timeout(Duration::from_micros(least + random(seed) % span));
+        if cfg!(unix) && random(seed).is_multiple_of(4) {
+            report.blinks += 1;
+            let _ = Command::new("kill").args(["-USR2", &child.id().to_string()]).status();
+            let _ = never.recv_timeout(Duration::from_micros(random(seed) % BLINK_MICROS));
+        }
         let _ = child.kill();
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
         report.runs += 1;
@@ -243,6 +272,7 @@ impl Campaign {
             return Err(format!("the run ended by itself: {}", String::from_utf8_lossy(&output.stderr)));
         }
         report.kills += u64::from(output.status.code().is_none());
+        report.in_blink += clear(&scene.with_file_name("shm"))?;
         Ok(())
     }
 
@@ -266,7 +296,7 @@ impl Campaign {
         let findings = verify_folder(&RealDisk, folder, None).map_err(|error| error.to_string())?;
         report.torn_journals += u64::from(findings.torn_bytes > 0);
         let request = StateRequest { folder: folder.to_path_buf(), key_file: None };
-        let mut recovered = build(resolved)?;
+        let mut recovered = self.build(resolved)?;
         let replay = look_into(&request, scene, &resolved.setup, None, &mut recovered)
             .map_err(|error| error.to_string())?;
         report.digests += replay.n_digests;
@@ -278,6 +308,16 @@ impl Campaign {
         report.states += 1;
         Ok(())
     }
+}
+
+/// Removes what a killed run has left in shared memory; how many handovers nobody took was among it.
+fn clear(shm: &Path) -> Result<u64, String> {
+    let mut n_handovers = 0;
+    for entry in std::fs::read_dir(shm).map_err(|error| error.to_string())?.flatten() {
+        n_handovers += u64::from(entry.file_name().to_string_lossy().starts_with("nikola-blink."));
+        std::fs::remove_file(entry.path()).map_err(|error| error.to_string())?;
+    }
+    Ok(n_handovers)
 }
 
 /// In which step a kill fell, from the files it left.

@@ -1,13 +1,23 @@
 //! Builds libzmq from bundled source against the bundled libsodium, so that CURVE needs no system package.
 //! Invariants: never falls back to a libzmq without CURVE (a missing libsodium stops the build); on Linux all of libzmq
 //! is one translation unit, because reading the C++ headers a hundred times takes four times as long as compiling it.
+//! Where `.cargo/config.toml` stands in for the build script of libsodium, libsodium is built here too.
 
 #![allow(unsafe_code)] // setting an environment variable for the C++ compiler
+
+mod sodium;
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
 };
+
+/// Where the headers of libsodium are, and its code: objects of this build or a library of somebody else's.
+struct Sodium {
+    include: PathBuf,
+    objects: Vec<PathBuf>,
+    library: Option<String>,
+}
 
 /// Sources for platforms and transports that the build does not use, by a part of their names.
 const LEFT_OUT: [&str; 5] = ["wss_", "vmci", "norm_engine", "pgm_", "tipc_"];
@@ -30,36 +40,46 @@ const DEFINED: [&str; 13] = [
 ];
 
 fn main() {
-    let sodium = |key: &str| {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=sodium.rs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR"));
+    let vendor = unpacked_crate("zeromq-src").map(|folder| folder.join("vendor"));
+    let vendor = vendor.filter(|vendor| vendor.join("src/zmq.cpp").is_file());
+    if env::var("DEP_SODIUM_BUILT_BY").is_ok_and(|name| name == "zmq-sys") {
+        let (objects, include) = sodium::build(&out);
+        let vendor = vendor.expect("the sources of libzmq are where those of libsodium are");
+        return build_at_once(&vendor, &out, Sodium { include, objects, library: None });
+    }
+    let of_sodium = |key: &str| {
         env::var(key)
             .unwrap_or_else(|_| panic!("{key} is not set: libsodium-sys-stable must build from its source"))
     };
-    println!("cargo:rerun-if-changed=build.rs");
-    let (lib, include) = (sodium("DEP_SODIUM_LIB"), sodium("DEP_SODIUM_INCLUDE"));
-    let target = env::var("TARGET").unwrap_or_default();
-    match bundled_sources() {
-        Some(vendor) if target.contains("linux") => build_at_once(&vendor, &lib, &include),
+    let (lib, include) = (of_sodium("DEP_SODIUM_LIB"), of_sodium("DEP_SODIUM_INCLUDE"));
+    match vendor {
+        Some(vendor) if env::var("TARGET").is_ok_and(|target| target.contains("linux")) => {
+            let sodium = Sodium { include: include.into(), objects: Vec::new(), library: Some(lib) };
+            build_at_once(&vendor, &out, sodium);
+        }
         _ => build_file_by_file(lib, include),
     }
 }
 
-/// The folder of libzmq's sources inside the crate `zeromq-src`: where Cargo unpacks crates, at the locked version.
-/// `None` where crates come from elsewhere (a vendored tree): the crate's own, slower build knows its place.
-fn bundled_sources() -> Option<PathBuf> {
+/// Where Cargo unpacked a crate of the registry, at the locked version. `None` where crates come from elsewhere (a
+/// vendored tree).
+fn unpacked_crate(name: &str) -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))?;
     let lock = Path::new(&env::var_os("CARGO_MANIFEST_DIR")?).join("../../Cargo.lock");
     println!("cargo:rerun-if-changed={}", lock.display());
     let lock = fs::read_to_string(lock).ok()?;
-    let version = lock.split("name = \"zeromq-src\"\nversion = \"").nth(1)?.split('"').next()?;
+    let version = lock.split(&format!("name = \"{name}\"\nversion = \"")).nth(1)?.split('"').next()?;
     let registries = fs::read_dir(home.join("registry/src")).ok()?.flatten();
     registries
-        .map(|registry| registry.path().join(format!("zeromq-src-{version}/vendor")))
-        .find(|vendor| vendor.join("src/zmq.cpp").is_file())
+        .map(|registry| registry.path().join(format!("{name}-{version}")))
+        .find(|folder| folder.is_dir())
 }
 
-fn build_at_once(vendor: &Path, sodium_lib: &str, sodium_include: &str) {
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR"));
+fn build_at_once(vendor: &Path, out: &Path, sodium: Sodium) {
     let mut names: Vec<String> = fs::read_dir(vendor.join("src"))
         .expect("the sources are there")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -75,19 +95,24 @@ fn build_at_once(vendor: &Path, sodium_lib: &str, sodium_include: &str) {
     for define in DEFINED {
         build.define(define, "1");
     }
-    if has_strlcpy(&out) {
+    if has_strlcpy(out) {
         build.define("ZMQ_HAVE_STRLCPY", "1");
     }
-    for folder in [vendor.join("include"), vendor.join("src"), vendor.join("external/sha1"), out.clone()] {
+    for folder in
+        [vendor.join("include"), vendor.join("src"), vendor.join("external/sha1"), out.to_path_buf()]
+    {
         build.include(folder);
     }
-    build.include(sodium_include).warnings(false).flag("-w");
+    build.include(sodium.include).warnings(false).flag("-w");
     let mut sha1 = build.clone();
     sha1.file(vendor.join("external/sha1/sha1.c")).cargo_metadata(false);
-    let objects = sha1.compile_intermediates();
+    let mut objects = sha1.compile_intermediates();
+    objects.extend(sodium.objects);
     build.cpp(true).std("c++11").file(unit).objects(objects).compile("zmq");
-    println!("cargo:rustc-link-search=native={sodium_lib}");
-    println!("cargo:rustc-link-lib=static=sodium");
+    if let Some(library) = sodium.library {
+        println!("cargo:rustc-link-search=native={library}");
+        println!("cargo:rustc-link-lib=static=sodium");
+    }
     println!("cargo:include={}", vendor.join("include").display());
 }
 

@@ -3,8 +3,11 @@
 
 use super::info::StoredArguments;
 use super::{Failure, threads};
+use crate::backend::to_device;
 use crate::observe::digest::state_digest;
 use crate::persist::capture::state_hash;
+use crate::persist::disk::RealDisk;
+use crate::persist::manifest::{HOST, Manifest};
 use crate::persist::open::{look_into, scene_in};
 use crate::persist::reader::hex;
 use crate::runner::now_nanos;
@@ -24,6 +27,9 @@ pub(super) struct ReplayArguments {
     /// Worker threads; all cores when absent. Never changes a result.
     #[arg(long, value_name = "T")]
     pub(super) threads: Option<usize>,
+    /// Where a device computed the state: the one whose name contains this; the best one when absent.
+    #[arg(long, value_name = "NAME")]
+    pub(super) adapter: Option<String>,
 }
 
 pub(super) fn execute(arguments: &ReplayArguments) -> Result<(), Failure> {
@@ -37,6 +43,10 @@ pub(super) fn execute(arguments: &ReplayArguments) -> Result<(), Failure> {
     };
     let mut simulation = Simulation::new(&resolved.setup, &options)
         .map_err(|error| Failure::new(format!("{}: {error}", scene.stem()), crate::exit::SCENE))?;
+    if Manifest::read(&RealDisk, &request.folder)?.backend != HOST {
+        to_device(&mut simulation, &resolved.setup, &scene.stem(), arguments.adapter.as_deref())
+            .map_err(|failure| Failure::new(failure, crate::exit::BACKEND))?;
+    }
     let began = now_nanos();
     let replay = look_into(&request, &scene, &resolved.setup, arguments.until, &mut simulation)?;
     let secs = (now_nanos() - began) as f64 * 1e-9;

@@ -6,12 +6,13 @@ use super::{
 };
 use crate::backend::BackendChoice;
 use crate::persist::open::StateRequest;
-use crate::run::{RunRequest, SpineRequest, run};
-use crate::runner::Pace;
+use crate::run::{RunRequest, run};
+use crate::runner::{END_LIMIT_SECS, Pace};
 use crate::shm::publish::FrameRequest;
 use crate::{exit, signals};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Frames per second unless somebody says otherwise: what eyes can follow.
 const FRAMES_PER_SECOND: f64 = 30.0;
@@ -49,22 +50,17 @@ pub(super) struct RunArguments {
     /// Encrypt the kept state with the key in this file (32 bytes, mode 0600).
     #[arg(long, value_name = "FILE", requires = "state")]
     pub(super) key_file: Option<PathBuf>,
-    /// Run without a control plane: `nikola ctl` cannot reach it.
-    #[arg(long, conflicts_with_all = ["listen", "keys", "children"])]
-    pub(super) no_spine: bool,
-    /// Let known keys in over the network too: tcp://ADDRESS:PORT, and the three ports after it.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) listen: Option<String>,
-    /// Key store; NIKOLA_KEYS, /etc/nikola/keys or the user's state folder when absent.
-    #[arg(long, value_name = "DIR")]
-    pub(super) keys: Option<PathBuf>,
-    /// Start and supervise a component (may be repeated).
-    #[arg(long = "child", value_name = "NAME=COMMAND")]
-    pub(super) children: Vec<String>,
+    #[cfg(feature = "spine")]
+    #[command(flatten)]
+    pub(super) spine: SpineArguments,
     /// Publish this many frames per second in shared memory, for `nikola watch`; 0 for none. Without this option 30, if
     /// they take less than 64 MiB.
     #[arg(long, value_name = "N")]
     pub(super) frames: Option<f64>,
+    /// Longest orderly end after SIGTERM, SIGINT or a halt; after it the program leaves at once (a kept state continues
+    /// from its journal).
+    #[arg(long, value_name = "SECS", default_value_t = END_LIMIT_SECS)]
+    pub(super) end_secs: f64,
     /// Print one JSON object instead of the table, and no progress.
     #[arg(long)]
     pub(super) json: bool,
@@ -76,15 +72,48 @@ pub(super) struct RunArguments {
     pub(super) adapter: Option<String>,
 }
 
+/// How the run can be reached.
+#[cfg(feature = "spine")]
+#[derive(Args, Debug, Default)]
+pub(super) struct SpineArguments {
+    /// Run without a control plane: `nikola ctl` cannot reach it.
+    #[arg(long, conflicts_with_all = ["listen", "keys", "children"])]
+    no_spine: bool,
+    /// Let known keys in over the network too: tcp://ADDRESS:PORT, and the three ports after it.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Key store; NIKOLA_KEYS, /etc/nikola/keys or the user's state folder when absent.
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// Start and supervise a component (may be repeated).
+    #[arg(long = "child", value_name = "NAME=COMMAND")]
+    children: Vec<String>,
+}
+
+#[cfg(feature = "spine")]
+impl SpineArguments {
+    fn request(&self) -> Option<crate::run::SpineRequest> {
+        (!self.no_spine).then(|| crate::run::SpineRequest {
+            listen: self.listen.clone(),
+            keys: self.keys.clone(),
+            children: self.children.clone(),
+        })
+    }
+}
+
 pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
-    if arguments.state.is_some() && arguments.backend != BackendChoice::Cpu {
-        let message =
-            "--state: a kept state lies in the host's memory; leave --backend out, or set it to cpu";
+    if arguments.state.is_some() && arguments.backend == BackendChoice::Auto {
+        let message = "--state with --backend auto: a kept state goes on where it was computed, bit for bit; \
+                       choose --backend cpu or gpu";
         return Err(Failure::new(message, exit::USAGE));
     }
     let frames = arguments.frames.unwrap_or(FRAMES_PER_SECOND);
     if !(0.0..=1000.0).contains(&frames) {
         return Err(Failure::new(format!("--frames: found {frames}, expected 0 to 1000"), exit::USAGE));
+    }
+    if !(0.1..=END_LIMIT_SECS).contains(&arguments.end_secs) {
+        let message = format!("--end-secs: found {}, expected 0.1 to {END_LIMIT_SECS}", arguments.end_secs);
+        return Err(Failure::new(message, exit::USAGE));
     }
     let mut sets = Vec::new();
     sets.extend(arguments.ticks.map(|ticks| format!("ticks={ticks}")));
@@ -109,12 +138,12 @@ pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
             .map(|folder| StateRequest { folder, key_file: arguments.key_file.clone() }),
         bells: signals::listen()
             .map_err(|error| Failure::new(format!("cannot listen to signals: {error}"), exit::INTERNAL))?,
+        end_limit: Duration::from_secs_f64(arguments.end_secs),
         frames: FrameRequest { per_second: frames, is_asked: arguments.frames.is_some() },
-        spine: (!arguments.no_spine).then(|| SpineRequest {
-            listen: arguments.listen.clone(),
-            keys: arguments.keys.clone(),
-            children: arguments.children.clone(),
-        }),
+        #[cfg(feature = "spine")]
+        spine: arguments.spine.request(),
+        #[cfg(not(feature = "spine"))]
+        spine: None,
     };
     let summary = run(&request).map_err(|error| Failure::new(&error, error.exit_code()))?;
     if arguments.json {

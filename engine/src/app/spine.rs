@@ -14,7 +14,7 @@ use crate::spine::client::{Client, ClientError};
 use crate::spine::generated::nikola::ComponentId;
 use crate::spine::keys::{CLI, KeyStore};
 use crate::spine::place::Place;
-use crate::spine::socket;
+use crate::spine::{priority, socket};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -119,6 +119,8 @@ impl Whom {
 
     /// A connection to the control socket.
     fn connect(&self, place: &Place) -> Result<Client, Failure> {
+        // Here and in libzmq's thread: an operator's command goes before whatever keeps this machine busy.
+        priority::be_prompt();
         let context = socket::context().map_err(failed(exit::SPINE))?;
         let key = self.key(place)?;
         let mut client =

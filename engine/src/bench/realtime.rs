@@ -72,7 +72,8 @@ pub fn run(scene: &Scene, secs: f64, options: &BuildOptions) -> Result<RealtimeR
     let mut simulation = Simulation::new(&resolved.setup, options)
         .map_err(|reason| RunError::Build { scene: scene.stem(), reason: Box::new(reason) })?;
     let (_sender, mut intake) = Intake::new(OrderBuilder::new(scene, &resolved.setup));
-    let pacing = Pacing { pace: Pace::Realtime, rules: resolved.plan.realtime, watchdog: None };
+    let pacing =
+        Pacing { pace: Pace::Realtime, rules: resolved.plan.realtime, watchdog: None, end_limit: None };
     let (mut engine, mut bare) = (Periods::default(), Periods::default());
     let mut degraded_ticks = 0;
     for _ in 0..(secs.ceil() as u64).max(1) {

@@ -1,9 +1,10 @@
-//! Encryption of payloads: ChaCha20-Poly1305 (RFC 8439) with keys derived from a 32-byte key file.
+//! Encryption of payloads and journals: ChaCha20-Poly1305 (RFC 8439) with keys derived from a 32-byte key file.
 //!
 //! Invariant: no nonce is used twice with one key. A key belongs to one column of one attempt to write one snapshot of
 //! one file (BLAKE3 key derivation over the file's salt, the snapshot's salt and the column id); the nonce is the
 //! snapshot number and the page id. The file's header and the page header are authenticated with the payload, so pages
-//! cannot be moved between places, columns, snapshots or files.
+//! cannot be moved between places, columns, snapshots or files. A journal segment has a key of its own (its random salt);
+//! the nonce of a frame is its number, and a segment is never continued after it was closed or cut.
 
 use super::error::{Fault, PersistError, Result};
 use super::header::HEADER_BYTES;
@@ -20,6 +21,7 @@ pub const TAG_BYTES: usize = 16;
 
 const PAYLOAD_CONTEXT: &str = "nikola .nik 0.4 payload key";
 const TREE_CONTEXT: &str = "nikola .nik 0.4 tree key";
+const JOURNAL_CONTEXT: &str = "nikola journal 2 segment key";
 
 /// A master key.
 #[derive(Clone, Copy)]
@@ -33,7 +35,7 @@ impl std::fmt::Debug for MasterKey {
 
 impl MasterKey {
     /// A key from memory.
-    pub fn new(bytes: [u8; KEY_BYTES]) -> Self {
+    pub const fn new(bytes: [u8; KEY_BYTES]) -> Self {
         Self(bytes)
     }
 
@@ -73,6 +75,12 @@ impl MasterKey {
     /// The key of the Merkle tree of a file.
     pub fn tree_key(&self, file_salt: &[u8; 16]) -> [u8; 32] {
         blake3::derive_key(TREE_CONTEXT, &[&self.0[..], file_salt].concat())
+    }
+
+    /// The cipher of one journal segment.
+    pub fn segment(&self, header: &[u8; HEADER_BYTES], salt: &[u8; 16]) -> FrameSealer {
+        let key = blake3::derive_key(JOURNAL_CONTEXT, &[&self.0[..], salt].concat());
+        FrameSealer { cipher: ChaCha20Poly1305::new(&Key::from(key)), header: *header }
     }
 
     /// The cipher of one column in one snapshot.
@@ -118,5 +126,49 @@ impl Sealer<'_> {
         let (text, tag) = payload.split_at_mut(len);
         let tag = Tag::try_from(&*tag).ok()?;
         cipher.decrypt_inout_detached(&nonce, &associated, text.into(), &tag).ok().map(|()| len)
+    }
+}
+
+/// Encrypts and decrypts the frames of one journal segment. Its header and each frame's head, checksum left out, are
+/// authenticated with the payload.
+#[derive(Clone)]
+pub struct FrameSealer {
+    cipher: ChaCha20Poly1305,
+    header: [u8; HEADER_BYTES],
+}
+
+impl std::fmt::Debug for FrameSealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FrameSealer(…)")
+    }
+}
+
+impl FrameSealer {
+    fn nonce(sequence: u32) -> Nonce {
+        let mut nonce = [0; 12];
+        nonce[..4].copy_from_slice(&sequence.to_le_bytes());
+        Nonce::from(nonce)
+    }
+
+    /// Encrypts the payload of frame `sequence` and appends the tag; `head` must count the tag already.
+    pub fn seal(&self, sequence: u32, head: &[u8], payload: &mut Vec<u8>) {
+        let associated = [&self.header[..], head].concat();
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(&Self::nonce(sequence), &associated, payload.as_mut_slice().into())
+            .expect("a payload is shorter than 256 GB");
+        payload.extend_from_slice(&tag);
+    }
+
+    /// The payload of frame `sequence`; `None` when it is not authentic.
+    pub fn open(&self, sequence: u32, head: &[u8], payload: &[u8]) -> Option<Vec<u8>> {
+        let (text, tag) = payload.split_at_checked(payload.len().checked_sub(TAG_BYTES)?)?;
+        let mut text = text.to_vec();
+        let tag = Tag::try_from(tag).ok()?;
+        let associated = [&self.header[..], head].concat();
+        self.cipher
+            .decrypt_inout_detached(&Self::nonce(sequence), &associated, text.as_mut_slice().into(), &tag)
+            .ok()
+            .map(|()| text)
     }
 }

@@ -4,9 +4,10 @@
 //! how much of its segment was durable when it was written, and a segment how much of the one before it counted, so
 //! that damage is told from a torn tail. Layout: docs/FORMATS.md.
 
+use super::cipher::{FrameSealer, MasterKey, TAG_BYTES};
 use super::disk::{Disk, read_whole};
 use super::error::{Fault, PersistError, Result};
-use super::header::field;
+use super::header::{CipherKind, field};
 use crate::intake::{Order, Timing};
 use std::path::{Path, PathBuf};
 
@@ -19,8 +20,8 @@ pub const FRAME_HEADER_BYTES: usize = 32;
 /// The first eight bytes of a segment.
 pub const MAGIC: [u8; 8] = *b"NIKOJRNL";
 
-/// The version this build writes and reads.
-pub const VERSION: u16 = 1;
+/// The newest version this build writes and reads: 2 where payloads are encrypted, else 1.
+pub const VERSION: u16 = 2;
 
 /// Largest payload of a frame: a full batch of the longest strikes.
 pub const PAYLOAD_MAX: usize = 128 << 20;
@@ -46,6 +47,8 @@ pub struct SegmentHeader {
     pub salt: [u8; 16],
     /// Bytes of the segment before that count; 0 for the first.
     pub previous_bytes: u64,
+    /// Encryption of the payloads.
+    pub cipher: CipherKind,
 }
 
 impl SegmentHeader {
@@ -53,7 +56,9 @@ impl SegmentHeader {
     pub fn to_bytes(self) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
-        bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+        let is_encrypted = self.cipher == CipherKind::ChaCha20Poly1305;
+        bytes[8..10].copy_from_slice(&if is_encrypted { VERSION } else { 1 }.to_le_bytes());
+        bytes[10] = u8::from(is_encrypted);
         bytes[12..16].copy_from_slice(&self.index.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.tick.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.creation_secs.to_le_bytes());
@@ -64,7 +69,7 @@ impl SegmentHeader {
         bytes
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let place = "segment header, bytes 0 to 63";
         if bytes.len() < SEGMENT_HEADER_BYTES {
             return Err(PersistError::damaged(path, place, format!("{} bytes", bytes.len()), "64 bytes"));
@@ -78,18 +83,40 @@ impl SegmentHeader {
             return Err(PersistError::damaged(path, place, found, expected));
         }
         let version = u16::from_le_bytes(field(bytes, 8));
-        if version != VERSION {
-            let (found, expected) = (format!("version {version}"), format!("version {VERSION}"));
-            let remedy = "continue with the version of Nikola that wrote it";
-            return Err(PersistError::new(Fault::Damaged, path, place, found, expected, remedy));
-        }
+        let cipher = match (version, bytes[10]) {
+            (1, 0) => CipherKind::None,
+            (VERSION, 1) => CipherKind::ChaCha20Poly1305,
+            (_, cipher) => {
+                let found = format!("version {version}, cipher {cipher}");
+                let expected = format!("version 1 without a cipher, or {VERSION} with cipher 1");
+                let remedy = "continue with the version of Nikola that wrote it";
+                return Err(PersistError::new(Fault::Damaged, path, place, found, expected, remedy));
+            }
+        };
         Ok(Self {
             index: u32::from_le_bytes(field(bytes, 12)),
             tick: u64::from_le_bytes(field(bytes, 16)),
             creation_secs: u64::from_le_bytes(field(bytes, 24)),
             salt: field(bytes, 32),
             previous_bytes: u64::from_le_bytes(field(bytes, 48)),
+            cipher,
         })
+    }
+
+    /// What encrypts the segment's payloads.
+    ///
+    /// # Errors
+    /// An encrypted segment and no key.
+    pub fn sealer(&self, path: &Path, key: Option<&MasterKey>) -> Result<Option<FrameSealer>> {
+        match (self.cipher, key) {
+            (CipherKind::None, _) => Ok(None),
+            (CipherKind::ChaCha20Poly1305, Some(key)) => Ok(Some(key.segment(&self.to_bytes(), &self.salt))),
+            (CipherKind::ChaCha20Poly1305, None) => {
+                let (found, remedy) =
+                    ("an encrypted journal and no key", "give its key with --key-file FILE");
+                Err(PersistError::new(Fault::Key, path, "segment header, byte 10", found, "its key", remedy))
+            }
+        }
     }
 }
 
@@ -153,14 +180,25 @@ pub struct Frame {
 }
 
 /// Appends frame number `sequence` to `out`.
-pub fn encode(frame: &Frame, header: &SegmentHeader, sequence: u32, durable_bytes: u64, out: &mut Vec<u8>) {
-    let payload = frame.record.payload();
+pub fn encode(
+    frame: &Frame,
+    header: &SegmentHeader,
+    sealer: Option<&FrameSealer>,
+    sequence: u32,
+    durable_bytes: u64,
+    out: &mut Vec<u8>,
+) {
+    let mut payload = frame.record.payload();
+    let tag_bytes = if sealer.is_some() { TAG_BYTES } else { 0 };
     let mut head = [0; FRAME_HEADER_BYTES];
-    head[0..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    head[0..4].copy_from_slice(&((payload.len() + tag_bytes) as u32).to_le_bytes());
     head[8..16].copy_from_slice(&frame.tick.to_le_bytes());
     head[16..20].copy_from_slice(&sequence.to_le_bytes());
     head[20] = frame.record.kind();
     head[24..32].copy_from_slice(&durable_bytes.to_le_bytes());
+    if let Some(sealer) = sealer {
+        sealer.seal(sequence, &head, &mut payload);
+    }
     let checksum = frame_checksum(header, &head, &payload);
     head[4..8].copy_from_slice(&checksum.to_le_bytes());
     out.extend_from_slice(&head);
@@ -168,7 +206,7 @@ pub fn encode(frame: &Frame, header: &SegmentHeader, sequence: u32, durable_byte
 }
 
 /// Over the segment's salt, the head without the checksum, and the payload.
-fn frame_checksum(header: &SegmentHeader, head: &[u8; FRAME_HEADER_BYTES], payload: &[u8]) -> u32 {
+pub(super) fn frame_checksum(header: &SegmentHeader, head: &[u8; FRAME_HEADER_BYTES], payload: &[u8]) -> u32 {
     let salted = crc32c::crc32c(&header.salt);
     let head = crc32c::crc32c_append(crc32c::crc32c_append(salted, &head[..4]), &head[8..]);
     crc32c::crc32c_append(head, payload)
@@ -198,25 +236,30 @@ impl Segment {
     /// Reads a segment.
     ///
     /// # Errors
-    /// A broken header, or a broken frame in a part that was durable.
-    pub fn read(disk: &dyn Disk, path: &Path) -> Result<Self> {
+    /// A broken header, a broken frame in a part that was durable, another key.
+    pub fn read(disk: &dyn Disk, path: &Path, key: Option<&MasterKey>) -> Result<Self> {
         let bytes = read_whole(disk, path, SEGMENT_BYTES_MAX).map_err(PersistError::reading(path))?;
-        Self::parse(path, &bytes)
+        Self::parse(path, &bytes, key)
     }
 
     /// Parses the bytes of a segment.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+    pub fn parse(path: &Path, bytes: &[u8], key: Option<&MasterKey>) -> Result<Self> {
         let header = SegmentHeader::parse(path, bytes)?;
+        let sealer = header.sealer(path, key)?;
         let mut frames = Vec::new();
         let mut at = SEGMENT_HEADER_BYTES;
         while let Some((head, payload)) = frame_at(&header, bytes, at) {
             if head.sequence != frames.len() as u32 {
                 break;
             }
-            let record = Record::parse(head.kind, payload).map_err(|found| {
+            let opened = match &sealer {
+                None => payload,
+                Some(sealer) => &open(sealer, path, at, &head, payload)?,
+            };
+            let record = Record::parse(head.kind, opened).map_err(|found| {
                 PersistError::damaged(path, format!("frame at byte {at}"), found, "a record this build knows")
             })?;
             frames.push(Frame { tick: head.tick, record });
@@ -240,7 +283,18 @@ impl Segment {
     }
 }
 
+/// Decrypts the payload of the frame at byte `at`.
+fn open(sealer: &FrameSealer, path: &Path, at: usize, head: &Head, payload: &[u8]) -> Result<Vec<u8>> {
+    sealer.open(head.sequence, &head.without_checksum, payload).ok_or_else(|| {
+        let (found, expected) =
+            ("a payload that is not authentic", "one sealed with this key for this place");
+        let remedy = "give the key the journal was written with";
+        PersistError::new(Fault::Key, path, format!("frame at byte {at}"), found, expected, remedy)
+    })
+}
+
 struct Head {
+    without_checksum: [u8; FRAME_HEADER_BYTES],
     tick: u64,
     sequence: u32,
     kind: u8,
@@ -256,11 +310,13 @@ fn frame_at<'a>(header: &SegmentHeader, bytes: &'a [u8], at: usize) -> Option<(H
         return None;
     }
     let payload = rest.get(..len)?;
-    let head: [u8; FRAME_HEADER_BYTES] = field(head, 0);
+    let mut head: [u8; FRAME_HEADER_BYTES] = field(head, 0);
     if u32::from_le_bytes(field(&head, 4)) != frame_checksum(header, &head, payload) {
         return None;
     }
+    head[4..8].fill(0);
     let head = Head {
+        without_checksum: head,
         tick: u64::from_le_bytes(field(&head, 8)),
         sequence: u32::from_le_bytes(field(&head, 16)),
         kind: head[20],
@@ -272,12 +328,17 @@ fn frame_at<'a>(header: &SegmentHeader, bytes: &'a [u8], at: usize) -> Option<(H
 /// Reads the segments of a checkpoint in order. All but the last must be as long as their successor says.
 ///
 /// # Errors
-/// Damage, or a gap.
-pub fn read_segments(disk: &dyn Disk, folder: &Path, indices: &[u32]) -> Result<Vec<Segment>> {
+/// Damage, a gap, or another key.
+pub fn read_segments(
+    disk: &dyn Disk,
+    folder: &Path,
+    indices: &[u32],
+    key: Option<&MasterKey>,
+) -> Result<Vec<Segment>> {
     let mut segments: Vec<Segment> = Vec::with_capacity(indices.len());
     for &index in indices {
         let path = folder.join(segment_name(index));
-        let segment = Segment::read(disk, &path)?;
+        let segment = Segment::read(disk, &path, key)?;
         if segment.header.index != index {
             let found = format!("segment {}", segment.header.index);
             return Err(PersistError::damaged(&path, "segment header", found, format!("segment {index}")));

@@ -1,16 +1,18 @@
-//! The journal's thread: takes records from the tick, writes them at once, syncs them in groups.
+//! The journal's thread: takes records from the tick, writes and syncs them in groups.
 //!
 //! Invariant: a record is acknowledged only when it is durable; records reach the file in the order they were sent.
 //! The queue is bounded; a full one makes the run wait, because nothing may be lost. After the first failure nothing
 //! is acknowledged any more and the store is poisoned.
 
+use super::cipher::FrameSealer;
+use super::header::CipherKind;
 use super::journal::{Frame, Record, SEGMENT_HEADER_BYTES, SegmentHeader, encode, segment_name};
 use super::store::Shared;
 use super::writer::{random_salt, unix_secs};
 use super::{AppendFile, PersistError, Result};
 use crate::intake::Receipt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,7 @@ struct Writer {
     shared: Arc<Shared>,
     file: Box<dyn AppendFile>,
     header: SegmentHeader,
+    sealer: Option<FrameSealer>,
     sequence: u32,
     bytes: u64,
     durable_bytes: u64,
@@ -89,6 +92,7 @@ impl Journal {
     pub fn rotate(&mut self, tick: u64) -> Result<u32> {
         self.index += 1;
         self.send(Job::Rotate { index: self.index, tick })?;
+        self.wake();
         Ok(self.index)
     }
 
@@ -98,6 +102,7 @@ impl Journal {
     /// When the store is poisoned, now or before.
     pub fn close(&mut self, tick: u64) -> Result<()> {
         self.send(Job::Close { tick })?;
+        self.wake();
         self.join();
         self.shared.check()
     }
@@ -110,8 +115,16 @@ impl Journal {
         }
     }
 
+    /// Does not let the thread wait for the rest of its group.
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
     fn join(&mut self) {
         self.queue = None;
+        self.wake();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread shows as a poisoned store at the next check.
             let _ = thread.join();
@@ -129,7 +142,9 @@ impl Writer {
     fn begin(shared: Arc<Shared>, index: u32, tick: u64, previous_bytes: u64) -> Result<Self> {
         let path = shared.folder.join(segment_name(index));
         let salt = random_salt(&path)?;
-        let header = SegmentHeader { index, tick, creation_secs: unix_secs(), salt, previous_bytes };
+        let cipher = if shared.key.is_some() { CipherKind::ChaCha20Poly1305 } else { CipherKind::None };
+        let header = SegmentHeader { index, tick, creation_secs: unix_secs(), salt, previous_bytes, cipher };
+        let sealer = header.sealer(&path, shared.key.as_ref())?;
         let mut file = shared.disk.create(&path).map_err(PersistError::writing(&path))?;
         let write = |file: &mut dyn AppendFile| {
             file.append(&header.to_bytes())?;
@@ -143,6 +158,7 @@ impl Writer {
             shared,
             file,
             header,
+            sealer,
             sequence: 0,
             bytes,
             durable_bytes: bytes,
@@ -157,8 +173,8 @@ impl Writer {
     fn run(&mut self, jobs: &Receiver<Job>, group: Duration) -> Result<()> {
         loop {
             let job = match self.unsynced_since {
-                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(since) => jobs.recv_timeout(group.saturating_sub(since.elapsed())),
+                None => jobs.recv().map_err(|_| TryRecvError::Disconnected),
+                Some(_) => jobs.try_recv(),
             };
             match job {
                 Ok(Job::Record(frame, receipts)) => {
@@ -175,8 +191,12 @@ impl Writer {
                     self.put(&Frame { tick, record: Record::Closed })?;
                     return self.sync();
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.sync(),
+                // Records gather: waking this thread for each would cost the tick more than the record does.
+                Err(TryRecvError::Empty) => {
+                    let left = |since: Instant| group.saturating_sub(since.elapsed());
+                    std::thread::park_timeout(self.unsynced_since.map_or(group, left));
+                }
+                Err(TryRecvError::Disconnected) => return self.sync(),
             }
             if self.unsynced_since.is_some_and(|since| since.elapsed() >= group) {
                 self.sync()?;
@@ -186,7 +206,8 @@ impl Writer {
 
     fn put(&mut self, frame: &Frame) -> Result<()> {
         self.buffer.clear();
-        encode(frame, &self.header, self.sequence, self.durable_bytes, &mut self.buffer);
+        let (sealer, durable_bytes) = (self.sealer.as_ref(), self.durable_bytes);
+        encode(frame, &self.header, sealer, self.sequence, durable_bytes, &mut self.buffer);
         let path = || self.shared.folder.join(segment_name(self.header.index));
         self.file.append(&self.buffer).map_err(|error| PersistError::writing(&path())(error))?;
         self.sequence += 1;

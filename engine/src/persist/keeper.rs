@@ -24,6 +24,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Memory that is made ready for the first nap.
+const WARM_BYTES_MAX: usize = 256 << 20;
+
 /// Ticks between looks at the size of the dirty cache.
 const DIRTY_LOOK_EVERY: u64 = 64;
 
@@ -128,7 +131,7 @@ impl Keeper {
     /// When the segment cannot be begun.
     pub fn start(
         store: Store,
-        simulation: &Simulation,
+        simulation: &mut Simulation,
         plan: NapPlan,
         replay: Option<Replay>,
     ) -> Result<Self> {
@@ -139,7 +142,8 @@ impl Keeper {
         let group = Duration::from_millis(plan.group_commit_millis);
         let tick = simulation.tick_count();
         let journal = Journal::begin(shared.clone(), index, tick, previous_bytes, group)?;
-        let napper = Napper::start(shared.clone(), log, plan)?;
+        let mut napper = Napper::start(shared.clone(), log, plan)?;
+        napper.buffers = warm_buffers(simulation);
         Ok(Self {
             shared,
             journal,
@@ -230,6 +234,24 @@ impl Keeper {
         }
         self.journal.close(simulation.tick_count())
     }
+}
+
+/// Buffers for a whole capture whose memory has been touched: the first nap must not wait for pages of the system.
+fn warm_buffers(simulation: &mut Simulation) -> Vec<Vec<u8>> {
+    let mut buffers = Vec::new();
+    let mut left = WARM_BYTES_MAX;
+    simulation.save_columns(None, &mut |column| {
+        let n_bytes = column.bytes.len();
+        if n_bytes <= left {
+            left -= n_bytes;
+            let mut buffer = vec![1; n_bytes];
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    });
+    // They are taken from the end, the columns come from the start.
+    buffers.reverse();
+    buffers
 }
 
 /// What of a world may bring a nap about.

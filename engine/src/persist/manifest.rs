@@ -40,6 +40,20 @@ pub struct Manifest {
     pub root: String,
     /// Indices of the journal segments since then, in order.
     pub segments: Vec<u32>,
+    /// What computed the state: [`HOST`], or what a device's backend says of itself.
+    #[serde(default = "host", skip_serializing_if = "is_host")]
+    pub backend: String,
+}
+
+/// The processor: its bits do not depend on the machine.
+pub const HOST: &str = "cpu";
+
+fn host() -> String {
+    HOST.into()
+}
+
+fn is_host(backend: &String) -> bool {
+    backend == HOST
 }
 
 impl Manifest {
@@ -112,6 +126,7 @@ mod tests {
             tick: u64::MAX,
             root: "00".repeat(32),
             segments: vec![1, 2],
+            backend: "an adapter (a driver)".into(),
         }
     }
 
@@ -128,6 +143,14 @@ mod tests {
         for len in 0..text.len() {
             assert!(Manifest::parse(path, &text.as_bytes()[..len]).is_err(), "{len} bytes");
         }
+    }
+
+    #[test]
+    fn a_manifest_without_a_backend_is_of_the_processor() {
+        let text = Manifest { backend: HOST.into(), ..manifest() }.to_text();
+        assert!(!text.contains("backend"), "{text}");
+        let read = Manifest::parse(Path::new("manifest.ron"), text.as_bytes()).expect("as written");
+        assert_eq!(read.backend, HOST);
     }
 
     #[test]

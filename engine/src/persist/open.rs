@@ -12,7 +12,7 @@ use super::lock::Lock;
 use super::manifest::Manifest;
 use super::nap::NapPlan;
 use super::replay::{Replay, replay};
-use super::store::{SCENE_NAME, Store, open_log, stored_scene};
+use super::store::{SCENE_NAME, Store, open_log, refuse_another_backend, stored_scene};
 use crate::intake::OrderBuilder;
 use crate::runner::now_nanos;
 use crate::scene::document::{Document, OutputsForm};
@@ -105,9 +105,11 @@ pub fn look_into(
     let folder = &request.folder;
     let _lock = Lock::take(folder)?;
     let manifest = Manifest::read(&RealDisk, folder)?;
-    let log = open_log(&RealDisk, folder, &manifest, request.key()?)?;
+    refuse_another_backend(folder, &manifest, simulation)?;
+    let key = request.key()?;
+    let log = open_log(&RealDisk, folder, &manifest, key)?;
     super::capture::restore(&log, simulation)?;
-    let segments = read_segments(&RealDisk, folder, &manifest.segments)?;
+    let segments = read_segments(&RealDisk, folder, &manifest.segments, key.as_ref())?;
     replay(simulation, &OrderBuilder::new(scene, setup), &segments, until)
 }
 

@@ -14,7 +14,7 @@ use super::error::{Fault, PersistError, Result};
 use super::header::{CipherKind, Header};
 use super::journal::{Segment, read_segments};
 use super::lock::{LOCK_NAME, Lock};
-use super::manifest::{MANIFEST_NAME, MANIFEST_VERSION, Manifest};
+use super::manifest::{HOST, MANIFEST_NAME, MANIFEST_VERSION, Manifest};
 use super::reader::{Log, hex};
 use super::writer::{Encoding, LogWriter, random_salt, unix_secs};
 use crate::scene::Scene;
@@ -174,6 +174,7 @@ impl Store {
             tick: footer.tick,
             root: hex(&footer.root),
             segments: Vec::new(),
+            backend: backend_of(simulation),
         };
         manifest.write(&*disk, folder)?;
         let shared = Shared::new(folder, disk, key, seed, manifest);
@@ -193,9 +194,12 @@ impl Store {
         simulation: &mut Simulation,
     ) -> Result<Self> {
         let manifest = Manifest::read(&*disk, folder)?;
+        refuse_another_backend(folder, &manifest, simulation)?;
         let reader = open_log(&*disk, folder, &manifest, key)?;
+        // A plain state stays plain, whatever key is given.
+        let key = key.filter(|_| reader.header.cipher == CipherKind::ChaCha20Poly1305);
         restore(&reader, simulation)?;
-        let segments = read_segments(&*disk, folder, &manifest.segments)?;
+        let segments = read_segments(&*disk, folder, &manifest.segments, key.as_ref())?;
         remove_leftovers(&*disk, folder, &manifest)?;
         // Leaves for the differential snapshots to come: hashes of what was just loaded.
         let loaded = capture(simulation, None, &mut Vec::new());
@@ -204,6 +208,29 @@ impl Store {
         let shared = Shared::new(folder, disk, key, seed, manifest);
         Ok(Self { shared: Arc::new(shared), log, segments, lock })
     }
+}
+
+/// What computes a world's ticks, as the manifest names it.
+fn backend_of(simulation: &Simulation) -> String {
+    simulation.device().map_or_else(|| HOST.into(), |device| device.describe())
+}
+
+/// A state goes on where it was computed: a device's bits are its own.
+///
+/// # Errors
+/// When the world is elsewhere than the manifest says.
+pub fn refuse_another_backend(folder: &Path, manifest: &Manifest, simulation: &Simulation) -> Result<()> {
+    let found = backend_of(simulation);
+    if found == manifest.backend {
+        return Ok(());
+    }
+    let remedy = if manifest.backend == HOST {
+        "continue with --backend cpu"
+    } else {
+        "continue with --backend gpu (and --adapter NAME) on that device, or begin a new directory"
+    };
+    let expected = format!("{}, which computed the state", manifest.backend);
+    Err(PersistError::new(Fault::Scene, folder, "the backend", found, expected, remedy))
 }
 
 /// Opens the log of a manifest at the checkpoint it names.

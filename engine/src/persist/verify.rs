@@ -97,7 +97,7 @@ pub fn verify_folder(disk: &dyn Disk, folder: &Path, key: Option<MasterKey>) -> 
         let expected = hex(&log.header.scene_id);
         return Err(super::PersistError::damaged(&path, "the stored scene", hex(&id), expected));
     }
-    let segments = read_segments(disk, folder, &manifest.segments)?;
+    let segments = read_segments(disk, folder, &manifest.segments, key.as_ref())?;
     let journal: Vec<Value> = segments
         .iter()
         .map(|segment| {

@@ -16,6 +16,7 @@ use super::page::{
     IS_COMPRESSED, IS_DELETED, IS_DIRTY, IS_ENCRYPTED, PAGE_HEADER_BYTES, PageHeader, PageKey,
 };
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -246,27 +247,22 @@ impl LogWriter {
         };
         let mut ordered: Vec<&Content> = contents.iter().collect();
         ordered.sort_unstable_by_key(|content| content.key);
-        for group in groups(&ordered) {
-            let leaves: Vec<Hash> =
-                group.par_iter().map(|content| tree.leaf(content.key, &content.bytes)).collect();
-            let changed: Vec<(&Content, Hash)> = group
-                .iter()
-                .zip(leaves)
-                .filter(|(content, leaf)| self.live.get(&content.key).is_none_or(|(old, _)| old != leaf))
-                .map(|(content, leaf)| (*content, leaf))
-                .collect();
-            let snapshot = snapshot as u32;
-            let sealer = self.key.as_ref().map(|key| Sealer { key, header: &self.header, salt });
-            let flags = if is_full { 0 } else { IS_DIRTY };
-            let encoded: Vec<Vec<u8>> = changed
-                .par_iter()
-                .map_init(Scratch::default, |scratch, (content, _)| {
-                    payload(content, snapshot, flags, encoding, sealer.as_ref(), scratch)
-                })
-                .collect();
-            for ((content, leaf), bytes) in changed.iter().zip(&encoded) {
-                self.put(bytes, &mut written)?;
-                self.live.insert(content.key, (*leaf, content.bytes.len() as u64));
+        let sealer = self.key.as_ref().map(|key| Sealer { key, header: &self.header, salt });
+        let flags = if is_full { 0 } else { IS_DIRTY };
+        let shape = Shape { snapshot: snapshot as u32, flags, encoding, sealer };
+        // A group is encoded while the one before is written.
+        let mut ready = Vec::new();
+        let groups = groups(&ordered);
+        for group in groups.into_iter().map(Some).chain([None]) {
+            let (file, path) = (&mut self.file, &self.path);
+            let (put, encoded) = rayon::join(
+                || ready.iter().try_for_each(|payload: &Payload<'_>| payload.write(file.as_mut())),
+                || group.map(|group| changed(group, &self.live, &tree, &shape)).unwrap_or_default(),
+            );
+            put.map_err(PersistError::writing(path))?;
+            for Payload { content, leaf, head, body } in std::mem::replace(&mut ready, encoded) {
+                written.add(&head, body.len());
+                self.live.insert(content.key, (leaf, content.bytes.len() as u64));
             }
         }
         for key in self.vanished(&ordered, untouched) {
@@ -278,20 +274,13 @@ impl LogWriter {
                 codec: codec::RAW,
                 snapshot: snapshot as u32,
             };
-            self.put(&header.to_bytes(), &mut written)?;
+            let bytes = header.to_bytes();
+            self.file.append(&bytes).map_err(PersistError::writing(&self.path))?;
+            written.add(&bytes, 0);
             self.live.remove(&key);
         }
+        self.len += written.n_bytes;
         self.finish(snapshot, tick, begin, salt, is_full, &written)
-    }
-
-    /// Appends one payload with its header.
-    fn put(&mut self, bytes: &[u8], written: &mut Written) -> Result<()> {
-        self.file.append(bytes).map_err(PersistError::writing(&self.path))?;
-        self.len += bytes.len() as u64;
-        written.n_payloads += 1;
-        written.headers_checksum =
-            crc32c::crc32c_append(written.headers_checksum, &bytes[..PAGE_HEADER_BYTES]);
-        Ok(())
     }
 
     fn vanished(&self, contents: &[&Content], untouched: &[PageKey]) -> Vec<PageKey> {
@@ -342,7 +331,60 @@ impl LogWriter {
 #[derive(Default)]
 struct Written {
     n_payloads: u32,
+    n_bytes: u64,
     headers_checksum: u32,
+}
+
+impl Written {
+    /// Counts a payload behind its header.
+    fn add(&mut self, head: &[u8; PAGE_HEADER_BYTES], body_bytes: usize) {
+        self.n_payloads += 1;
+        self.n_bytes += (PAGE_HEADER_BYTES + body_bytes) as u64;
+        self.headers_checksum = crc32c::crc32c_append(self.headers_checksum, head);
+    }
+}
+
+/// What all payloads of a snapshot have in common.
+struct Shape<'a> {
+    snapshot: u32,
+    flags: u8,
+    encoding: Encoding,
+    sealer: Option<Sealer<'a>>,
+}
+
+/// A payload ready to be written.
+struct Payload<'a> {
+    content: &'a Content,
+    leaf: Hash,
+    head: [u8; PAGE_HEADER_BYTES],
+    /// The content itself where it is stored as it is.
+    body: Cow<'a, [u8]>,
+}
+
+impl Payload<'_> {
+    fn write(&self, file: &mut dyn AppendFile) -> std::io::Result<()> {
+        file.append(&self.head)?;
+        if self.body.is_empty() { Ok(()) } else { file.append(&self.body) }
+    }
+}
+
+/// Encodes those of a group that are not what is live already.
+fn changed<'a>(
+    group: &[&'a Content],
+    live: &BTreeMap<PageKey, (Hash, u64)>,
+    tree: &Tree,
+    shape: &Shape<'_>,
+) -> Vec<Payload<'a>> {
+    let encode = |scratch: &mut Scratch, content: &&'a Content| {
+        let content: &'a Content = content;
+        let leaf = tree.leaf(content.key, &content.bytes);
+        let is_new = live.get(&content.key).is_none_or(|(old, _)| *old != leaf);
+        is_new.then(|| {
+            let (head, body) = payload(content, shape, scratch);
+            Payload { content, leaf, head, body }
+        })
+    };
+    group.par_iter().map_init(Scratch::default, encode).flatten_iter().collect()
 }
 
 /// Runs of contents of about [`BATCH_BYTES`] each.
@@ -360,17 +402,14 @@ fn groups<'a>(contents: &'a [&'a Content]) -> Vec<&'a [&'a Content]> {
     groups
 }
 
-/// One payload as stored, behind its header.
-fn payload(
-    content: &Content,
-    snapshot: u32,
-    flags: u8,
-    encoding: Encoding,
-    sealer: Option<&Sealer<'_>>,
+/// The header and the bytes of one payload as stored.
+fn payload<'a>(
+    content: &'a Content,
+    shape: &Shape<'_>,
     scratch: &mut Scratch,
-) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(PAGE_HEADER_BYTES + content.bytes.len() + TAG_BYTES);
-    bytes.resize(PAGE_HEADER_BYTES, 0);
+) -> ([u8; PAGE_HEADER_BYTES], Cow<'a, [u8]>) {
+    let Shape { snapshot, flags, encoding, sealer } = shape;
+    let mut bytes = Vec::new();
     let codec = match (encoding, content.width) {
         (Encoding::Nonary, width @ (4 | 8)) => {
             nrle::encode_column(&content.bytes, width, &mut bytes);
@@ -378,6 +417,7 @@ fn payload(
         }
         (_, width) => codec::encode(&content.bytes, width, scratch, &mut bytes),
     };
+    let mut body = if codec == codec::RAW { Cow::from(&content.bytes) } else { Cow::from(bytes) };
     let tag = if sealer.is_some() { TAG_BYTES } else { 0 };
     let mut header = PageHeader {
         key: content.key,
@@ -385,14 +425,13 @@ fn payload(
         flags: flags
             | if codec == codec::RAW { 0 } else { IS_COMPRESSED }
             | if sealer.is_some() { IS_ENCRYPTED } else { 0 },
-        payload_len: (bytes.len() - PAGE_HEADER_BYTES + tag) as u32,
+        payload_len: (body.len() + tag) as u32,
         codec,
-        snapshot,
+        snapshot: *snapshot,
     };
     if let Some(sealer) = sealer {
-        sealer.seal(&header, &mut bytes, PAGE_HEADER_BYTES);
+        sealer.seal(&header, body.to_mut(), 0);
     }
-    header.checksum = crc32c::crc32c(&bytes[PAGE_HEADER_BYTES..]);
-    bytes[..PAGE_HEADER_BYTES].copy_from_slice(&header.to_bytes());
-    bytes
+    header.checksum = crc32c::crc32c(&body);
+    (header.to_bytes(), body)
 }

@@ -62,7 +62,7 @@ pub enum Decision {
     Drop,
     /// Growth is throttled from this tick on, or no longer.
     Throttle(bool),
-    /// Ticks are critically long: on record, and a reason to damp the field with γ = 0.5.
+    /// Ticks are critically long: the oracle of a scene that has one damps the field with γ = 0.5, sources off.
     SoftScram,
 }
 

@@ -5,10 +5,12 @@ use super::*;
 use crate::intake::OrderBuilder;
 use crate::observe::digest::state_digest;
 use crate::scene::{load_str, resolve};
+use nikola_systems::components::oracle::Health;
 use nikola_systems::world::BuildOptions;
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 const SCENE: &str =
     "(version: 1, torus: (extents: {x: 16, y: 9}), ticks: 200, equation: Schrodinger(beta: 3),
@@ -42,20 +44,48 @@ impl Edge for Work {
 }
 
 fn world() -> (Simulation, Intake) {
-    let scene = load_str("small.ron", SCENE, &[]).expect("a scene");
+    world_of(SCENE)
+}
+
+fn world_of(text: &str) -> (Simulation, Intake) {
+    let scene = load_str("small.ron", text, &[]).expect("a scene");
     let setup = resolve(&scene, Path::new(".")).expect("resolves").setup;
     let (_, intake) = Intake::new(OrderBuilder::new(&scene, &setup));
     (Simulation::new(&setup, &BuildOptions::default()).expect("a world"), intake)
 }
 
 fn paced(overrun: Overrun, micros: fn(u64) -> u64) -> (Simulation, PaceReport, u64) {
-    let (mut simulation, mut intake) = world();
+    paced_in(SCENE, overrun, micros, &mut Notes::default())
+}
+
+/// Notes every order that a journal would.
+#[derive(Default)]
+struct Notes(Vec<(u64, Vec<Order>)>);
+
+impl Edge for Notes {
+    fn before_tick(&mut self, _simulation: &Simulation, batch: &mut Batch) -> Result<(), RunError> {
+        if !batch.orders.is_empty() {
+            self.0.push((batch.tick, std::mem::take(&mut batch.orders)));
+        }
+        Ok(())
+    }
+}
+
+fn paced_in(
+    text: &str,
+    overrun: Overrun,
+    micros: fn(u64) -> u64,
+    notes: &mut Notes,
+) -> (Simulation, PaceReport, u64) {
+    let (mut simulation, mut intake) = world_of(text);
     let clock = ScriptedClock::default();
     let rules = RealtimeRules { overrun, ..RealtimeRules::default() };
-    let pacing = Pacing { pace: Pace::Realtime, rules, watchdog: None };
+    let pacing = Pacing { pace: Pace::Realtime, rules, watchdog: None, end_limit: None };
     let realtime = Realtime::new(clock.clone(), &pacing).expect("no watchdog to arm");
     let mut work = Work { clock: clock.clone(), micros };
-    let report = run_with(&mut simulation, 200, Some(realtime), &mut intake, &mut [&mut work]).expect("runs");
+    let edges: &mut [&mut dyn Edge] = &mut [&mut work, notes];
+    let report =
+        run_with(&mut simulation, 200, Some(realtime), Duration::MAX, &mut intake, edges).expect("runs");
     (simulation, report, clock.0.get())
 }
 
@@ -103,6 +133,43 @@ fn sustained_overload_throttles_and_scrams_once() {
     assert_eq!(of(Decision::Throttle(true)), 1);
     assert_eq!(of(Decision::SoftScram), 1);
     assert_eq!(of(Decision::Throttle(false)), 1);
+}
+
+#[test]
+fn sustained_overload_damps_a_watched_world_and_replays() {
+    let text = SCENE.replace("ticks: 200,", "ticks: 200, oracle: (freeze_ticks: 20),");
+    let mut notes = Notes::default();
+    let (mut simulation, report, _) = paced_in(&text, Overrun::Degrade, overloaded, &mut notes);
+    let scram = Order::Scram(Alarm::Overload);
+    let tick = notes.0.iter().find(|(_, orders)| orders.contains(&scram)).map(|(tick, _)| *tick);
+    let tick = tick.expect("what damps is on the record");
+    let decided = report.journal.decisions().iter().find(|(_, what)| *what == Decision::SoftScram);
+    assert_eq!(Some(tick), decided.map(|(tick, _)| *tick));
+    let watched = simulation.oracle().expect("watched");
+    assert_eq!((watched.n_scrams, watched.health), (1, Health::Nominal), "damped, and let go");
+    // |Ψ|² fell by exp(−2γ·n·dt), γ = 0.5, over the n ticks until the first look after 20; the oracle looks every 5.
+    let dt = simulation.time() / 200.0;
+    let (mut free, _) = world_of(&text);
+    replay(&mut free, 200, &TimingJournal::default());
+    let n_damped = -(simulation.sample().norm / free.sample().norm).ln() / dt;
+    assert!((19.9..25.1).contains(&n_damped), "{n_damped} ticks at γ = 0.5");
+    // By the decisions alone, and by the journal's orders alone.
+    let (mut again, _) = world_of(&text);
+    replay(&mut again, 200, &report.journal);
+    assert_eq!(state_digest(&again), state_digest(&simulation));
+    let scene = load_str("small.ron", &text, &[]).expect("a scene");
+    let setup = resolve(&scene, Path::new(".")).expect("resolves").setup;
+    let builder = OrderBuilder::new(&scene, &setup);
+    let (mut journaled, _) = world_of(&text);
+    let mut notes = notes.0.into_iter().peekable();
+    while journaled.tick_count() < 200 {
+        if let Some((_, orders)) = notes.next_if(|(tick, _)| *tick == journaled.tick_count()) {
+            let commands = orders.iter().map(|order| builder.build(order).expect("as ordered"));
+            commands.for_each(|command| journaled.push(command).expect("room"));
+        }
+        journaled.tick();
+    }
+    assert_eq!(state_digest(&journaled), state_digest(&simulation));
 }
 
 #[test]

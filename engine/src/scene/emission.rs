@@ -10,6 +10,7 @@ use super::field::FieldBuilder;
 use super::forms::{EmitterForm, EnvelopeForm, FieldForm, InjectionForm};
 use super::limits::LIST_MAX;
 use super::quantity::Quantity;
+use super::remembered;
 use super::survey;
 use core::f64::consts::{PI, SQRT_2};
 use nikola_components::emitter::{Emitter, Envelope, Injection};
@@ -36,7 +37,7 @@ pub fn golden_ratio(n: u8) -> Option<(f64, f64)> {
 impl FieldBuilder<'_> {
     /// A surveyed field: finite at every node.
     pub(super) fn pattern(&self, form: &FieldForm, path: &str) -> Result<Arc<dyn ComplexFill>, SceneError> {
-        let fill = self.build(form, path)?;
+        let fill = remembered::complex(&self.grid, self.build(form, path)?);
         survey::complex(&self.grid, fill.as_ref()).map_err(|bad| self.blame(form, path, &bad))?;
         Ok(fill)
     }

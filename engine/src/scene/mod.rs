@@ -30,6 +30,7 @@ pub mod growth;
 pub mod metric;
 pub mod potential;
 pub mod random;
+mod remembered;
 pub mod scan;
 pub mod separable;
 pub mod strike;

@@ -11,6 +11,7 @@ use super::forms::PotentialForm;
 use super::from_npy;
 use super::limits::LIST_MAX;
 use super::quantity::{PerAxis, Quantity};
+use super::remembered;
 use super::survey::{self, BadNode};
 use core::f64::consts::PI;
 use nikola_components::fill::{Profile, RealFill, TimePotential};
@@ -101,6 +102,7 @@ impl PotentialBuilder<'_> {
             1 => parts.fills.remove(0),
             _ => Arc::new(RealSum(parts.fills)),
         };
+        let fill = remembered::real(&self.grid, fill);
         let summary =
             survey::real(&self.grid, fill.as_ref()).map_err(|bad| self.not_finite("potential", &bad))?;
         Ok(Potential { profile: Profile::PerNode(fill), drive, range: (summary.least, summary.greatest) })

@@ -16,6 +16,7 @@ use super::plan::{RunPlan, plan};
 use super::potential::PotentialBuilder;
 use super::quantity::{PerAxis, Quantity};
 use super::read::Scene;
+use super::remembered;
 use super::scan::{self, Surroundings};
 use super::strike::strike;
 use super::survey;
@@ -91,7 +92,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         seed: document.seed,
         base_dir,
     };
-    let initial = fields.build(&document.initial, "initial")?;
+    let initial = remembered::complex(&grid, fields.build(&document.initial, "initial")?);
     if growth.is_some() {
         let _ = grid.initial_pages.set(initial_pages(&context, &grid, initial.as_ref())?);
     }
@@ -135,7 +136,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         potential: potential.profile,
         drive: potential.drive,
         damping,
-        initial: initial as Arc<dyn ComplexFill>,
+        initial,
         norm,
         emitters,
         injections,
@@ -406,12 +407,12 @@ fn resonance(
         }
         return Ok((Profile::Uniform(resonance), resonance));
     }
-    let fill = RealExpression::new(grid.clone(), &resonance);
-    let summary = survey::real(grid, &fill).map_err(|bad| context.not_finite("resonance", &bad))?;
+    let fill = remembered::real(grid, Arc::new(RealExpression::new(grid.clone(), &resonance)));
+    let summary = survey::real(grid, fill.as_ref()).map_err(|bad| context.not_finite("resonance", &bad))?;
     if summary.least < 0.0 || summary.greatest > 1.0 {
         return Err(out_of_range(format!("values from {} to {}", summary.least, summary.greatest)));
     }
-    Ok((Profile::PerNode(Arc::new(fill)), summary.least))
+    Ok((Profile::PerNode(fill), summary.least))
 }
 
 /// Γ = α(1 − r̂).

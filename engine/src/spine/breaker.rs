@@ -1,4 +1,5 @@
-//! Circuit breaker for whatever lies outside: executor host, external agents, trace collector.
+//! Circuit breaker for whatever lies outside: the executor host, agents, every component that messages are handed to.
+//! The broker asks it before each one (`broker/data.rs`).
 //!
 //! ```text
 //! CLOSED ──5 failures in a row──▶ OPEN ──30 s──▶ HALF-OPEN ──success──▶ CLOSED
@@ -93,10 +94,10 @@ impl Breaker {
         now: Moment,
         attempt: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, CallError<E>> {
-        self.admit(now)?;
+        self.admit(now).map_err(CallError::Open)?;
         match attempt() {
             Ok(value) => {
-                self.change(State::Closed { failures: 0 })?;
+                self.succeeded()?;
                 Ok(value)
             }
             Err(error) => {
@@ -106,21 +107,36 @@ impl Breaker {
         }
     }
 
-    fn admit<E>(&mut self, now: Moment) -> Result<(), CallError<E>> {
-        match self.state {
-            State::Closed { .. } => Ok(()),
-            State::Open { since } | State::HalfOpen { since } => {
-                let remaining = OPEN_FOR.saturating_sub(now.since(since));
-                if remaining.is_zero() {
-                    self.change(State::HalfOpen { since: now })?;
-                    return Ok(());
-                }
-                Err(CallError::Open(OpenCircuit { service: self.service.clone(), remaining }))
+    /// Whether the dependency may be tried now; the outcome is told by [`succeeded`](Self::succeeded) or
+    /// [`failed`](Self::failed).
+    ///
+    /// # Errors
+    /// [`OpenCircuit`]; also when the trial that is due cannot be written down first.
+    pub fn admit(&mut self, now: Moment) -> Result<(), OpenCircuit> {
+        let (State::Open { since } | State::HalfOpen { since }) = self.state else { return Ok(()) };
+        let mut remaining = OPEN_FOR.saturating_sub(now.since(since));
+        if remaining.is_zero() {
+            if self.change(State::HalfOpen { since: now }).is_ok() {
+                return Ok(());
             }
+            remaining = OPEN_FOR;
         }
+        Err(OpenCircuit { service: self.service.clone(), remaining })
     }
 
-    fn failed(&mut self, now: Moment) -> Result<(), KeyError> {
+    /// What was admitted went well.
+    ///
+    /// # Errors
+    /// When the state cannot be kept; it holds in memory.
+    pub fn succeeded(&mut self) -> Result<(), KeyError> {
+        self.change(State::Closed { failures: 0 })
+    }
+
+    /// What was admitted failed.
+    ///
+    /// # Errors
+    /// When the state cannot be kept; it holds in memory.
+    pub fn failed(&mut self, now: Moment) -> Result<(), KeyError> {
         let state = match self.state {
             State::Closed { failures } if failures + 1 < FAILURES_MAX => {
                 State::Closed { failures: failures + 1 }
@@ -131,11 +147,11 @@ impl Breaker {
     }
 
     fn change(&mut self, state: State) -> Result<(), KeyError> {
-        if state != self.state {
-            write_durably(&self.path, print(state).as_bytes())?;
-            self.state = state;
+        if state == self.state {
+            return Ok(());
         }
-        Ok(())
+        self.state = state;
+        write_durably(&self.path, print(state).as_bytes())
     }
 }
 

@@ -1,19 +1,24 @@
-//! The broker: one thread between all components, the tick and the command line.
+//! The broker: two threads between all components, the tick and the command line.
 //!
 //! ```text
-//!           ┌───────────── spine-broker ─────────────┐
+//!           ┌──────── spine-broker (prompt) ──────────┐
 //! DEALER ──▶│ control  drained completely, first      │──orders──▶ tick
-//! DEALER ──▶│ data     one message, then control again│◀─outcomes─ tick
-//! DEALER ──▶│ pairing  one message a turn             │
-//!    SUB ◀──│ events   PUB                            │──SIGTERM─▶ children
-//!           └──────────────────────────────────────────┘
+//! DEALER ──▶│ pairing  one message a turn             │◀─outcomes─ tick
+//!           │ white list, watchdog, children          │──SIGTERM─▶ children
+//!           └───────────────┬─────────────────────────┘
+//!           counters · health · white list · events (PUB) ──▶ SUB
+//!           ┌───────────────┴─────────────────────────┐
+//! DEALER ──▶│ data     handed on, guarded by breakers │
+//!           └──────── spine-data (steps back) ────────┘
 //! ```
 //!
-//! Invariant: after every data message the control socket is drained before the next; nothing here waits for one peer;
-//! every queue is bounded and what does not fit is counted and told to its sender.
+//! Invariant: control and data share no socket, no libzmq thread and no queue, and the scheduler prefers control, so
+//! that a command's latency does not depend on how much data waits; nothing here waits for one peer; every queue is
+//! bounded and what does not fit is counted and told to its sender.
 
 mod control;
 mod data;
+mod desk;
 mod doors;
 mod outbox;
 
@@ -25,23 +30,23 @@ use super::keys::{KeyError, KeyStore, Whitelist};
 use super::pairing::Pairing;
 use super::place::{Endpoints, Place, PlaceError};
 use super::port::BrokerPort;
-use super::replay::ReplayGuard;
+use super::priority;
 use super::roles::Roles;
 use super::socket::SocketError;
 use super::supervisor::{ChildSpec, GRACE, RealProcesses, Supervisor};
 use super::zap::Admission;
 use crate::intake::{IntakeSender, Receipt};
 use control::Pending;
-use data::Members;
-use doors::{Doors, Incoming, Plane};
-use outbox::Outbox;
+use data::DataPlane;
+use desk::{Desk, Outcome};
+use doors::{Door, Doors, Events, Plane};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,8 +56,37 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Between two looks at orders without a receipt.
 const RECEIPTS_EVERY: Duration = Duration::from_millis(10);
 
-/// Data messages between two polls of all descriptors; control is looked at after each of them.
-const DATA_BURST: usize = 64;
+/// Folder of the breakers' states, in the key store: it outlives every run.
+const BREAKERS: &str = "breakers";
+
+/// Where a peer is: its routing id, and an empty delimiter when it used one.
+type Route = Vec<Vec<u8>>;
+
+/// What both threads use. Locks are held for one look or one message, never while waiting.
+struct Shared {
+    admission: Arc<Admission>,
+    counters: Arc<Counters>,
+    health: Mutex<Health>,
+    events: Mutex<Events>,
+    /// Keys and names that were taken off the white list and that the data plane has not forgotten yet.
+    withdrawn: Mutex<Vec<(String, String)>>,
+    /// Messages that wait for a recipient to take them.
+    n_parcels: AtomicU64,
+}
+
+impl Shared {
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn events(&self) -> MutexGuard<'_, Events> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn withdrawn(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What a broker is started with.
 #[derive(Debug, Clone)]
@@ -113,7 +147,27 @@ impl Running {
         let admission = Arc::new(Admission::default());
         let stamp = store.whitelist_stamp();
         *admission.whitelist.write().expect("nobody else has it yet") = store.whitelist()?;
-        let doors = Doors::open(&server, Arc::clone(&admission), &endpoints, network.as_ref())?;
+        let counters: Arc<Counters> = Arc::default();
+        let at: Vec<Endpoints> = std::iter::once(&endpoints).chain(&network).cloned().collect();
+        // libzmq's threads inherit from the thread that opens a context's first socket.
+        let control = priority::made_by(priority::be_prompt, || {
+            Doors::open(&[Plane::Control, Plane::Pairing], &server, &admission, &at, &counters)
+        })?;
+        let data = priority::made_by(priority::step_back, || {
+            Doors::open(&[Plane::Data], &server, &admission, &at, &counters)
+        })?;
+        let events = Events::open(&server, &admission, &at, &counters)?;
+        let breakers = store.folder().join(BREAKERS);
+        // In a store that cannot be written, breakers remember in memory alone.
+        let _ = std::fs::create_dir_all(&breakers);
+        let shared = Arc::new(Shared {
+            admission,
+            counters: Arc::clone(&counters),
+            health: Mutex::default(),
+            events: Mutex::new(events),
+            withdrawn: Mutex::default(),
+            n_parcels: AtomicU64::new(0),
+        });
         let place = Place {
             pid: std::process::id(),
             endpoints,
@@ -125,12 +179,12 @@ impl Running {
         let environment = [("NIKOLA_SPINE", config.folder.as_path()), ("NIKOLA_KEYS", store.folder())]
             .map(|(name, path)| (name.to_string(), path.display().to_string()));
         let (stop, stopped) = UnixStream::pair()?;
-        let counters = Arc::clone(&doors.counters);
         let broker = Broker {
-            doors,
+            desk: Desk::new(control, began, Arc::clone(&shared)),
+            data: DataPlane::start(data, began, &shared, breakers)?,
+            shared,
             server_key: server.public,
             place: place.clone(),
-            admission,
             store,
             stamp,
             engine: engine.map(|(port, intake)| Engine {
@@ -139,20 +193,19 @@ impl Running {
                 events: place.endpoints.events.clone(),
             }),
             stopped,
-            replay: ReplayGuard::new(began),
             pairing: Pairing::new(),
             pairing_waiter: None,
-            health: Health::default(),
             supervisor: Supervisor::new(RealProcesses::new(environment.to_vec()), config.children, began),
-            members: Members::default(),
             pending: Vec::new(),
-            outbox: Outbox::default(),
             next_look: began,
             next_report: began,
             wave_until: began,
             is_halted: false,
         };
-        let thread = std::thread::Builder::new().name("spine-broker".into()).spawn(move || broker.run())?;
+        let thread = std::thread::Builder::new().name("spine-broker".into()).spawn(move || {
+            priority::be_prompt();
+            broker.run();
+        })?;
         Ok(Self { place, counters, stop, thread: Some(thread) })
     }
 
@@ -193,22 +246,19 @@ struct Engine {
 
 /// Everything the thread owns.
 struct Broker {
-    doors: Doors,
+    desk: Desk,
+    data: data::Running,
+    shared: Arc<Shared>,
     server_key: String,
     place: Place,
-    admission: Arc<Admission>,
     store: KeyStore,
     stamp: Option<(i64, i64, u64, u64)>,
     engine: Option<Engine>,
     stopped: UnixStream,
-    replay: ReplayGuard,
     pairing: Pairing,
     pairing_waiter: Option<Pending>,
-    health: Health,
     supervisor: Supervisor<RealProcesses>,
-    members: Members,
     pending: Vec<(Receiver<Receipt>, Pending)>,
-    outbox: Outbox,
     next_look: Moment,
     next_report: Moment,
     /// Until when somebody wants waves.
@@ -218,39 +268,51 @@ struct Broker {
 
 impl Broker {
     fn run(mut self) {
-        while !self.is_halted && !self.wait() {
-            self.turn();
+        while !self.is_halted {
+            match self.wait() {
+                Some(is_rung) => self.turn(is_rung),
+                None => break,
+            }
         }
         self.end_children();
-        self.doors.close();
+        drop(self.data);
+        self.shared.events().close();
     }
 
-    /// Waits for something to do; whether to stop.
-    fn wait(&self) -> bool {
+    /// Waits for something to do: whether the tick rang its bell, or nothing when it is time to stop.
+    fn wait(&self) -> Option<bool> {
         let at = now();
         // A refused order rings no bell.
         let receipts = (!self.pending.is_empty()).then(|| at.after(RECEIPTS_EVERY));
-        let due = self.outbox.due().into_iter().chain(receipts).fold(self.next_look, Moment::min);
+        let due = self.desk.outbox.due().into_iter().chain(receipts).fold(self.next_look, Moment::min);
+        let doors = self.desk.doors();
+        // Every door is asked: news that one of them swallowed is told here or never.
+        let n_busy = doors.iter().filter(|door| !door.is_quiet()).count();
         // Rounded up: a timeout of zero before the time has come would spin.
-        let millis = due.since(at).as_micros().div_ceil(1000) as i64;
-        let mut items = vec![zmq::PollItem::from_fd(self.stopped.as_raw_fd(), zmq::POLLIN)];
-        items.extend(self.doors.poll_items());
-        items.extend(
-            self.engine
-                .iter()
-                .map(|engine| zmq::PollItem::from_fd(engine.port.bell().as_raw_fd(), zmq::POLLIN)),
-        );
+        let millis = if n_busy == 0 { due.since(at).as_micros().div_ceil(1000) as i64 } else { 0 };
+        let bell = self.engine.as_ref().map(|engine| engine.port.bell().as_raw_fd());
+        let descriptors = doors.iter().map(Door::descriptor).chain([self.stopped.as_raw_fd()]).chain(bell);
+        let mut items: Vec<_> =
+            descriptors.map(|descriptor| zmq::PollItem::from_fd(descriptor, zmq::POLLIN)).collect();
         match zmq::poll(&mut items, millis) {
-            Ok(_) | Err(zmq::Error::EINTR) => items[0].is_readable(),
-            Err(_) => true,
+            Ok(_) | Err(zmq::Error::EINTR) => {}
+            Err(_) => return None,
         }
+        for (door, _) in doors.iter().zip(&items).filter(|(_, item)| item.is_readable()) {
+            door.wake();
+        }
+        let is_stopped = items[doors.len()].is_readable();
+        let is_rung = items.get(doors.len() + 1).is_some_and(|item| item.is_readable());
+        (!is_stopped).then_some(is_rung)
     }
 
-    /// One round: outcomes, control, pairing, what is due, then data with control in between.
-    fn turn(&mut self) {
-        self.take_outcomes();
+    /// One round: control, outcomes, pairing, what is due.
+    fn turn(&mut self, is_rung: bool) {
         self.drain_control();
-        if let Some(incoming) = self.doors.receive(Plane::Pairing) {
+        if is_rung || !self.pending.is_empty() {
+            self.take_outcomes();
+        }
+        if let Some(incoming) = self.desk.door(Plane::Pairing).receive() {
             self.handle_pairing(incoming, now());
         }
         let at = now();
@@ -258,16 +320,20 @@ impl Broker {
         if at >= self.next_look {
             self.look(at);
         }
-        for _ in 0..DATA_BURST {
-            let Some(incoming) = self.doors.receive(Plane::Data) else { break };
-            self.handle_data(incoming, now());
-            self.drain_control();
-        }
     }
 
     fn drain_control(&mut self) {
-        while let Some(incoming) = self.doors.receive(Plane::Control) {
+        while let Some(incoming) = self.desk.door(Plane::Control).receive() {
             self.handle_control(incoming, now());
+        }
+    }
+
+    /// Tries again what is due.
+    fn resend(&mut self, at: Moment) {
+        while let Some((parcel, attempt)) = self.desk.outbox.take(at) {
+            if let Some(Outcome::Lost(loss)) = self.desk.send(parcel, attempt, at) {
+                self.desk.regret(loss, at);
+            }
         }
     }
 
@@ -279,20 +345,22 @@ impl Broker {
         if let Some(engine) = self.engine.as_ref().filter(|_| at >= self.wave_until) {
             engine.port.wishes.publish_wave(0, super::sparse::THETA);
         }
-        for change in self.health.check(at) {
+        let changes = self.shared.health().check(at);
+        for change in changes {
             if change.state == super::generated::nikola::status_report::State::Dead {
                 self.supervisor.resurrect(&change.name, at);
             }
-            self.doors.publish_text("health", &format!("{} {}", change.name, change.state.as_str_name()));
+            let text = format!("{} {}", change.name, change.state.as_str_name());
+            self.shared.events().publish_text("health", &text);
         }
         for name in self.supervisor.step(at) {
-            self.health.seen(&name, super::generated::nikola::ComponentId::Unknown, at);
-            self.doors.publish_text("health", &format!("{name} started"));
+            self.shared.health().seen(&name, super::generated::nikola::ComponentId::Unknown, at);
+            self.shared.events().publish_text("health", &format!("{name} started"));
         }
         if at >= self.next_report {
             self.next_report = at.after(REPORT_EVERY);
             let report = self.engine_report(at);
-            self.doors.publish_report(report);
+            self.shared.events().publish_report(report);
         }
     }
 
@@ -306,18 +374,24 @@ impl Broker {
         // A list that cannot be read admits nobody.
         let list = self.store.whitelist().unwrap_or_default();
         self.stamp = stamp;
-        let old =
-            self.admission.whitelist.write().map(|mut held| std::mem::replace(&mut *held, list.clone()));
-        let old: Whitelist = old.unwrap_or_default();
-        let removed: Vec<_> = old.peers.iter().filter(|(key, _)| !list.peers.contains_key(*key)).collect();
-        for (key, peer) in &removed {
-            self.replay.forget(key.as_bytes());
-            self.members.forget(&peer.name);
-            self.health.forget(&peer.name);
+        let mut held = self.shared.admission.whitelist.write().unwrap_or_else(PoisonError::into_inner);
+        let old: Whitelist = std::mem::replace(&mut *held, list);
+        let removed: Vec<(String, String)> = old
+            .peers
+            .into_iter()
+            .filter(|(key, _)| !held.peers.contains_key(key))
+            .map(|(key, peer)| (key, peer.name))
+            .collect();
+        drop(held);
+        for (key, name) in &removed {
+            self.desk.forget(key);
+            self.shared.health().forget(name);
         }
         if !removed.is_empty() {
-            Counters::add(&self.doors.counters.revoked, removed.len() as u64);
-            self.doors.renew_events();
+            let n_removed = removed.len() as u64;
+            self.shared.withdrawn().extend(removed);
+            Counters::add(&self.shared.counters.revoked, n_removed);
+            self.shared.events().renew();
         }
     }
 
@@ -330,6 +404,6 @@ impl Broker {
 
     fn set_pairing_door(&mut self, at: Moment) {
         let is_open = *self.pairing.state(at) != super::pairing::State::Locked;
-        self.admission.is_pairing_open.store(is_open, Ordering::Release);
+        self.shared.admission.is_pairing_open.store(is_open, Ordering::Release);
     }
 }

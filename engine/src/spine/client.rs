@@ -113,13 +113,14 @@ impl Client {
         let deadline = Instant::now() + patience;
         loop {
             let rest = deadline.saturating_duration_since(Instant::now());
-            let millis = i64::try_from(rest.as_millis()).unwrap_or(i64::MAX);
-            match self.socket.poll(zmq::POLLIN, millis) {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
-            }
+            // Waiting in the call itself passes fewer hands than polling first.
+            self.socket.set_rcvtimeo(i32::try_from(rest.as_millis()).unwrap_or(i32::MAX)).ok()?;
+            let frames = match self.socket.recv_multipart(0) {
+                Ok(frames) => frames,
+                Err(zmq::Error::EINTR) => continue,
+                Err(_) => return None,
+            };
             // An empty delimiter may come first; the envelope is the last frame.
-            let frames = self.socket.recv_multipart(zmq::DONTWAIT).unwrap_or_default();
             if let Some(spike) = frames.last().and_then(|frame| parse(frame).ok()) {
                 return Some(spike);
             }

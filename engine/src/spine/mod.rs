@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`envelope`], [`mod@order`] and [`port`] (what is said) → [`keys`], [`roles`], [`zap`], [`pairing`], [`replay`]
 //! (who may say it) → [`broker`] (the thread in the middle) → [`route`], [`health`], [`supervisor`], [`breaker`] →
-//! [`attach`] and [`tick_side`] (the runner's end) and [`client`] (everybody else's).
+//! [`priority`] (which of the threads goes first) → [`attach`] and [`tick_side`] (the runner's end) and [`client`] (everybody else's).
 
 pub mod attach;
 pub mod breaker;
@@ -21,6 +21,7 @@ pub mod order;
 pub mod pairing;
 pub mod place;
 pub mod port;
+pub mod priority;
 pub mod replay;
 pub mod roles;
 pub mod route;

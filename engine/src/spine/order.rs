@@ -3,7 +3,7 @@
 //! journal as they came, to the last bit.
 
 use super::generated::nikola::Injection;
-use crate::intake::Order;
+use crate::intake::{Order, Stimulus};
 use nikola_systems::components::geometry::axis::Axis;
 use std::fmt::Write as _;
 
@@ -21,7 +21,9 @@ pub enum OrderError {
         expected: &'static str,
     },
     /// No such parameter.
-    #[error("{found:?} cannot be set while running; expected beta")]
+    #[error(
+        "{found:?} cannot be set while running; expected beta, emitter.0, emitter.1, …, reward or stress"
+    )]
     Parameter {
         /// Its name.
         found: String,
@@ -38,7 +40,12 @@ pub enum OrderError {
 pub fn parameter(name: &str, value: f64) -> Result<Order, OrderError> {
     match name {
         "beta" => Ok(Order::SetBeta(finite("value", value)?)),
-        _ => Err(OrderError::Parameter { found: name.into() }),
+        "reward" => Ok(Order::Stimulate(Stimulus::Reward(finite("value", value)?))),
+        "stress" => Ok(Order::Stimulate(Stimulus::Stress(finite("value", value)?))),
+        _ => match name.strip_prefix("emitter.").map(str::parse) {
+            Some(Ok(emitter)) => Ok(Order::Drive { emitter, value: finite("value", value)? }),
+            _ => Err(OrderError::Parameter { found: name.into() }),
+        },
     }
 }
 
@@ -115,6 +122,9 @@ mod tests {
             assert!(error.contains(word), "{error}");
         }
         assert!(parameter("beta", 1.0).is_ok());
+        assert_eq!(parameter("emitter.12", 0.5), Ok(Order::Drive { emitter: 12, value: 0.5 }));
+        assert_eq!(parameter("reward", -1.0), Ok(Order::Stimulate(Stimulus::Reward(-1.0))));
+        assert!(parameter("emitter.x", 1.0).is_err() && parameter("stress", f64::NAN).is_err());
         assert!(parameter("gamma", 1.0).expect_err("none").to_string().contains("beta"));
         assert!(super::injection(None).is_err());
     }

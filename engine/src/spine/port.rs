@@ -5,6 +5,7 @@
 
 use super::clock::Moment;
 use super::generated::nikola::{SparseWaveform, WaveformShm, status_report::State};
+use nikola_systems::components::oracle::Health;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -44,6 +45,8 @@ pub struct EngineStatus {
     pub figures: BTreeMap<String, f64>,
     /// Name of the scene.
     pub scene: String,
+    /// State by its oracle, where it has one.
+    pub health: Option<Health>,
     /// When the tick said so last.
     pub said_at: Moment,
 }

@@ -3,7 +3,7 @@
 //! Invariant: every socket is CURVE, bounded in every direction and closes at once; a server socket that could come up
 //! without its ZAP handler refuses everybody (libzmq alone would let everybody in).
 
-#![allow(unsafe_code)] // one socket option that the crate `zmq` has no name for
+#![allow(unsafe_code)] // two socket options that the crate `zmq` has no name for
 
 use super::envelope::ENVELOPE_BYTES_MAX;
 use super::keys::KeyPair;
@@ -15,6 +15,9 @@ pub const HIGH_WATER: i32 = 10_000;
 /// Waiting times between attempts of one send.
 pub const RETRY_AFTER: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(30)];
+
+/// `ZMQ_XPUB_NODROP` of zmq.h.
+const XPUB_NODROP: u32 = 69;
 
 /// A handshake that takes longer is ended.
 const HANDSHAKE_MILLIS: i32 = 5_000;
@@ -50,7 +53,7 @@ impl SocketError {
     }
 }
 
-/// A context with its own I/O thread for the control plane.
+/// A context: one I/O thread, which moves and encrypts the bytes of its sockets alone.
 ///
 /// # Errors
 /// [`SocketError::NoCurve`].
@@ -58,18 +61,7 @@ pub fn context() -> Result<zmq::Context, SocketError> {
     if zmq::has("curve") != Some(true) {
         return Err(SocketError::NoCurve);
     }
-    let context = zmq::Context::new();
-    context.set_io_threads(2).map_err(SocketError::new("two I/O threads"))?;
-    Ok(context)
-}
-
-/// Which I/O thread moves a socket's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// The first, for control alone.
-    Control,
-    /// The second, for everything else.
-    Bulk,
+    Ok(zmq::Context::new())
 }
 
 /// A server socket of a ZAP domain, not bound yet.
@@ -79,12 +71,11 @@ pub enum Lane {
 pub fn server(
     context: &zmq::Context,
     kind: zmq::SocketType,
-    lane: Lane,
     keys: &KeyPair,
     domain: &str,
 ) -> Result<zmq::Socket, SocketError> {
     let build = || {
-        let mut socket = bounded(context, kind, lane)?;
+        let mut socket = bounded(context, kind)?;
         socket.set_curve_server(true)?;
         set_secret(&socket, keys)?;
         socket.set_zap_domain(domain)?;
@@ -110,7 +101,7 @@ pub fn client(
     endpoint: &str,
 ) -> Result<zmq::Socket, SocketError> {
     let build = || {
-        let socket = bounded(context, kind, Lane::Bulk)?;
+        let socket = bounded(context, kind)?;
         set_secret(&socket, keys)?;
         socket.set_curve_serverkey(&decoded(server_key)?)?;
         socket.connect(endpoint)?;
@@ -145,7 +136,7 @@ pub fn send_patiently(socket: &zmq::Socket, frames: &[&[u8]]) -> Result<(), Sock
     }
 }
 
-fn bounded(context: &zmq::Context, kind: zmq::SocketType, lane: Lane) -> Result<zmq::Socket, zmq::Error> {
+fn bounded(context: &zmq::Context, kind: zmq::SocketType) -> Result<zmq::Socket, zmq::Error> {
     let socket = context.socket(kind)?;
     socket.set_linger(0)?;
     socket.set_sndhwm(HIGH_WATER)?;
@@ -155,7 +146,6 @@ fn bounded(context: &zmq::Context, kind: zmq::SocketType, lane: Lane) -> Result<
     socket.set_tcp_keepalive(1)?;
     socket.set_reconnect_ivl(RECONNECT_MILLIS.0)?;
     socket.set_reconnect_ivl_max(RECONNECT_MILLIS.1)?;
-    socket.set_affinity(if lane == Lane::Control { 1 } else { 2 })?;
     Ok(socket)
 }
 
@@ -170,13 +160,22 @@ fn decoded(key: &str) -> Result<Vec<u8>, zmq::Error> {
 
 /// Without a ZAP handler, refuse: libzmq's own default is to accept.
 fn enforce_domain(socket: &mut zmq::Socket) -> Result<(), zmq::Error> {
-    let one: libc::c_int = 1;
+    set_option(socket, zmq_sys::ZMQ_ZAP_ENFORCE_DOMAIN, 1)
+}
+
+/// Whether a PUB socket passes over a subscriber whose queue is full (libzmq's own default), or says EAGAIN and sends
+/// to nobody.
+pub(super) fn set_lossy(socket: &mut zmq::Socket, is_lossy: bool) -> Result<(), zmq::Error> {
+    set_option(socket, XPUB_NODROP, libc::c_int::from(!is_lossy))
+}
+
+fn set_option(socket: &mut zmq::Socket, option: u32, value: libc::c_int) -> Result<(), zmq::Error> {
     // SAFETY: the socket is open, and the pointer and the length describe an integer that outlives the call.
     let code = unsafe {
         zmq_sys::zmq_setsockopt(
             socket.as_mut_ptr(),
-            zmq_sys::ZMQ_ZAP_ENFORCE_DOMAIN as libc::c_int,
-            (&raw const one).cast(),
+            option as libc::c_int,
+            (&raw const value).cast(),
             size_of::<libc::c_int>(),
         )
     };

@@ -1,7 +1,7 @@
 //! The runner's end of the spine: an edge around the tick.
 //!
-//! Invariant: costs a few atomic loads when nobody asks for anything; changes no state. After SCRAM no tick follows
-//! until RESUME or HALT: the world is held as it is.
+//! Invariant: costs a few atomic loads when nobody asks for anything; changes no state. In a scene without an oracle no
+//! tick follows a SCRAM until RESUME or HALT: the world is held as it is. With one both are orders like any other.
 
 use super::broker::Running;
 use super::clock;
@@ -96,7 +96,9 @@ impl TickSide {
         }
     }
 
-    fn update(&mut self, state: State, tick: u64, now: Instant) {
+    fn update(&mut self, state: State, simulation: &Simulation, now: Instant) {
+        let tick = simulation.tick_count();
+        let health = simulation.oracle().map(|report| report.health);
         let span = now - self.since.0;
         if span >= SPAN {
             self.ticks_per_second = tick.saturating_sub(self.since.1) as f64 / span.as_secs_f64();
@@ -107,6 +109,7 @@ impl TickSide {
         self.port.update(|status| {
             status.state = state;
             status.tick = tick;
+            status.health = health;
             status.ticks_per_second = ticks_per_second;
             status.said_at = clock::now();
         });
@@ -127,7 +130,7 @@ impl Edge for TickSide {
     fn before_tick(&mut self, simulation: &Simulation, batch: &mut Batch) -> Result<(), RunError> {
         self.is_awaited = !batch.receipts.is_empty();
         while self.port.wishes.is_held.load(Ordering::Acquire) && !batch.wants_halt {
-            self.update(State::Held, simulation.tick_count(), Instant::now());
+            self.update(State::Held, simulation, Instant::now());
             std::thread::sleep(HELD_LOOK_EVERY);
         }
         Ok(())
@@ -144,12 +147,12 @@ impl Edge for TickSide {
         }
         self.announce_frame(simulation, now);
         self.measure(simulation, now);
-        self.update(State::Running, tick, now);
+        self.update(State::Running, simulation, now);
         Ok(Flow::Continue)
     }
 
     fn at_end(&mut self, simulation: &mut Simulation, ending: Ending) -> Result<(), RunError> {
-        self.update(State::Stopped, simulation.tick_count(), Instant::now());
+        self.update(State::Stopped, simulation, Instant::now());
         self.port.publish(Event::Text { topic: "run", text: format!("ended: {ending:?}") });
         Ok(())
     }

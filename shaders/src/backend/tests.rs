@@ -45,6 +45,7 @@ pub(crate) fn world(extents: &[usize], time: Time) -> DeviceWorld {
         damping: Quantity::Uniform(0.0),
         sources: Vec::new(),
         psi: (0..n).map(|i| [number(i, 1) as f32, number(i, 2) as f32]).collect(),
+        lines: None,
         wave: None,
         watched: None,
     }

@@ -49,6 +49,28 @@ fn host_structures_have_the_layout_of_their_twins() {
     same_layout!(DIRECT, Direct { n_nodes, extent, stride, table });
     same_layout!(REDUCE, Reduce { n_nodes, zero });
     same_layout!(SOURCE, Kick { phasor, first, count });
+    same_layout!(COPY, Copied { count });
+    same_layout!(LOCAL, Local { flows, n_flows, n_nodes });
+    same_layout!(
+        RING3,
+        Lines {
+            kind,
+            rows,
+            side,
+            stride,
+            column_lines,
+            n_lines,
+            first_slot,
+            first_entry,
+            entry_lines,
+            lanes,
+            lanes_first
+        }
+    );
+    same_layout!(TERM, Term { factor, is_later, zero });
+    same_layout!(STRUCTURE, Turn { first_cell, n_cells });
+    same_layout!(STRUCTURE, CellAxis { nodes, cells });
+    same_layout!(MEASURE, Measuring { side, stride, column_lines, first_item, n_items });
     same_layout!(WAVE_FORM, Push { h, strength });
     same_layout!(WAVE_FORM, Pass { pushes, n_pushes, first_stage, n_stages, half_alpha, increment });
     same_layout!(WAVE_FORM, WaveStage { radix, step, code, table, flags });

@@ -4,6 +4,12 @@
 //! work and join it with later work, but never so that a reader could tell: bits do not depend on who looks when.
 //! Plain data and one trait; nothing here knows of a device.
 
+mod lines;
+
+pub use lines::{
+    Expansion, LineFlows, LineKind, LinePass, LineProgram, LineStep, Measure, Measures, MetricWorld, Renewal,
+};
+
 use crate::field::Shape;
 use crate::half_potential::Time;
 use crate::kinetic::AxisTerm;
@@ -124,12 +130,22 @@ pub struct DeviceWorld {
     pub sources: Vec<NodeList>,
     /// Ψ as pairs (re, im) in storage order.
     pub psi: Vec<[f32; 2]>,
+    /// The kinetic flows, where they are no constants per axis: a varying metric, or an active set of pages, whose
+    /// nodes follow each other page by page.
+    pub lines: Option<LineFlows>,
     /// The equation of second order in time. A `local` step is then the half flow of the velocity, a `kick` one of the
     /// velocity, `kinetic` the exact linear flow of both fields, which takes the `gain` of the local steps before it;
     /// what is read and written is Ψ, and after it Ψ̇.
     pub wave: Option<WaveWorld>,
     /// What is watched; `None` where nothing is, and the calls of the balance are refused.
     pub watched: Option<Watched>,
+}
+
+impl DeviceWorld {
+    /// Nodes of Ψ: all of the torus, or those of its active pages.
+    pub fn n_nodes(&self) -> usize {
+        self.psi.len()
+    }
 }
 
 /// One local flow.
@@ -234,6 +250,50 @@ pub trait Backend: Send + Sync {
     /// As [`Backend::local`].
     fn write(&mut self, psi: &[[f32; 2]]) -> Result<(), BackendError>;
 
+    /// A kinetic flow over lines, in a world that has them.
+    ///
+    /// # Errors
+    /// As [`Backend::local`]; [`BackendError::Refused`] where the world has none, here and below.
+    fn propagate(&mut self, _: &LineStep) -> Result<(), BackendError> {
+        Err(without_lines())
+    }
+
+    /// Takes over changed tables of the flows over lines.
+    ///
+    /// # Errors
+    /// As [`Backend::propagate`].
+    fn renew(&mut self, _: &Renewal) -> Result<(), BackendError> {
+        Err(without_lines())
+    }
+
+    /// Structure tensors Σ Re(∂_iΨ ∂_jΨ*) of some cells, component after component; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Backend::propagate`].
+    fn structure(
+        &mut self,
+        _cells: core::ops::Range<usize>,
+        _sums: &mut Vec<f64>,
+    ) -> Result<(), BackendError> {
+        Err(without_lines())
+    }
+
+    /// The sums of [`LineFlows::measures`] along one storage axis, in order; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Backend::propagate`].
+    fn measure(&mut self, _axis: usize, _sums: &mut Vec<f64>) -> Result<(), BackendError> {
+        Err(without_lines())
+    }
+
+    /// Everything anew: another set of pages, or a state that was loaded. The torus is the same.
+    ///
+    /// # Errors
+    /// As [`Backend::propagate`]; also where the device has no room.
+    fn adopt(&mut self, _: DeviceWorld) -> Result<(), BackendError> {
+        Err(without_lines())
+    }
+
     /// Begins a copy of Ψ as it is now to the host, and waits for nothing; false where the backend cannot, or has as
     /// many under way as it may.
     ///
@@ -318,4 +378,10 @@ pub trait Watching {
     /// # Errors
     /// As [`Backend::local`].
     fn set_axes(&mut self, axes: &[AxisTerm]) -> Result<(), BackendError>;
+}
+
+fn without_lines() -> BackendError {
+    BackendError::Refused {
+        reason: "it was built from a world without flows over lines, and is asked for one (a defect)".into(),
+    }
 }

@@ -353,6 +353,26 @@ impl AxisTerm {
         }
     }
 
+    /// Coefficients h of the axis as a circulant sum, y_j = x_j + Σ_d h_d x_{j−d}: the inverse transform of phase − 1.
+    pub fn circulant(&self, duration: f64, time: Time) -> Vec<(f64, f64)> {
+        let n = self.extent;
+        let phases: Vec<(f64, f64)> =
+            (0..n).map(|mode| increment(self.exponent(mode, duration), time)).collect();
+        let turn: Vec<(f64, f64)> = (0..n)
+            .map(|k| {
+                let (sin, cos) = libm::sincos(core::f64::consts::TAU * k as f64 / n as f64);
+                (cos / n as f64, sin / n as f64)
+            })
+            .collect();
+        let coefficient = |d: usize| {
+            phases.iter().enumerate().fold((0.0, 0.0), |sum, (mode, phase)| {
+                let w = turn[mode * d % n];
+                (sum.0 + phase.0 * w.0 - phase.1 * w.1, sum.1 + phase.0 * w.1 + phase.1 * w.0)
+            })
+        };
+        (0..n).map(coefficient).collect()
+    }
+
     /// Extent 3 as a ring: the coefficient b of y_j = x_j + b·S; what is left over goes to `prefactor`.
     pub fn ring(&self, duration: f64, time: Time, prefactor: &mut Prefactor) -> (f64, f64) {
         let theta = self.exponent(1, duration);

@@ -247,7 +247,7 @@ fn measure(
 /// Whether somebody waits for an answer in this tick.
 fn is_asked(plan: &TickPlan) -> bool {
     plan.is_degraded
-        || plan.is_scram_asked
+        || plan.alarm.is_some()
         || plan.is_resume_asked
         || plan.restored.is_some()
         || plan.wants_sample
@@ -321,7 +321,7 @@ pub fn balance(
             ledger.trim(watch.leak);
         }
     }
-    sight.is_scram_asked = plan.is_scram_asked;
+    sight.alarm = plan.alarm;
     sight.is_resume_asked = plan.is_resume_asked;
     sight.restored = plan.restored;
     while let Some(turn) = watch.decide(&mut sight) {

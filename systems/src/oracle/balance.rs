@@ -18,7 +18,7 @@ use bevy_ecs::system::SystemParam;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::ledger::{EnergyFlows, Flow};
-use nikola_components::oracle::{Cause, OracleReport};
+use nikola_components::oracle::{Cause, OVERLOAD_DAMPING, OracleReport};
 use nikola_components::ports::Egress;
 use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Sample, Stage, StageTimes};
@@ -269,7 +269,7 @@ pub fn balance<T: Real + Scalar>(
             ledger.trim(watch.leak);
         }
     }
-    sight.is_scram_asked = plan.is_scram_asked;
+    sight.alarm = plan.alarm;
     sight.is_resume_asked = plan.is_resume_asked;
     sight.restored = plan.restored;
     while let Some(turn) = watch.decide(&mut sight) {
@@ -327,7 +327,8 @@ pub(crate) fn act<T: Real + Scalar>(
         Act::Report | Act::Reset => return (None, Change::None),
         Act::Freeze => {
             sources.is_muted = true;
-            dampen(environment, watch.settings.freeze_damping);
+            let is_overload = turn.cause == Cause::Overload;
+            dampen(environment, if is_overload { OVERLOAD_DAMPING } else { watch.settings.freeze_damping });
         }
         Act::Thaw => {
             sources.is_muted = false;

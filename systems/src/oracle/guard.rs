@@ -3,7 +3,7 @@
 //! Invariant: a pure function of what was seen; it decides, the stage acts. Every path ends in a named state.
 
 use crate::state::{StateError, StateReader, StateWriter};
-use nikola_components::oracle::{Action, Cause, Health, OracleSettings, Resume};
+use nikola_components::oracle::{Action, Alarm, Cause, Health, OracleSettings, Resume};
 
 /// What the stage saw at the end of a tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -17,7 +17,7 @@ pub struct Sight {
     /// Nodes that are not finite.
     pub n_nonfinite: u64,
     /// A `Scram` command came.
-    pub is_scram_asked: bool,
+    pub alarm: Option<Alarm>,
     /// A `Resume` command came.
     pub is_resume_asked: bool,
     /// A `Restore` command came: with the tick of the checkpoint, or with none because there is none.
@@ -93,8 +93,12 @@ impl Guard {
                 None => None,
             };
         }
-        if std::mem::take(&mut sight.is_scram_asked) && !self.health.mutes_sources() {
-            return Some((Health::SoftScram, Cause::Command, Act::Freeze));
+        if let Some(alarm) = sight.alarm.take().filter(|_| !self.health.mutes_sources()) {
+            let cause = match alarm {
+                Alarm::Asked => Cause::Command,
+                Alarm::Overload => Cause::Overload,
+            };
+            return Some((Health::SoftScram, cause, Act::Freeze));
         }
         if std::mem::take(&mut sight.is_resume_asked) && self.health.mutes_sources() && sight.n_nonfinite == 0
         {
@@ -267,7 +271,7 @@ mod tests {
     fn a_manual_resume_waits_for_the_command() {
         let mut guard = Guard::default();
         let settings = OracleSettings { resume: Resume::Manual, ..settings() };
-        let mut asked = Sight { is_scram_asked: true, ..at(1) };
+        let mut asked = Sight { alarm: Some(Alarm::Asked), ..at(1) };
         assert_eq!(guard.step(&mut asked, &settings).map(|turn| turn.to), Some(Health::SoftScram));
         assert_eq!(guard.step(&mut at(1000), &settings), None);
         let mut resumed = Sight { is_resume_asked: true, ..at(1001) };

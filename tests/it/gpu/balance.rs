@@ -7,7 +7,7 @@ use nikola_engine::gpu::distance;
 use nikola_engine::systems::Simulation;
 use nikola_engine::systems::components::chemistry::{Chemistry, EngsSettings, Stimulus};
 use nikola_engine::systems::components::ledger::Flow;
-use nikola_engine::systems::components::oracle::{Health, OracleSettings};
+use nikola_engine::systems::components::oracle::{Alarm, Health, OracleSettings};
 use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::setup::{Precision, Setup};
 use nikola_engine::systems::kernels::backend::Residency;
@@ -149,7 +149,7 @@ fn a_scram_by_command_damps_a_world_that_had_no_damping() {
     let oracle = OracleSettings { freeze_ticks: 100_000, ..OracleSettings::default() };
     let Some(mut world) = watched(&open(on, oracle)) else { return };
     advance(&mut world, 150);
-    world.push(Command::Scram).expect("room");
+    world.push(Command::Scram(Alarm::Asked)).expect("room");
     advance(&mut world, 1);
     let norm = world.sample().norm;
     advance(&mut world, 500);

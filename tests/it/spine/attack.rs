@@ -8,7 +8,7 @@ use nikola_engine::spine::generated::nikola::{
     ComponentId, Control, Pairing, control::Verb, error::Code, neural_spike::Payload, pairing::State,
 };
 use nikola_engine::spine::keys::KeyPair;
-use nikola_engine::spine::socket::{self, Lane};
+use nikola_engine::spine::socket;
 use nikola_engine::spine::sodium::sha256;
 use nikola_engine::spine::zap::DOMAIN;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ fn without_its_handler_a_socket_lets_nobody_in() {
     let bench = Bench::new("handler", &[]);
     let context = socket::context().expect("CURVE");
     let server = KeyPair::generate();
-    let router = socket::server(&context, zmq::ROUTER, Lane::Control, &server, DOMAIN).expect("a socket");
+    let router = socket::server(&context, zmq::ROUTER, &server, DOMAIN).expect("a socket");
     let endpoint = format!("ipc://{}/bare.ipc", bench.scratch.path().display());
     socket::bind(&router, &endpoint).expect("bound");
     let client = socket::client(&context, zmq::DEALER, &KeyPair::generate(), &server.public, &endpoint);

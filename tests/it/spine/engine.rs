@@ -5,7 +5,7 @@ use super::super::tidy::root;
 use super::PATIENCE;
 use nikola_engine::exit;
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Instant;
@@ -19,22 +19,42 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn start(name: &str, more: &[&str]) -> Option<Self> {
+        Self::start_in(name, "run", &[&["--pace", "realtime"], more].concat())
+    }
+
+    /// At its own pace, with its state kept in `state` of the test's folder.
+    pub(super) fn start_kept(name: &str, more: &[&str]) -> Option<Self> {
+        let state = Scratch::place(&format!("engine-{name}")).join("state").display().to_string();
+        Self::start_in(name, "run", &[&["--state", &state], more].concat())
+    }
+
+    fn start_in(name: &str, run: &str, more: &[&str]) -> Option<Self> {
         let binary = binary()?;
         let scratch = Scratch::new(&format!("engine-{name}"));
-        let mut command = nikola(&binary, &scratch);
-        command.args(["run", "scenes/packet_4d.ron", "--ticks", "100000000", "--pace", "realtime"]);
-        command.args(["--set", "outputs.series_every=1000000"]);
-        command.args(more).arg("--out").arg(scratch.path().join("run"));
-        let child =
-            command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("the engine starts");
+        let child = start(&binary, &scratch, run, more);
         let engine = Self { binary, scratch, child };
+        engine.wait("run");
+        Some(engine)
+    }
+
+    /// SIGKILL: nothing is closed, nothing is written any more.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// `spine.json` appears once the sockets are bound.
+    fn wait(&self, run: &str) {
         let began = Instant::now();
-        // `spine.json` appears once the sockets are bound.
-        while !engine.run().join("spine.json").exists() {
+        while !self.scratch.path().join(run).join("spine.json").exists() {
             assert!(began.elapsed() < PATIENCE, "no spine.json");
             std::thread::yield_now();
         }
-        Some(engine)
+    }
+
+    /// Any command of the binary, in the repository's folder.
+    pub(super) fn nikola(&self, arguments: &[&str]) -> Output {
+        nikola(&self.binary, &self.scratch).args(arguments).output().expect("the binary starts")
     }
 
     pub(super) fn run(&self) -> PathBuf {
@@ -48,8 +68,10 @@ impl Engine {
     /// Opens pairing as an operator would; the process that waits for a candidate, and the code it printed.
     pub(super) fn open_pairing(&self, roles: &str) -> (Child, String) {
         let mut command = nikola(&self.binary, &self.scratch);
-        command.args(["pair", "--open", "--yes", "--roles", roles, "--run"]).arg(self.run());
-        let mut operator = command.stdout(Stdio::piped()).spawn().expect("pair starts");
+        command.args(["pair", "--open", "--roles", roles, "--run"]).arg(self.run());
+        let mut operator = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("pair starts");
+        // What the operator types when the fingerprints agree.
+        operator.stdin.take().expect("piped").write_all(b"y\n").expect("taken");
         let mut words = BufReader::new(operator.stdout.as_mut().expect("piped"));
         let mut line = String::new();
         // What is typed stands on one line, quotes and all.
@@ -61,20 +83,20 @@ impl Engine {
         (operator, code)
     }
 
-    fn ctl(&self, arguments: &[&str]) -> Output {
+    pub(super) fn ctl(&self, arguments: &[&str]) -> Output {
         let mut command = nikola(&self.binary, &self.scratch);
         command.args(["ctl", "--timeout", "30", "--run"]).arg(self.run());
         command.args(arguments).output().expect("ctl starts")
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(super) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.ctl(&[&["--json"], arguments].concat());
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     /// Asks for the status until it is as wanted.
-    fn status_when(&self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(super) fn status_when(&self, is_wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
             let status = self.json(&["status"]);
@@ -91,6 +113,14 @@ impl Drop for Engine {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn start(binary: &Path, scratch: &Scratch, run: &str, more: &[&str]) -> Child {
+    let mut command = nikola(binary, scratch);
+    command.args(["run", "scenes/packet_4d.ron", "--ticks", "100000000"]);
+    command.args(["--set", "outputs.series_every=1000000"]);
+    command.args(more).arg("--out").arg(scratch.path().join(run));
+    command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("the engine starts")
 }
 
 /// The binary with a key store of this test alone.
@@ -118,7 +148,8 @@ fn a_running_engine_is_steered_by_ctl() {
     let wave = engine.json(&["subscribe", "waveform", "--count", "1", "--every", "10", "--theta", "0.2"]);
     assert!(wave["payload"]["n_nodes"].as_u64() > Some(0), "{wave}");
 
-    engine.json(&["scram", "drill"]);
+    let scram = engine.json(&["scram", "drill"]);
+    assert!(scram["text"].as_str().is_some_and(|text| text.contains("no `oracle`")), "{scram}");
     let held = engine.status_when(|status| status["state"] == "HELD");
     assert_eq!(engine.json(&["status"])["tick"], held["tick"], "no tick while held");
     engine.json(&["resume"]);
@@ -154,6 +185,7 @@ fn line_with(lines: &mut std::io::Lines<BufReader<ChildStdout>>, word: &str) -> 
 #[test]
 fn a_first_time_user_pairs_by_following_the_words() {
     let Some(engine) = Engine::start("pair", &[]) else { return };
+    let began = Instant::now();
     let (mut operator, code) = engine.open_pairing("inject");
     let store = engine.scratch.path().join("client");
     let join = || {
@@ -169,6 +201,16 @@ fn a_first_time_user_pairs_by_following_the_words() {
     let joined = String::from_utf8_lossy(&joined.stdout).into_owned();
     assert!(joined.contains(fingerprint.expect("six groups")), "the same on both sides:\n{words}\n{joined}");
     assert!(operator.wait().expect("it ends").success());
+    // What the new client was told to type works as it stands.
+    let line = joined.lines().find_map(|line| line.split_once("Use it with: ")).expect("what to type").1;
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("{line} --run {}", engine.run().display())).stdin(Stdio::null());
+    let folder = engine.binary.parent().expect("a folder").display();
+    shell.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()));
+    let shown = shell.current_dir(root()).output().expect("a shell");
+    assert!(shown.status.success(), "{line}: {}", String::from_utf8_lossy(&shown.stderr));
+    let secs = began.elapsed().as_secs_f64();
+    println!("paired, and first status shown, after {secs:.1} s without the reading (asked: under a minute)");
 
     let as_python = |arguments: &[&str]| {
         let keys = store.display().to_string();

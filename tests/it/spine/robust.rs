@@ -6,10 +6,11 @@ use nikola_engine::spine::client::Client;
 use nikola_engine::spine::generated::nikola::{
     ComponentId, RetrieveResponse, SparseWaveform, control::Verb, error::Code, neural_spike::Payload,
 };
-use nikola_engine::spine::keys::KeyStore;
+use nikola_engine::spine::keys::{KeyPair, KeyStore};
 use nikola_engine::spine::place::Place;
 use nikola_engine::spine::roles::Roles;
 use nikola_engine::spine::socket;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -102,50 +103,83 @@ fn a_restarted_broker_is_found_again_and_nothing_answered_was_lost() {
     }
 }
 
+fn serve(binary: &Path, scratch: &Scratch) -> Child {
+    let mut command = Command::new(binary);
+    command.arg("spine").arg(scratch.path()).arg("--keys").arg(scratch.path().join("keys"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a broker starts")
+}
+
 /// A broker in a process of its own, so that what it holds can be counted from outside.
-struct Process {
+pub(super) struct Process {
+    binary: PathBuf,
     child: Child,
     scratch: Scratch,
 }
 
 impl Process {
-    fn start(name: &str, peers: &[&str]) -> Option<Self> {
+    pub(super) fn start(name: &str, peers: &[&str]) -> Option<Self> {
         let binary = binary()?;
         let scratch = Scratch::new(&format!("broker-{name}"));
         let (store, _) = KeyStore::open_with_keys(&scratch.path().join("keys")).expect("a key store");
         for peer in peers {
             let key = store.key(peer).expect("a key").public;
-            store.admit(peer, &key, &Roles::parse("component").expect("a role")).expect("admitted");
+            store.admit(peer, &key, &Roles::parse("component,operate").expect("roles")).expect("admitted");
         }
-        let mut command = Command::new(binary);
-        command.arg("spine").arg(scratch.path()).arg("--keys").arg(scratch.path().join("keys"));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a broker starts");
-        let process = Self { child, scratch };
-        let began = Instant::now();
-        while Place::read(process.scratch.path()).is_err() {
-            assert!(began.elapsed() < PATIENCE, "no spine.json");
-            std::thread::yield_now();
-        }
+        let child = serve(&binary, &scratch);
+        let process = Self { binary, child, scratch };
+        process.wait();
         Some(process)
     }
 
-    fn client(&self, context: &zmq::Context, name: &str, is_control: bool) -> Client {
-        let place = Place::read(self.scratch.path()).expect("a place");
-        let key = KeyStore::open(&self.scratch.path().join("keys"))
-            .and_then(|store| store.key(name))
-            .expect("a key");
-        let endpoint = if is_control { &place.endpoints.control } else { &place.endpoints.data };
-        let mut client = Client::connect(context, ComponentId::Agent, &key, &place.server_key, endpoint)
-            .expect("a socket");
+    /// SIGKILL, and a new broker in the same folder with the same keys.
+    pub(super) fn kill_and_restart(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        std::fs::remove_file(self.scratch.path().join("spine.json")).expect("left behind");
+        self.child = serve(&self.binary, &self.scratch);
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let began = Instant::now();
+        while Place::read(self.scratch.path()).is_err() {
+            assert!(began.elapsed() < PATIENCE, "no spine.json");
+            std::thread::yield_now();
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place::read(self.scratch.path()).expect("a place")
+    }
+
+    pub(super) fn key(&self, name: &str) -> KeyPair {
+        let store = KeyStore::open(&self.scratch.path().join("keys")).expect("a key store");
+        store.key(name).expect("a key")
+    }
+
+    pub(super) fn client(&self, context: &zmq::Context, name: &str, is_control: bool) -> Client {
+        let endpoints = self.place().endpoints;
+        let endpoint = if is_control { endpoints.control } else { endpoints.data };
+        self.connect(context, name, ComponentId::Agent, &endpoint)
+    }
+
+    /// On the data plane.
+    pub(super) fn client_as(&self, context: &zmq::Context, name: &str, component: ComponentId) -> Client {
+        self.connect(context, name, component, &self.place().endpoints.data)
+    }
+
+    fn connect(&self, context: &zmq::Context, name: &str, component: ComponentId, endpoint: &str) -> Client {
+        let (server, key) = (self.place().server_key, self.key(name));
+        let mut client = Client::connect(context, component, &key, &server, endpoint).expect("a socket");
         client.patience = PATIENCE;
         client
     }
 
-    fn descriptors(&self) -> usize {
+    pub(super) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a process").count()
     }
 
-    fn memory_kib(&self) -> u64 {
+    pub(super) fn memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
@@ -171,14 +205,22 @@ fn many_connections_and_messages_leave_nothing_behind() {
     };
     let speak = |n: u32| {
         let part = broker.client(&context, "part", false);
-        for _ in 0..n {
+        // A queue that is full stays so for as long as the broker's data plane has to wait for a processor.
+        let patiently = |recipient, text: &str| {
             let began = Instant::now();
-            while part.send(ComponentId::Unknown, Payload::Text("x".repeat(64))).is_err() {
-                assert!(began.elapsed() < PATIENCE, "the broker takes nothing");
+            loop {
+                match part.send(recipient, Payload::Text(text.into())) {
+                    Ok(id) => return id,
+                    Err(_) => assert!(began.elapsed() < PATIENCE, "the broker takes nothing"),
+                }
             }
+        };
+        let text = "x".repeat(64);
+        for _ in 0..n {
+            patiently(ComponentId::Unknown, &text);
         }
         // An answer to the last of them: all before it are done.
-        let id = part.send(ComponentId::Ingest, Payload::Text("end".into())).expect("taken");
+        let id = patiently(ComponentId::Ingest, "end");
         assert_eq!(code(part.answer_to(&id)), Code::Unreachable);
     };
     connect(10);

@@ -6,7 +6,7 @@ use nikola_tests::kills::{Campaign, binary};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut campaign = Campaign { kills: 1_000, seed: 1, binary: binary(), threads: 1 };
+    let mut campaign = Campaign { kills: 1_000, seed: 1, binary: binary(), threads: 1, is_on_device: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next();
@@ -15,8 +15,9 @@ fn main() -> ExitCode {
             ("--kills", Some(number)) => campaign.kills = number,
             ("--seed", Some(number)) => campaign.seed = number,
             ("--threads", Some(number)) => campaign.threads = number,
+            ("--backend", None) => campaign.is_on_device = value.as_deref() == Some("gpu"),
             _ => {
-                eprintln!("usage: kill_campaign [--kills N] [--seed S] [--threads T]");
+                eprintln!("usage: kill_campaign [--kills N] [--seed S] [--threads T] [--backend gpu]");
                 return ExitCode::from(2);
             }
         }

@@ -13,7 +13,8 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
 
-/// One set of features for every step, so that nothing is built twice: the default one and the GPU backend.
+/// One set of features for every step but those without the spine, so that nothing is built twice: the default one and
+/// the GPU backend.
 const FEATURES: [&str; 2] = ["--features", "nikola-tests/gpu"];
 
 /// What a line begins with when a test could not be done here.
@@ -73,6 +74,12 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         ],
         &[],
     );
+    // The pure simulator: no warnings, no commands of a control plane that it does not have, and a scene runs.
+    let bare =
+        ["clippy", "-p", "nikola-engine", "--no-default-features", "--all-targets", "--", "-D", "warnings"];
+    report.step("without the spine", &bare, &[]);
+    let bare = ["test", "-p", "nikola-engine", "--no-default-features", "--lib", "--", "app::tests"];
+    report.step("a scene without the spine", &bare, &[]);
     let documentation = [
         "doc",
         "--workspace",

@@ -32,7 +32,7 @@ enum CtlVerb {
         #[arg(long, value_name = "N")]
         count: Option<u64>,
     },
-    /// Stop ticking at once and hold the state.
+    /// Freeze the world at once: by its oracle, or without one by holding it before the next tick.
     Scram {
         /// Why, for the record.
         reason: Option<String>,
@@ -50,7 +50,7 @@ enum CtlVerb {
         /// The injection, without a tick.
         strike: String,
     },
-    /// Change a parameter of the running engine: beta=-2.
+    /// Change the running engine: beta=-2, emitter.0=0.5 (factor), reward=1 or stress=0.3 (neurochemistry).
     Set {
         /// NAME=VALUE.
         assignment: String,

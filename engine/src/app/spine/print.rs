@@ -55,6 +55,9 @@ fn table(report: &StatusReport) -> String {
     if !report.detail.is_empty() {
         row("scene", report.detail.clone());
     }
+    if !report.health.is_empty() {
+        row("oracle", report.health.clone());
+    }
     row("process", report.pid.to_string());
     row("tick", report.tick.to_string());
     row("ticks per second", format!("{:.1}", report.ticks_per_second));
@@ -101,6 +104,7 @@ fn status_value(report: &StatusReport) -> Value {
         "component": component(report),
         "state": state(report),
         "scene": report.detail,
+        "oracle": report.health,
         "pid": report.pid,
         "tick": report.tick,
         "ticks_per_second": report.ticks_per_second,

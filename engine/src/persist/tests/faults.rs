@@ -66,7 +66,7 @@ impl Rig {
         } else {
             (Store::create(disk, folder, None, None, &self.scene, 0, &mut simulation)?, None)
         };
-        let mut keeper = Keeper::start(store, &simulation, plan(), replayed)?;
+        let mut keeper = Keeper::start(store, &mut simulation, plan(), replayed)?;
         let (sender, mut intake) = Intake::new(self.builder.clone());
         let mut batch = Batch::default();
         while simulation.tick_count() < TICKS {
@@ -189,7 +189,7 @@ fn a_poisoned_store_says_so() {
     let mut simulation = world(&rig.resolved);
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let store = Store::create(shared, Path::new(FOLDER), None, None, &rig.scene, 0, &mut simulation);
-    let mut keeper = Keeper::start(store.expect("room"), &simulation, plan(), None).expect("room");
+    let mut keeper = Keeper::start(store.expect("room"), &mut simulation, plan(), None).expect("room");
     disk.fail_from_now(Trouble::FailedSync(disk.n_operations()));
     let mut outcome = Ok(());
     for _ in 0..TICKS {

@@ -4,6 +4,7 @@ mod encryption;
 mod faults;
 mod flips;
 mod mutation;
+mod orders;
 mod simulated;
 
 use super::Result;

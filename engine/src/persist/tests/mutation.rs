@@ -157,11 +157,18 @@ fn a_payload_that_claims_four_gigabytes_is_refused_before_anything_is_taken() {
 #[test]
 fn no_mutation_of_a_journal_or_manifest_panics() {
     use super::super::journal::{Frame, Record, SegmentHeader, encode};
-    let header = SegmentHeader { index: 1, tick: 0, creation_secs: 1, salt: [3; 16], previous_bytes: 0 };
+    let header = SegmentHeader {
+        index: 1,
+        tick: 0,
+        creation_secs: 1,
+        salt: [3; 16],
+        previous_bytes: 0,
+        cipher: super::super::header::CipherKind::None,
+    };
     let mut journal = header.to_bytes().to_vec();
     for i in 0..6 {
         let record = if i % 2 == 0 { Record::Digest([i as u8; 32]) } else { Record::Seed(i) };
-        encode(&Frame { tick: i, record }, &header, i as u32, 64, &mut journal);
+        encode(&Frame { tick: i, record }, &header, None, i as u32, 64, &mut journal);
     }
     let manifest = Manifest {
         version: 1,
@@ -173,6 +180,7 @@ fn no_mutation_of_a_journal_or_manifest_panics() {
         tick: 1,
         root: String::new(),
         segments: vec![1],
+        backend: "cpu".into(),
     };
     let text = manifest.to_text().into_bytes();
     let path = Path::new("x");
@@ -181,7 +189,7 @@ fn no_mutation_of_a_journal_or_manifest_panics() {
         let mut seed = round + 77;
         let mut bytes = journal.clone();
         mutate(&mut bytes, &mut seed);
-        match Segment::parse(path, &bytes) {
+        match Segment::parse(path, &bytes, None) {
             Ok(segment) => torn += u64::from(segment.frames.len() < 6),
             Err(_) => broken += 1,
         }

@@ -1,6 +1,6 @@
-//! The control plane: admission of every message, verbs, pairing.
-//! Invariant: a message is looked at only after its key, its freshness and its role were checked, in this order; each
-//! gets exactly one answer, except those of unknown keys, which get none.
+//! The control plane: verbs, pairing.
+//! Invariant: each message that its desk admitted gets exactly one answer; what changes the run becomes an order of the
+//! intake wherever the scene knows how to take it, and is answered once it is on the record.
 
 use super::super::clock::{Moment, now};
 use super::super::envelope::{answer, done, error, spike};
@@ -13,11 +13,12 @@ use super::super::keys::{is_name, is_public_key};
 use super::super::order;
 use super::super::pairing::{Candidate, State, TOKEN_LIFE, fingerprint};
 use super::super::port::Event;
-use super::super::replay::ReplayError;
-use super::super::roles::{Roles, needed};
+use super::super::roles::Roles;
 use super::super::sparse::THETA;
-use super::{Broker, Counters, Engine, Incoming, Plane};
-use crate::intake::{IntakeError, Receipt};
+use super::doors::{Incoming, Plane};
+use super::{Broker, Engine};
+use crate::intake::{Alarm, IntakeError, Order, Receipt};
+use nikola_systems::components::oracle::{OracleSettings, Resume};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{TryRecvError, sync_channel};
 use std::time::Duration;
@@ -32,6 +33,20 @@ pub(super) const WAVE_LEASE: Duration = Duration::from_secs(30);
 pub(super) struct Pending {
     pub(super) route: Vec<Vec<u8>>,
     pub(super) question: NeuralSpike,
+    /// What is answered when the order was taken in.
+    pub(super) words: String,
+}
+
+/// What a freeze will be.
+fn frozen(oracle: &OracleSettings) -> String {
+    let end = match oracle.resume {
+        Resume::Automatic => "then the oracle goes on by itself if the state is stable",
+        Resume::Manual => "and until `resume`",
+    };
+    format!(
+        "frozen by the oracle: sources off, damping raised by {} for {} ticks {end}",
+        oracle.freeze_damping, oracle.freeze_ticks
+    )
 }
 
 impl Engine {
@@ -40,9 +55,13 @@ impl Engine {
         let tick = self.port.status().tick;
         let wishes = &self.port.wishes;
         let queued = match verb {
+            // Where there is an oracle these are orders.
             Verb::Scram => {
                 wishes.is_held.store(true, Ordering::Release);
-                return done(tick, "held; `resume` goes on");
+                return done(
+                    tick,
+                    "held before the next tick: this scene has no `oracle` that could freeze it; `resume` goes on",
+                );
             }
             Verb::Resume => {
                 wishes.is_held.store(false, Ordering::Release);
@@ -76,67 +95,34 @@ impl Engine {
 }
 
 impl Broker {
-    /// The envelope and the name of its sender when the sender may say this now.
-    pub(super) fn admit(
-        &mut self,
-        plane: Plane,
-        incoming: &Incoming,
-        at: Moment,
-    ) -> Option<(NeuralSpike, String)> {
-        let whitelist = self.admission.whitelist.read().ok()?;
-        let Some(peer) = whitelist.peers.get(&incoming.key).cloned() else {
-            // Not, or no longer, on the white list: no answer.
-            Counters::add(&self.doors.counters.unknown, 1);
-            return None;
-        };
-        drop(whitelist);
-        let spike = match self.doors.parse(incoming) {
-            Ok(spike) => spike,
-            Err(malformed) => {
-                let reply = answer(&NeuralSpike::default(), error(Code::Malformed, malformed));
-                self.post(plane, incoming.route.clone(), &reply, at);
-                return None;
-            }
-        };
-        let mut sender = incoming.key.clone().into_bytes();
-        sender.push(plane as u8);
-        let refusal = match self.replay.accept(&sender, spike.sequence, spike.timestamp_ms, at) {
-            Err(repeated @ ReplayError::Repeated { .. }) => Some((Code::Replayed, repeated.to_string())),
-            Err(stale) => Some((Code::Stale, stale.to_string())),
-            Ok(()) => {
-                let role = needed(&spike);
-                let text = || {
-                    format!(
-                        "{} has the roles {}; this needs {role}: add it to the white list",
-                        peer.name, peer.roles
-                    )
-                };
-                (!peer.roles.allow(role)).then(|| (Code::Forbidden, text()))
-            }
-        };
-        let Some((code, text)) = refusal else { return Some((spike, peer.name)) };
-        let counters = &self.doors.counters;
-        let counter = if code == Code::Forbidden { &counters.forbidden } else { &counters.replayed };
-        Counters::add(counter, 1);
-        let reply = answer(&spike, error(code, text));
-        self.post(plane, incoming.route.clone(), &reply, at);
-        None
-    }
-
     pub(super) fn handle_control(&mut self, incoming: Incoming, at: Moment) {
-        let Some((question, name)) = self.admit(Plane::Control, &incoming, at) else { return };
+        let Some((question, name)) = self.desk.admit(Plane::Control, &incoming, at) else { return };
         let payload = match &question.payload {
-            Some(Payload::Control(control)) => self.obey(control, &question, &incoming, at),
+            Some(Payload::Control(control)) => {
+                self.announce(control, &name);
+                self.obey(control, &question, &incoming, at)
+            }
             Some(Payload::StatusReport(report)) => {
-                self.health.report(&name, report.clone(), at);
+                self.shared.health().report(&name, report.clone(), at);
                 return;
             }
             None => Some(error(Code::UnknownPayload, "this version knows no such payload")),
             Some(_) => Some(error(Code::Refused, "send data to the data socket")),
         };
         if let Some(payload) = payload {
-            self.post(Plane::Control, incoming.route, &answer(&question, payload), at);
+            self.desk.post(Plane::Control, incoming.route, &answer(&question, payload), at);
         }
+    }
+
+    /// Tells everybody who stops or continues the world, and why.
+    fn announce(&self, control: &Control, name: &str) {
+        let text = match control.verb() {
+            Verb::Scram if control.target.is_empty() => format!("{name} asks to scram"),
+            Verb::Scram => format!("{name} asks to scram: {}", control.target),
+            Verb::Resume => format!("{name} asks to resume"),
+            _ => return,
+        };
+        self.shared.events().publish_text("scram", &text);
     }
 
     /// The answer, unless it comes later.
@@ -170,10 +156,19 @@ impl Broker {
         let Some(engine) = &self.engine else {
             return Some(error(Code::Unreachable, "no engine runs with this broker"));
         };
-        let sent = match control.verb() {
-            Verb::Inject => order::injection(control.injection.as_ref()),
-            Verb::SetParam => order::parameter(&control.target, control.value),
-            verb => {
+        let mut words = "taken in".to_string();
+        let sent = match (control.verb(), engine.intake.oracle()) {
+            (Verb::Inject, _) => order::injection(control.injection.as_ref()),
+            (Verb::SetParam, _) => order::parameter(&control.target, control.value),
+            (Verb::Scram, Some(oracle)) => {
+                words = frozen(&oracle);
+                Ok(Order::Scram(Alarm::Asked))
+            }
+            (Verb::Resume, Some(_)) => {
+                words = "the oracle ends the freeze".into();
+                Ok(Order::Resume)
+            }
+            (verb, _) => {
                 if verb == Verb::Subscribe {
                     self.wave_until = now().after(WAVE_LEASE);
                 }
@@ -188,7 +183,7 @@ impl Broker {
         match engine.intake.send(order, Some(receipt)) {
             Ok(()) => {
                 let question = NeuralSpike { payload: None, ..question.clone() };
-                let waiting = Pending { route: incoming.route.clone(), question };
+                let waiting = Pending { route: incoming.route.clone(), question, words };
                 self.pending.push((outcome, waiting));
                 None
             }
@@ -207,19 +202,19 @@ impl Broker {
                 Event::Wave(wave) => {
                     let payload = Payload::SparseWaveform(*wave);
                     let spike = spike(ComponentId::Physics, ComponentId::Unknown, payload);
-                    self.doors.publish_spike("waveform", &spike);
+                    self.shared.events().publish_spike("waveform", &spike);
                 }
                 Event::Frame(frame) => {
                     let spike =
                         spike(ComponentId::Physics, ComponentId::Unknown, Payload::WaveformShm(frame));
-                    self.doors.publish_spike("frame", &spike);
+                    self.shared.events().publish_spike("frame", &spike);
                 }
-                Event::Text { topic, text } => self.doors.publish_text(topic, &text),
+                Event::Text { topic, text } => self.shared.events().publish_text(topic, &text),
             }
         }
         for (outcome, waiting) in std::mem::take(&mut self.pending) {
             let payload = match outcome.try_recv() {
-                Ok(Receipt::Accepted { tick }) => done(tick, "taken in"),
+                Ok(Receipt::Accepted { tick }) => done(tick, waiting.words.as_str()),
                 Ok(Receipt::Refused(why)) => error(Code::Refused, why),
                 Err(TryRecvError::Empty) => {
                     self.pending.push((outcome, waiting));
@@ -230,7 +225,7 @@ impl Broker {
                     format!("the run ended at tick {tick} before the order was taken in"),
                 ),
             };
-            self.post(Plane::Control, waiting.route, &answer(&waiting.question, payload), now());
+            self.desk.post(Plane::Control, waiting.route, &answer(&waiting.question, payload), now());
         }
     }
 
@@ -241,7 +236,7 @@ impl Broker {
             state: status_report::State::Running.into(),
             pid: u64::from(self.place.pid),
             control_queue_depth: self.pending.len() as u32,
-            data_queue_depth: self.outbox.len() as u32,
+            data_queue_depth: self.shared.n_parcels.load(Ordering::Relaxed) as u32,
             ..StatusReport::default()
         };
         if let Some(engine) = &self.engine {
@@ -258,16 +253,17 @@ impl Broker {
             report.ticks_per_second = status.ticks_per_second;
             report.figures.extend(status.figures);
             report.detail = status.scene;
+            report.health = status.health.map_or_else(String::new, |health| health.name().into());
         }
-        report.figures.extend(self.doors.counters.figures());
-        let refused = self.admission.refused.load(Ordering::Relaxed);
+        report.figures.extend(self.shared.counters.figures());
+        let refused = self.shared.admission.refused.load(Ordering::Relaxed);
         report.figures.insert("spine.handshakes_refused".into(), refused as f64);
         report
     }
 
     fn components_report(&self, at: Moment) -> StatusReport {
         let mut report = self.engine_report(at);
-        report.components = self.health.reports(at);
+        report.components = self.shared.health().reports(at);
         report
     }
 
@@ -341,7 +337,7 @@ impl Broker {
 
     /// PAIR_REQUEST: the candidate's side, on the one socket that unknown keys reach.
     pub(super) fn handle_pairing(&mut self, incoming: Incoming, at: Moment) {
-        let Ok(question) = self.doors.parse(&incoming) else { return };
+        let Ok(question) = self.desk.door(Plane::Pairing).parse(&incoming) else { return };
         let Some(Payload::Control(Control { verb, pairing: Some(asked), .. })) = question.payload.clone()
         else {
             return;
@@ -353,13 +349,14 @@ impl Broker {
         let payload = match self.request_pairing(&asked.token, candidate, &incoming.key, at) {
             Ok(report) => {
                 let question = NeuralSpike { payload: None, ..question.clone() };
-                self.pairing_waiter = Some(Pending { route: incoming.route.clone(), question });
+                self.pairing_waiter =
+                    Some(Pending { route: incoming.route.clone(), question, words: String::new() });
                 Payload::Control(Control { verb, pairing: Some(report), ..Control::default() })
             }
             Err((code, text)) => error(code, text),
         };
         self.set_pairing_door(at);
-        self.post(Plane::Pairing, incoming.route, &answer(&question, payload), at);
+        self.desk.post(Plane::Pairing, incoming.route, &answer(&question, payload), at);
     }
 
     fn request_pairing(
@@ -378,7 +375,8 @@ impl Broker {
             return refused("public_key must be the key of this connection, in Z85");
         }
         let is_taken = |name: &str| {
-            self.admission
+            self.shared
+                .admission
                 .whitelist
                 .read()
                 .is_ok_and(|list| list.peers.values().any(|peer| peer.name == name))
@@ -402,10 +400,10 @@ impl Broker {
     }
 
     fn tell_candidate(&mut self, outcome: &str, at: Moment) {
-        if let Some(Pending { route, question }) = self.pairing_waiter.take() {
+        if let Some(Pending { route, question, .. }) = self.pairing_waiter.take() {
             let pairing = Some(nikola::Pairing { outcome: outcome.into(), ..nikola::Pairing::default() });
             let control = Control { verb: Verb::PairRequest.into(), pairing, ..Control::default() };
-            self.post(Plane::Pairing, route, &answer(&question, Payload::Control(control)), at);
+            self.desk.post(Plane::Pairing, route, &answer(&question, Payload::Control(control)), at);
         }
     }
 

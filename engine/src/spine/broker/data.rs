@@ -1,20 +1,37 @@
-//! The data plane: who is there, and handing messages on.
-//! Invariant: an answer goes to whoever asked, whatever else has its component's name; maps are bounded.
+//! The data plane: who is there, and handing messages on, in a thread that steps back for every other.
+//!
+//! Invariant: an answer goes to whoever asked, whatever else has its component's name; maps are bounded; a component
+//! that five messages in a row did not reach is not tried for 30 s, whatever restarts in between (S5).
 
-use super::super::clock::Moment;
+use super::super::breaker::Breaker;
+use super::super::clock::{Moment, now};
 use super::super::envelope::{answer, error};
 use super::super::generated::nikola::{ComponentId, NeuralSpike, error::Code, neural_spike::Payload};
 use super::super::key_range::KeyRanges;
+use super::super::priority;
 use super::super::route::{self, Strategy};
+use super::desk::{Desk, Outcome};
+use super::doors::{Counters, Doors, Incoming, Plane};
 use super::outbox::Parcel;
-use super::{Broker, Counters, Incoming, Plane};
-use prost::Message as _;
+use super::{Route, Shared};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Questions whose askers are remembered.
 const QUESTIONS_MAX: usize = 16_384;
 
-type Route = Vec<Vec<u8>>;
+/// Messages between two looks at what else is due.
+const BURST: usize = 64;
+
+/// Longest time between two looks at what is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 struct Member {
     name: String,
@@ -23,7 +40,7 @@ struct Member {
 
 /// Components on the data socket.
 #[derive(Default)]
-pub(super) struct Members {
+struct Members {
     by_component: BTreeMap<ComponentId, Vec<Member>>,
     turn: usize,
     ranges: BTreeMap<ComponentId, KeyRanges>,
@@ -43,7 +60,7 @@ impl Members {
     }
 
     /// A name has no address any more.
-    pub(super) fn forget(&mut self, name: &str) {
+    fn forget(&mut self, name: &str) {
         for members in self.by_component.values_mut() {
             members.retain(|member| member.name != name);
         }
@@ -65,8 +82,8 @@ impl Members {
         self.askers.get(id).filter(|(name, _)| name != answerer).map(|(_, route)| route.clone())
     }
 
-    /// The member that gets this message.
-    fn choose(&mut self, strategy: Strategy, key: Option<[u8; 16]>) -> Option<Route> {
+    /// The member that gets this message: its name and its address.
+    fn choose(&mut self, strategy: Strategy, key: Option<[u8; 16]>) -> Option<(String, Route)> {
         let (Strategy::RoundRobin(to) | Strategy::KeyRange(to) | Strategy::Secure(to)) = strategy else {
             return None;
         };
@@ -85,19 +102,110 @@ impl Members {
                 self.turn % members.len()
             }
         };
-        Some(members[i].route.clone())
+        Some((members[i].name.clone(), members[i].route.clone()))
     }
 }
 
-impl Broker {
-    pub(super) fn handle_data(&mut self, incoming: Incoming, at: Moment) {
-        let Some((spike, name)) = self.admit(Plane::Data, &incoming, at) else { return };
+/// Everything the thread owns.
+pub(super) struct DataPlane {
+    desk: Desk,
+    shared: Arc<Shared>,
+    members: Members,
+    /// By the recipient's name, as far as they were needed.
+    breakers: HashMap<String, Breaker>,
+    /// Where their states are kept.
+    folder: PathBuf,
+    stopped: UnixStream,
+}
+
+/// The running thread; ends when dropped.
+pub(super) struct Running {
+    stop: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.stop.write(&[1]);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl DataPlane {
+    /// Starts the thread. States of breakers are kept in `folder`.
+    pub(super) fn start(
+        doors: Doors,
+        began: Moment,
+        shared: &Arc<Shared>,
+        folder: PathBuf,
+    ) -> std::io::Result<Running> {
+        let (stop, stopped) = UnixStream::pair()?;
+        let plane = Self {
+            desk: Desk::new(doors, began, Arc::clone(shared)),
+            shared: Arc::clone(shared),
+            members: Members::default(),
+            breakers: HashMap::new(),
+            folder,
+            stopped,
+        };
+        let thread = std::thread::Builder::new().name("spine-data".into()).spawn(move || {
+            priority::step_back();
+            plane.run();
+        })?;
+        Ok(Running { stop, thread: Some(thread) })
+    }
+
+    fn run(mut self) {
+        while !self.wait() {
+            let at = now();
+            self.resend(at);
+            self.forget_withdrawn();
+            for _ in 0..BURST {
+                let Some(incoming) = self.desk.door(Plane::Data).receive() else { break };
+                self.handle(incoming, now());
+            }
+            self.shared.n_parcels.store(self.desk.outbox.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits for something to do; whether to stop.
+    fn wait(&self) -> bool {
+        let door = self.desk.door(Plane::Data);
+        let is_quiet = door.is_quiet();
+        let due = self.desk.outbox.due().map_or(LOOK_EVERY, |due| due.since(now()));
+        // Rounded up: a timeout of zero before the time has come would spin.
+        let millis = if is_quiet { due.as_micros().div_ceil(1000) as i64 } else { 0 };
+        let mut items = [self.stopped.as_raw_fd(), door.descriptor()]
+            .map(|descriptor| zmq::PollItem::from_fd(descriptor, zmq::POLLIN));
+        match zmq::poll(&mut items, millis) {
+            Ok(_) | Err(zmq::Error::EINTR) => {}
+            Err(_) => return true,
+        }
+        if items[1].is_readable() {
+            door.wake();
+        }
+        items[0].is_readable()
+    }
+
+    /// Names whose keys were withdrawn have no address any more.
+    fn forget_withdrawn(&mut self) {
+        let withdrawn = std::mem::take(&mut *self.shared.withdrawn());
+        for (key, name) in withdrawn {
+            self.desk.forget(&key);
+            self.members.forget(&name);
+        }
+    }
+
+    fn handle(&mut self, incoming: Incoming, at: Moment) {
+        let Some((spike, name)) = self.desk.admit(Plane::Data, &incoming, at) else { return };
         self.members.seen(spike.sender(), &name, &incoming.route);
         if let Some(Payload::StatusReport(report)) = spike.payload {
-            self.health.report(&name, report, at);
+            self.shared.health().report(&name, report, at);
             return;
         }
-        self.health.seen(&name, spike.sender(), at);
+        self.shared.health().seen(&name, spike.sender(), at);
         let no = |code, text: &str| error(code, text);
         let refusal = match route::strategy(&spike) {
             None => Some(no(Code::UnknownPayload, "this version knows no such payload")),
@@ -106,14 +214,14 @@ impl Broker {
             }
             Some(Strategy::Keep) => None,
             Some(Strategy::Broadcast(topic) | Strategy::FireAndForget(topic)) => {
-                self.doors.publish(topic, &incoming.body);
+                self.shared.events().publish(topic, &incoming.body);
                 None
             }
             Some(strategy) => self.hand_on(strategy, &spike, &name, &incoming, at),
         };
         if let Some(payload) = refusal {
             let reply = answer(&spike, payload);
-            self.post(Plane::Data, incoming.route, &reply, at);
+            self.desk.post(Plane::Data, incoming.route, &reply, at);
         }
     }
 
@@ -126,49 +234,71 @@ impl Broker {
         incoming: &Incoming,
         at: Moment,
     ) -> Option<Payload> {
-        let route = match self.members.asker(&spike.request_id, name) {
-            Some(route) => Some(route),
+        let (recipient, route) = match self.members.asker(&spike.request_id, name) {
+            Some(route) => (None, route),
             None => {
                 self.members.remember_question(&spike.request_id, name, &incoming.route);
-                self.members.choose(strategy, route::key(spike))
+                let Some((recipient, route)) = self.members.choose(strategy, route::key(spike)) else {
+                    let to = spike.recipient().as_str_name();
+                    let text = format!("nobody, or more than one, is there as {to}");
+                    return Some(error(Code::Unreachable, text));
+                };
+                if let Some(refusal) = self.admit_to(&recipient, at) {
+                    return Some(refusal);
+                }
+                (Some(recipient), route)
             }
         };
-        let Some(route) = route else {
-            let text = format!("nobody, or more than one, is there as {}", spike.recipient().as_str_name());
-            return Some(error(Code::Unreachable, text));
-        };
-        Counters::add(&self.doors.counters.forwarded, 1);
+        Counters::add(&self.shared.counters.forwarded, 1);
         let question = NeuralSpike { payload: None, ..spike.clone() };
         let origin = Some((Plane::Data, incoming.route.clone(), question));
-        self.send(Parcel { plane: Plane::Data, route, body: incoming.body.to_vec(), origin }, 0, at);
+        let body = incoming.body.to_vec();
+        self.send(Parcel { plane: Plane::Data, route, body, origin, recipient }, 0, at);
         None
     }
 
-    /// Sends an envelope of the broker's own.
-    pub(super) fn post(&mut self, plane: Plane, route: Route, spike: &NeuralSpike, at: Moment) {
-        self.send(Parcel { plane, route, body: spike.encode_to_vec(), origin: None }, 0, at);
+    /// The refusal when the recipient failed too often to be tried now.
+    fn admit_to(&mut self, recipient: &str, at: Moment) -> Option<Payload> {
+        // A recipient whose state cannot be read is tried each time.
+        let breaker = self.breaker(recipient)?;
+        let open = match breaker.admit(at) {
+            Ok(()) => return None,
+            Err(open) => open,
+        };
+        Counters::add(&self.shared.counters.circuit_refused, 1);
+        Some(error(Code::OpenCircuit, open))
     }
 
-    /// Sends, or keeps for later, or gives up and says so.
+    /// The breaker of a recipient: as it was left, by this broker or the one before.
+    fn breaker(&mut self, recipient: &str) -> Option<&mut Breaker> {
+        if !self.breakers.contains_key(recipient) {
+            let breaker = Breaker::open(&self.folder, recipient).ok()?;
+            self.breakers.insert(recipient.into(), breaker);
+        }
+        self.breakers.get_mut(recipient)
+    }
+
+    /// Sends, or keeps for later, or gives up and says so; the recipient's breaker learns of it.
     fn send(&mut self, parcel: Parcel, attempt: usize, at: Moment) {
-        let lost = match self.doors.send(parcel.plane, &parcel.route, &parcel.body) {
-            Ok(()) => return,
-            Err(zmq::Error::EAGAIN) => match self.outbox.keep(parcel, attempt, at) {
-                None => return,
-                Some(parcel) => (parcel, Code::TimedOut, "the recipient takes no messages"),
-            },
-            Err(_) => (parcel, Code::Unreachable, "the recipient is gone"),
-        };
-        Counters::add(&self.doors.counters.undelivered, 1);
-        if let (Parcel { origin: Some((plane, route, question)), .. }, code, text) = lost {
-            let reply = answer(&question, error(code, text));
-            self.post(plane, route, &reply, at);
+        let Some(outcome) = self.desk.send(parcel, attempt, at) else { return };
+        let (Outcome::Sent(parcel) | Outcome::Lost((parcel, ..))) = &outcome;
+        if let Some(recipient) = parcel.recipient.clone()
+            && let Some(breaker) = self.breaker(&recipient)
+        {
+            // A state that cannot be written is kept in memory all the same.
+            let _ = match &outcome {
+                Outcome::Sent(_) => breaker.succeeded(),
+                Outcome::Lost(_) => breaker.failed(at),
+            };
+        }
+        if let Outcome::Lost(loss) = outcome {
+            self.desk.regret(loss, at);
         }
     }
 
     /// Tries again what is due.
-    pub(super) fn resend(&mut self, at: Moment) {
-        while let Some((parcel, attempt)) = self.outbox.take(at) {
+    fn resend(&mut self, at: Moment) {
+        while let Some((parcel, attempt)) = self.desk.outbox.take(at) {
             self.send(parcel, attempt, at);
         }
     }

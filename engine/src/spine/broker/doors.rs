@@ -1,14 +1,17 @@
 //! The sockets of the broker and what goes through them.
 //! Invariant: a message is at most three frames and its sender is the key its connection was authenticated with; what
-//! is malformed is dropped whole and counted.
+//! is malformed is dropped whole and counted. Control, data and events have a context each: no plane's bytes are ever
+//! encrypted by the thread that another plane waits for.
 
 use super::super::envelope::{self, spike};
 use super::super::generated::nikola::{ComponentId, NeuralSpike, StatusReport, neural_spike::Payload};
 use super::super::keys::KeyPair;
 use super::super::place::Endpoints;
-use super::super::socket::{self, Lane, SocketError, bind};
+use super::super::socket::{self, SocketError, bind};
 use super::super::zap::{Admission, DOMAIN, Handler, PAIRING_DOMAIN};
 use prost::Message as _;
+use std::cell::Cell;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,6 +49,8 @@ pub struct Counters {
     pub forwarded: AtomicU64,
     /// Messages published.
     pub published: AtomicU64,
+    /// Times a subscriber's queue filled up: from then until it reads it loses events, and nobody else does.
+    pub behind: AtomicU64,
     /// Messages that were no envelope.
     pub malformed: AtomicU64,
     /// Messages from keys that are not, or no longer, on the white list.
@@ -56,6 +61,8 @@ pub struct Counters {
     pub replayed: AtomicU64,
     /// Messages that no peer took.
     pub undelivered: AtomicU64,
+    /// Messages refused at once because their recipient's circuit is open.
+    pub circuit_refused: AtomicU64,
     /// Keys removed from the white list while running.
     pub revoked: AtomicU64,
 }
@@ -76,106 +83,95 @@ impl Counters {
             value("data", &self.data),
             value("forwarded", &self.forwarded),
             value("published", &self.published),
+            value("subscribers_behind", &self.behind),
             value("malformed", &self.malformed),
             value("unknown", &self.unknown),
             value("forbidden", &self.forbidden),
             value("replayed", &self.replayed),
             value("undelivered", &self.undelivered),
+            value("circuit_refused", &self.circuit_refused),
             value("revoked", &self.revoked),
         ]
         .into_iter()
     }
 }
 
-/// PUB in a context of its own: closing the context is the one way to know that the endpoint is free again.
-struct Events {
+/// One ROUTER, bound.
+pub(super) struct Door {
+    pub(super) plane: Plane,
     socket: zmq::Socket,
-    context: zmq::Context,
-    _zap: Handler,
+    counters: Arc<Counters>,
+    /// Readable when libzmq has news of the socket.
+    descriptor: RawFd,
+    /// Nothing has come, and nothing was sent, since the socket was found empty: only its descriptor can tell news.
+    is_drained: Cell<bool>,
 }
 
-/// All sockets, bound. Fields close in this order: the handler last.
-pub(super) struct Doors {
-    control: zmq::Socket,
-    data: zmq::Socket,
-    pairing: zmq::Socket,
-    events: Option<Events>,
-    keys: KeyPair,
-    endpoints: Vec<Endpoints>,
-    admission: Arc<Admission>,
-    _zap: Handler,
-    pub(super) counters: Arc<Counters>,
-}
-
-impl Doors {
-    /// Binds the ZAP handler, then every socket.
-    pub(super) fn open(
+impl Door {
+    fn open(
+        context: &zmq::Context,
+        plane: Plane,
         keys: &KeyPair,
-        admission: Arc<Admission>,
-        local: &Endpoints,
-        network: Option<&Endpoints>,
+        endpoints: &[&str],
+        counters: &Arc<Counters>,
     ) -> Result<Self, SocketError> {
-        let context = socket::context()?;
-        let started = |reason| SocketError::Zmq { what: "the ZAP handler".into(), reason };
-        let zap = Handler::start(&context, Arc::clone(&admission)).map_err(started)?;
-        let router = |lane, domain| socket::server(&context, zmq::ROUTER, lane, keys, domain);
-        let control = router(Lane::Control, DOMAIN)?;
-        let data = router(Lane::Bulk, DOMAIN)?;
-        let pairing = router(Lane::Control, PAIRING_DOMAIN)?;
-        for small in [&control, &pairing] {
-            let bounded = small.set_maxmsgsize(CONTROL_BYTES_MAX);
-            bounded.map_err(|reason| SocketError::Zmq { what: "message size".into(), reason })?;
+        let domain = if plane == Plane::Pairing { PAIRING_DOMAIN } else { DOMAIN };
+        let socket = socket::server(context, zmq::ROUTER, keys, domain)?;
+        let failed = |what: &str| {
+            let what = what.to_string();
+            move |reason| SocketError::Zmq { what, reason }
+        };
+        if plane != Plane::Data {
+            socket.set_maxmsgsize(CONTROL_BYTES_MAX).map_err(failed("message size"))?;
         }
-        let endpoints: Vec<_> = std::iter::once(local).chain(network).cloned().collect();
-        for at in &endpoints {
-            bind(&control, &at.control)?;
-            bind(&data, &at.data)?;
-            bind(&pairing, &at.pairing)?;
+        for endpoint in endpoints {
+            bind(&socket, endpoint)?;
         }
-        let events = Some(open_events(keys, Arc::clone(&admission), &endpoints)?);
-        let counters = Arc::default();
-        let keys = keys.clone();
-        Ok(Self { control, data, pairing, events, keys, endpoints, admission, _zap: zap, counters })
+        let descriptor = socket.get_fd().map_err(failed("descriptor of a socket"))?;
+        let counters = Arc::clone(counters);
+        Ok(Self { plane, socket, counters, descriptor, is_drained: Cell::new(false) })
     }
 
-    /// Ends every subscription; subscribers that are still admitted come back by themselves.
-    pub(super) fn renew_events(&mut self) {
-        close_events(self.events.take());
-        self.events = open_events(&self.keys, Arc::clone(&self.admission), &self.endpoints).ok();
+    /// To be waited for once [`is_quiet`](Self::is_quiet).
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.descriptor
     }
 
-    /// Closes what would otherwise be closed without waiting.
-    pub(super) fn close(mut self) {
-        close_events(self.events.take());
+    /// The descriptor became readable.
+    pub(super) fn wake(&self) {
+        self.is_drained.set(false);
     }
 
-    pub(super) fn poll_items(&self) -> [zmq::PollItem<'_>; 3] {
-        [&self.control, &self.data, &self.pairing].map(|socket| socket.as_poll_item(zmq::POLLIN))
-    }
-
-    fn socket(&self, plane: Plane) -> &zmq::Socket {
-        match plane {
-            Plane::Control => &self.control,
-            Plane::Data => &self.data,
-            Plane::Pairing => &self.pairing,
+    /// Whether nothing waits. libzmq's descriptor tells each piece of news once, and sending may swallow it.
+    pub(super) fn is_quiet(&self) -> bool {
+        if !self.is_drained.get() {
+            let has_message = self.socket.get_events().is_ok_and(|events| events.contains(zmq::POLLIN));
+            self.is_drained.set(!has_message);
         }
+        self.is_drained.get()
     }
 
     /// The next well-formed message; none when nothing waits.
-    pub(super) fn receive(&self, plane: Plane) -> Option<Incoming> {
+    pub(super) fn receive(&self) -> Option<Incoming> {
+        if self.is_drained.get() {
+            return None;
+        }
         loop {
             let mut frames = Vec::with_capacity(3);
             let mut is_more = true;
             while is_more {
-                let frame = self.socket(plane).recv_msg(zmq::DONTWAIT).ok()?;
+                let Ok(frame) = self.socket.recv_msg(zmq::DONTWAIT) else {
+                    self.is_drained.set(true);
+                    return None;
+                };
                 is_more = frame.get_more();
                 // Frames beyond the third are taken off the socket and forgotten.
                 if frames.len() < 4 {
                     frames.push(frame);
                 }
             }
-            let counter = if plane == Plane::Data { &self.counters.data } else { &self.counters.control };
-            Counters::add(counter, 1);
+            let is_data = self.plane == Plane::Data;
+            Counters::add(if is_data { &self.counters.data } else { &self.counters.control }, 1);
             let is_delimited = frames.len() == 3 && frames[1].is_empty();
             if frames.len() != 2 && !is_delimited {
                 Counters::add(&self.counters.malformed, 1);
@@ -191,32 +187,10 @@ impl Doors {
     }
 
     /// Sends at once or not at all.
-    pub(super) fn send(&self, plane: Plane, route: &[Vec<u8>], body: &[u8]) -> Result<(), zmq::Error> {
+    pub(super) fn send(&self, route: &[Vec<u8>], body: &[u8]) -> Result<(), zmq::Error> {
         let frames = route.iter().map(Vec::as_slice).chain([body]);
-        self.socket(plane).send_multipart(frames, zmq::DONTWAIT)
-    }
-
-    /// Publishes an envelope as it is.
-    pub(super) fn publish(&self, topic: &str, body: &[u8]) {
-        if let Some(events) = &self.events {
-            // PUB never blocks: a subscriber that does not keep up loses what does not fit.
-            let _ = events.socket.send_multipart([topic.as_bytes(), body], zmq::DONTWAIT);
-            Counters::add(&self.counters.published, 1);
-        }
-    }
-
-    pub(super) fn publish_spike(&self, topic: &str, spike: &NeuralSpike) {
-        self.publish(topic, &spike.encode_to_vec());
-    }
-
-    pub(super) fn publish_text(&self, topic: &str, text: &str) {
-        let payload = Payload::Text(text.into());
-        self.publish_spike(topic, &spike(ComponentId::Spine, ComponentId::Unknown, payload));
-    }
-
-    pub(super) fn publish_report(&self, report: StatusReport) {
-        let payload = Payload::StatusReport(report);
-        self.publish_spike("status", &spike(ComponentId::Spine, ComponentId::Unknown, payload));
+        self.is_drained.set(false);
+        self.socket.send_multipart(frames, zmq::DONTWAIT)
     }
 
     /// The envelope of an incoming message, or the error its sender deserves.
@@ -229,28 +203,130 @@ impl Doors {
     }
 }
 
-fn open_events(
-    keys: &KeyPair,
-    admission: Arc<Admission>,
-    endpoints: &[Endpoints],
-) -> Result<Events, SocketError> {
-    let context = socket::context()?;
-    let started = |reason| SocketError::Zmq { what: "the ZAP handler of events".into(), reason };
-    let zap = Handler::start(&context, admission).map_err(started)?;
-    let socket = socket::server(&context, zmq::PUB, Lane::Bulk, keys, DOMAIN)?;
-    let bounded = socket.set_sndhwm(EVENTS_HIGH_WATER);
-    bounded.map_err(|reason| SocketError::Zmq { what: "high water of events".into(), reason })?;
-    for at in endpoints {
-        bind(&socket, &at.events)?;
-    }
-    Ok(Events { socket, context, _zap: zap })
+/// The doors of one thread in a context of their own. Fields close in this order: the handler last.
+pub(super) struct Doors {
+    pub(super) doors: Vec<Door>,
+    _zap: Handler,
 }
 
-fn close_events(events: Option<Events>) {
-    if let Some(Events { socket, context, _zap }) = events {
-        drop(socket);
-        drop(_zap);
-        // The last holder of a context waits until its sockets are closed and their endpoints free.
-        drop(context);
+impl Doors {
+    /// Binds the ZAP handler, then a door for each plane.
+    pub(super) fn open(
+        planes: &[Plane],
+        keys: &KeyPair,
+        admission: &Arc<Admission>,
+        endpoints: &[Endpoints],
+        counters: &Arc<Counters>,
+    ) -> Result<Self, SocketError> {
+        let context = socket::context()?;
+        let started = |reason| SocketError::Zmq { what: "the ZAP handler".into(), reason };
+        let _zap = Handler::start(&context, Arc::clone(admission)).map_err(started)?;
+        let open = |&plane: &Plane| {
+            let at: Vec<&str> = endpoints
+                .iter()
+                .map(|endpoints| match plane {
+                    Plane::Control => endpoints.control.as_str(),
+                    Plane::Data => endpoints.data.as_str(),
+                    Plane::Pairing => endpoints.pairing.as_str(),
+                })
+                .collect();
+            Door::open(&context, plane, keys, &at, counters)
+        };
+        Ok(Self { doors: planes.iter().map(open).collect::<Result<_, _>>()?, _zap })
+    }
+}
+
+/// PUB in a context of its own: closing the context is the one way to know that the endpoint is free again.
+struct Publisher {
+    socket: zmq::Socket,
+    context: zmq::Context,
+    _zap: Handler,
+}
+
+/// The way out for events, used by whoever holds the lock around it.
+pub(super) struct Events {
+    publisher: Option<Publisher>,
+    keys: KeyPair,
+    endpoints: Vec<Endpoints>,
+    admission: Arc<Admission>,
+    counters: Arc<Counters>,
+}
+
+impl Events {
+    /// Bound.
+    pub(super) fn open(
+        keys: &KeyPair,
+        admission: &Arc<Admission>,
+        endpoints: &[Endpoints],
+        counters: &Arc<Counters>,
+    ) -> Result<Self, SocketError> {
+        let mut events = Self {
+            publisher: None,
+            keys: keys.clone(),
+            endpoints: endpoints.to_vec(),
+            admission: Arc::clone(admission),
+            counters: Arc::clone(counters),
+        };
+        events.publisher = Some(events.publisher()?);
+        Ok(events)
+    }
+
+    fn publisher(&self) -> Result<Publisher, SocketError> {
+        let context = socket::context()?;
+        let started = |reason| SocketError::Zmq { what: "the ZAP handler of events".into(), reason };
+        let _zap = Handler::start(&context, Arc::clone(&self.admission)).map_err(started)?;
+        let mut socket = socket::server(&context, zmq::PUB, &self.keys, DOMAIN)?;
+        let bounded =
+            socket.set_sndhwm(EVENTS_HIGH_WATER).and_then(|()| socket::set_lossy(&mut socket, false));
+        bounded.map_err(|reason| SocketError::Zmq { what: "high water of events".into(), reason })?;
+        for at in &self.endpoints {
+            bind(&socket, &at.events)?;
+        }
+        Ok(Publisher { socket, context, _zap })
+    }
+
+    /// Ends every subscription; subscribers that are still admitted come back by themselves.
+    pub(super) fn renew(&mut self) {
+        self.close();
+        self.publisher = self.publisher().ok();
+    }
+
+    /// Closes what would otherwise be closed without waiting.
+    pub(super) fn close(&mut self) {
+        if let Some(Publisher { socket, context, _zap }) = self.publisher.take() {
+            drop(socket);
+            drop(_zap);
+            // The last holder of a context waits until its sockets are closed and their endpoints free.
+            drop(context);
+        }
+    }
+
+    /// Publishes an envelope as it is. Never waits: a subscriber whose queue is full loses what does not fit.
+    pub(super) fn publish(&mut self, topic: &str, body: &[u8]) {
+        let Some(Publisher { socket, .. }) = &mut self.publisher else { return };
+        let frames = [topic.as_bytes(), body];
+        if socket.send_multipart(frames, zmq::DONTWAIT) == Err(zmq::Error::EAGAIN) {
+            // Told that a queue is full; from now until it is read libzmq passes it over. All others get the event.
+            Counters::add(&self.counters.behind, 1);
+            if socket::set_lossy(socket, true).is_ok() {
+                let _ = socket.send_multipart(frames, zmq::DONTWAIT);
+                let _ = socket::set_lossy(socket, false);
+            }
+        }
+        Counters::add(&self.counters.published, 1);
+    }
+
+    pub(super) fn publish_spike(&mut self, topic: &str, spike: &NeuralSpike) {
+        self.publish(topic, &spike.encode_to_vec());
+    }
+
+    pub(super) fn publish_text(&mut self, topic: &str, text: &str) {
+        let payload = Payload::Text(text.into());
+        self.publish_spike(topic, &spike(ComponentId::Spine, ComponentId::Unknown, payload));
+    }
+
+    pub(super) fn publish_report(&mut self, report: StatusReport) {
+        let payload = Payload::StatusReport(report);
+        self.publish_spike("status", &spike(ComponentId::Spine, ComponentId::Unknown, payload));
     }
 }

@@ -4,7 +4,7 @@
 use super::super::clock::Moment;
 use super::super::generated::nikola::NeuralSpike;
 use super::super::socket::RETRY_AFTER;
-use super::Plane;
+use super::doors::Plane;
 use std::collections::VecDeque;
 
 /// Most messages that wait.
@@ -15,6 +15,8 @@ pub(super) struct Parcel {
     pub(super) plane: Plane,
     pub(super) route: Vec<Vec<u8>>,
     pub(super) body: Vec<u8>,
+    /// Name of the component it is handed to, where the broker chose one.
+    pub(super) recipient: Option<String>,
     /// Who is told when it cannot be delivered: plane, route and question (its payload left out).
     pub(super) origin: Option<(Plane, Vec<Vec<u8>>, NeuralSpike)>,
 }
@@ -60,7 +62,13 @@ mod tests {
 
     #[test]
     fn three_more_attempts_and_no_longer_queue_than_allowed() {
-        let parcel = || Parcel { plane: Plane::Data, route: Vec::new(), body: Vec::new(), origin: None };
+        let parcel = || Parcel {
+            plane: Plane::Data,
+            route: Vec::new(),
+            body: Vec::new(),
+            recipient: None,
+            origin: None,
+        };
         let at = |millis| Moment(Duration::from_millis(millis));
         let mut outbox = Outbox::default();
         let (mut attempt, mut clock, mut dues) = (0, 0, Vec::new());

@@ -253,6 +253,9 @@ pub struct StatusReport {
     pub pid: u64,
     #[prost(string, tag = "12")]
     pub detail: ::prost::alloc::string::String,
+    /// NOMINAL, WARNING, SOFT_SCRAM, RESET or HALTED, where the scene has an oracle.
+    #[prost(string, tag = "13")]
+    pub health: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `StatusReport`.
 pub mod status_report {

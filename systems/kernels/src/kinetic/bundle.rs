@@ -81,6 +81,18 @@ impl<T: Real> AxisPass<T> {
         AxisPass { extent, stride, page_nodes, bundles, table }
     }
 
+    /// Which entry of the table each line uses, in the order of first nodes.
+    pub fn entries(&self) -> Vec<u32> {
+        let n_lines = self.bundles.iter().map(|bundle| bundle.lanes as usize).sum();
+        let mut entries = vec![0; n_lines];
+        for bundle in &self.bundles {
+            for node in bundle.node..bundle.node + bundle.lanes as usize {
+                entries[node / (self.extent * self.stride) * self.stride + node % self.stride] = bundle.entry;
+            }
+        }
+        entries
+    }
+
     /// Bytes of tables and bundles.
     pub fn bytes(&self) -> usize {
         let table: usize = match &self.table {

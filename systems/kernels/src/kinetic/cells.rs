@@ -65,6 +65,17 @@ impl<T: Real> CellBlocks<T> {
         }
     }
 
+    /// How many trailing axes there are.
+    pub fn n_axes(&self) -> usize {
+        self.n_axes
+    }
+
+    /// q (re, im) of axis `axis`, counted from the slowest, on `cell`, for the half or the whole duration.
+    pub fn factor(&self, axis: usize, cell: usize, is_half: bool) -> (T, T) {
+        let factors = if is_half { &self.half } else { &self.whole };
+        (factors[axis].re[cell], factors[axis].im[cell])
+    }
+
     /// Bytes of the tables.
     pub fn bytes(&self) -> usize {
         self.half.iter().map(|factors| 4 * factors.re.len() * T::BYTES).sum()

@@ -8,11 +8,13 @@
 
 #![allow(unsafe_code)] // Pages shared between chunks as raw planes.
 
+mod expansion;
+
 use super::bundle::AxisPass;
 use super::dft::Complex;
 use super::fibre::diagonalise;
 use super::gradient::derivative_pass;
-use super::varying::Diffusion;
+use super::varying::{CellGrid, Diffusion};
 use crate::field::{PageMut, PageRef, Real, Threads};
 use crate::half_potential::{Planes, Time};
 use crate::reduce;
@@ -86,7 +88,12 @@ pub struct Remainder<T: SimdReal> {
     /// The cell of each run.
     cells: Vec<u32>,
     pairs: Vec<Pair<T>>,
+    /// Storage axes of the positions that pairs name, and the largest wavenumber of each.
+    coupled: Vec<usize>,
+    wavenumbers: Vec<f64>,
     greatest: Option<f64>,
+    /// Bound of the operator's norm.
+    bound: Option<f64>,
     derivatives: Vec<AxisPass<T>>,
     gradients: Vec<Scratch<T>>,
     flux: Scratch<T>,
@@ -128,7 +135,9 @@ impl<T: Real> Remainder<T> {
             is_per_node: grid.cell_nodes() == 1,
             cells: (0..n).step_by(run).map(|node| grid.cell_of_node(node) as u32).collect(),
             pairs: diffusion.off_diagonal.iter().map(pair).collect(),
+            wavenumbers: coupled.iter().map(|&axis| greatest_wavenumber(grid, axis)).collect(),
             greatest: None,
+            bound: None,
             derivatives: coupled
                 .iter()
                 .map(|&axis| derivative_pass(&grid.shape, axis, grid.spacing[axis]))
@@ -138,6 +147,7 @@ impl<T: Real> Remainder<T> {
             basis: (0..rule.vectors).map(|_| Scratch::new(n)).collect(),
             image: Scratch::new(n),
             counts: RemainderCounts::default(),
+            coupled,
         }
     }
 
@@ -148,7 +158,7 @@ impl<T: Real> Remainder<T> {
                 pair.values[cell] = T::from_f64(source.values[cell]);
             }
         }
-        self.greatest = None;
+        (self.greatest, self.bound) = (None, None);
     }
 
     /// Bytes of the fields and tables.
@@ -290,6 +300,13 @@ impl<T: Real> Remainder<T> {
             combine(level, threads, &image, &[(&flux, -0.5, 0.0)], i > 0);
         }
     }
+}
+
+/// The largest eigenvalue of −i∂ along a storage axis.
+fn greatest_wavenumber(grid: &CellGrid, axis: usize) -> f64 {
+    let extent = grid.shape.extents[axis];
+    let unit = core::f64::consts::TAU / (extent as f64 * grid.spacing[axis]);
+    unit * ((extent - 1) / 2) as f64
 }
 
 /// to ← Σ (re + i·im)·term, or that added to `to`. Pages are independent.

@@ -18,6 +18,7 @@
 #![allow(unsafe_code)] // Pages shared between units as raw planes.
 
 mod gram;
+mod lines;
 mod passes;
 mod triple;
 
@@ -35,7 +36,7 @@ use crate::threads::for_each_chunk;
 
 #[doc(hidden)]
 pub use gram::GramUnit;
-pub use gram::{ColumnGram, Leak};
+pub use gram::{ColumnGram, ColumnLayers, Leak};
 #[doc(hidden)]
 pub use passes::SparseUnit;
 use triple::Triple;
@@ -388,7 +389,12 @@ impl<T: Real> SparseKinetic<T> {
         let nodes = column.slots.len() * self.blocks.sides[column.axis];
         let rows = if self.is_narrow(column.axis) {
             let rows = nodes * self.blocks.stride(column.axis);
-            rows * row_step(rows, lanes, lanes)
+            // A transform gathers one line's rows behind them.
+            let gathered = match *column.line {
+                LinePlan::Dense(_) => nodes * row_step(nodes, lanes, lanes),
+                LinePlan::Triple(_) | LinePlan::Fibre(_) => 0,
+            };
+            rows * row_step(rows, lanes, lanes) + gathered
         } else {
             nodes * row_step(nodes, BUNDLE_LANES, lanes)
         };

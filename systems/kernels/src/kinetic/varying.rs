@@ -12,6 +12,8 @@
 //! space with its own phase; elsewhere it is a small dense unitary, cached, and renewed only where D changed.
 //! Source: physics of the splitting in Strang 1968; each factor in `ring3.rs`, `fibre.rs`, `cells.rs`, `remainder.rs`.
 
+mod lines;
+
 use super::bundle::{AxisPass, Table};
 use super::cells::CellBlocks;
 use super::fibre::{FIBRE_NODES_MAX, Fibre, FibreLine};
@@ -137,6 +139,8 @@ struct Line<T: SimdReal> {
     axis: usize,
     /// Whether the table has one entry per line of cells, so that it can be renewed.
     by_cells: bool,
+    /// D of each transform.
+    constants: Vec<f64>,
 }
 
 /// A planned kinetic flow of a varying metric.
@@ -374,7 +378,11 @@ fn plan_line<T: Real>(
         let cell = grid.cell_of_node(line / stride * extent * stride + line % stride);
         entries[cell / (cell_extent * cell_stride) * cell_stride + cell % cell_stride]
     };
-    Ok(Line { pass: AxisPass::new(shape, axis, table, entry), axis, by_cells })
+    let constants = match table {
+        Table::Transforms(_) => distinct.iter().map(|values| values[0]).collect(),
+        _ => Vec::new(),
+    };
+    Ok(Line { pass: AxisPass::new(shape, axis, table, entry), axis, by_cells, constants })
 }
 
 fn describe<T: Real>(line: &Line<T>) -> String {

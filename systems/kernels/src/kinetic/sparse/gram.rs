@@ -34,6 +34,26 @@ pub struct ColumnGram {
     pub im: Vec<f64>,
 }
 
+/// What a column's pages hold, layer by layer of nodes along the axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnLayers {
+    /// See [`ColumnGram::slots`].
+    pub slots: Vec<usize>,
+    /// See [`ColumnGram::positions`].
+    pub positions: Vec<usize>,
+    /// See [`ColumnGram::side`].
+    pub side: usize,
+    /// Σ|Ψ|² of each layer.
+    pub layers: Vec<f64>,
+}
+
+impl ColumnLayers {
+    /// Σ|Ψ|² of the `k`-th page of the column.
+    pub fn page_norm2(&self, k: usize) -> f64 {
+        self.layers[k * self.side..(k + 1) * self.side].iter().sum()
+    }
+}
+
 /// What would leave the active set through one face.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Leak {
@@ -50,9 +70,14 @@ pub struct Leak {
 }
 
 impl ColumnGram {
-    /// Σ|Ψ|² of the `k`-th page of the column.
-    pub fn page_norm2(&self, k: usize) -> f64 {
-        (k * self.side..(k + 1) * self.side).map(|row| self.layer_norm2(row)).sum()
+    /// The layers.
+    pub fn layers(&self) -> ColumnLayers {
+        ColumnLayers {
+            slots: self.slots.clone(),
+            positions: self.positions.clone(),
+            side: self.side,
+            layers: (0..self.rows()).map(|row| self.layer_norm2(row)).collect(),
+        }
     }
 
     /// Σ|Ψ|² of the layer of nodes `row`.
@@ -80,15 +105,15 @@ impl ColumnGram {
 }
 
 /// Circulant elements of one axis over the offset j − k of nodes on the ring.
-struct Ring {
+pub(super) struct Ring {
     /// m² in position space: T_d = ½D(2π/L)² times this.
-    second: Vec<f64>,
+    pub second: Vec<f64>,
     /// −i times m in position space.
     first: Vec<f64>,
 }
 
 impl Ring {
-    fn new(n: usize) -> Self {
+    pub fn new(n: usize) -> Self {
         let element = |offset: usize, of: &dyn Fn(f64, f64) -> f64| {
             let sum = (0..n).fold(0.0, |sum, mode| {
                 let signed = if 2 * mode > n { mode as f64 - n as f64 } else { mode as f64 };

@@ -21,6 +21,14 @@ pub(super) struct Triple<T> {
 }
 
 impl<T: Real> Triple<T> {
+    /// p, q, b, d.
+    pub fn numbers(&self) -> [[f32; 2]; 4]
+    where
+        T: Into<f32>,
+    {
+        [self.p, self.q, self.b, self.d].map(|(re, im)| [re.into(), im.into()])
+    }
+
     /// The propagator of a fibre of three neighbouring nodes; none for another length.
     pub fn new(fibre: &Fibre<T>) -> Option<Self> {
         if fibre.nodes() != 3 {

@@ -1,0 +1,246 @@
+//! The buffers of a world with flows over lines, and which program sees which.
+//! Invariant: the order of every list is that of the bindings in the program's files.
+
+use super::CellAxis;
+use crate::backend::{buffer, filled};
+use crate::device::{Device, DeviceError};
+use crate::layout::REDUCE_CHUNK;
+use crate::pipeline::Access;
+use nikola_kernels::backend::{DeviceWorld, LineFlows, Measure, MetricWorld, Quantity};
+use wgpu::{Buffer, BufferUsages};
+
+/// What a program sees: binding 0, 1, ….
+type Bound<'a, const N: usize> = [(&'a Buffer, Access); N];
+
+/// All buffers.
+pub(super) struct Buffers {
+    pub psi: Buffer,
+    pub psi_back: Buffer,
+    pub potential: Buffer,
+    damping: Buffer,
+    pub tables: Buffer,
+    entries: Buffer,
+    slots: Buffer,
+    pub partials: Buffer,
+    pub partials_back: Buffer,
+    nodes: Buffer,
+    weights: Buffer,
+    pub scratch_nodes: Buffer,
+    pub scratch_weights: Buffer,
+    fluxes: Buffer,
+    last: Buffer,
+    coupled: Buffer,
+    slopes: Buffer,
+    pub off_diagonal: Buffer,
+    cells: Buffer,
+    cell_axes: Buffer,
+    inside: Buffer,
+    pub tensors: Buffer,
+    pub tensors_back: Buffer,
+    items: Buffer,
+    coefficients: Buffer,
+    pub measured: Buffer,
+    pub measured_back: Buffer,
+    /// Start of each source's list.
+    pub source_starts: Vec<u32>,
+    /// First measure of each axis.
+    pub first_items: Vec<u32>,
+}
+
+/// The numbers of a metric as the programs read them.
+#[derive(Default)]
+struct MetricNumbers {
+    coupled: Vec<[u32; 4]>,
+    slopes: Vec<f32>,
+    cells: Vec<u32>,
+    cell_axes: Vec<CellAxis>,
+    inside: Vec<u32>,
+    n_tensors: usize,
+}
+
+impl MetricNumbers {
+    fn new(metric: &MetricWorld) -> Self {
+        let grid = &metric.grid;
+        let shape = &grid.shape;
+        let axes = grid.cell.len();
+        let mut slopes = Vec::new();
+        let mut starts = Vec::new();
+        for axis in &metric.slopes {
+            starts.push(slopes.len() as u32);
+            slopes.extend_from_slice(axis);
+        }
+        let axis =
+            |d: usize| [shape.extents[d] as u32, shape.stride(d) as u32, starts[d], grid.cell[d] as u32];
+        let cell_axis = |d: usize| CellAxis {
+            nodes: axis(d),
+            cells: [grid.extent(d) as u32, grid.stride(d) as u32, 0, 0],
+        };
+        let is_per_node = grid.cell_nodes() == 1;
+        // A remainder asks for the cell of every node, a plastic metric for the nodes of a cell.
+        let cells = 0..if is_per_node || metric.coupled.is_empty() { 0 } else { shape.n_nodes() };
+        let is_inside =
+            |node: &usize| (0..axes).all(|d| node / shape.stride(d) % shape.extents[d] < grid.cell[d]);
+        let reach: usize = (0..axes).map(|d| (grid.cell[d] - 1) * shape.stride(d)).sum();
+        Self {
+            coupled: metric.coupled.iter().map(|&d| axis(d)).collect(),
+            slopes,
+            cells: cells.map(|node| grid.cell_of_node(node) as u32).collect(),
+            cell_axes: (0..axes).map(cell_axis).collect(),
+            inside: (0..=reach).filter(is_inside).map(|node| node as u32).collect(),
+            n_tensors: if metric.is_plastic { axes * (axes + 1) / 2 * grid.n_cells() } else { 0 },
+        }
+    }
+}
+
+/// Measures of all axes as the program reads them.
+fn items(lines: &LineFlows) -> (Vec<[u32; 4]>, Vec<f32>, Vec<u32>) {
+    let (mut items, mut coefficients, mut first_items) = (Vec::new(), Vec::new(), Vec::new());
+    for measures in &lines.measures {
+        first_items.push(items.len() as u32);
+        let base = coefficients.len();
+        items.extend(measures.items.iter().map(|item| {
+            let Measure { first_slot, first_row, n_rows, first_coefficient } = *item;
+            [first_slot, first_row, n_rows, base + first_coefficient].map(|x| x as u32)
+        }));
+        coefficients.extend_from_slice(&measures.coefficients);
+    }
+    (items, coefficients, first_items)
+}
+
+impl Buffers {
+    /// Allocates and fills them.
+    ///
+    /// # Errors
+    /// [`DeviceError::TooLarge`] where one does not fit.
+    pub fn new(device: &Device, world: &DeviceWorld) -> Result<Self, DeviceError> {
+        let lines = world.lines.as_ref().expect("a world with flows over lines");
+        let metric = lines.cells.as_ref().map(MetricNumbers::new).unwrap_or_default();
+        let off_diagonal = lines.cells.as_ref().map_or(&[][..], |cells| &cells.off_diagonal);
+        let n_nodes = world.n_nodes() as u64;
+        let n_coupled = metric.coupled.len() as u64;
+        let limit = device.report.binding_bytes;
+        let sizes = [
+            ("Ψ", 8 * n_nodes),
+            ("the remainder's fluxes", 8 * n_nodes * n_coupled),
+            ("the tables of lines", 8 * lines.tables.len() as u64),
+        ];
+        for (what, bytes) in sizes {
+            if bytes > limit {
+                let name = device.report.name.clone();
+                return Err(DeviceError::TooLarge { what, bytes, name, limit });
+            }
+        }
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let back = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
+        let room = |label: &str, bytes: u64| buffer(device, label, bytes, usage);
+        let mapped = |label: &str, bytes: u64| buffer(device, label, bytes, back);
+        let column = |label: &str, quantity: &Quantity| match quantity {
+            Quantity::Uniform(_) => filled(device, label, &[0; 4]),
+            Quantity::PerNode(values) => filled(device, label, bytemuck::cast_slice(values)),
+        };
+        let (mut nodes, mut weights, mut source_starts) = (Vec::new(), Vec::new(), Vec::new());
+        for list in &world.sources {
+            source_starts.push(nodes.len() as u32);
+            nodes.extend_from_slice(&list.nodes);
+            weights.extend_from_slice(&list.weights);
+        }
+        let (items, coefficients, first_items) = items(lines);
+        let n_partials = n_nodes.div_ceil(REDUCE_CHUNK as u64);
+        let tensor_bytes = 4 * metric.n_tensors.next_multiple_of(2) as u64;
+        let measured_bytes = 4 * items.len().next_multiple_of(2) as u64;
+        let remainder_nodes = if n_coupled > 0 { n_nodes } else { 0 };
+        let psi = room("psi", 8 * n_nodes);
+        device.queue.write_buffer(&psi, 0, bytemuck::cast_slice(&world.psi));
+        Ok(Self {
+            psi,
+            psi_back: mapped("psi read back", 8 * n_nodes),
+            potential: column("potential", &world.potential),
+            damping: column("damping", &world.damping),
+            tables: filled(device, "tables", bytemuck::cast_slice(&lines.tables)),
+            entries: filled(device, "entries", bytemuck::cast_slice(&lines.entries)),
+            slots: filled(device, "slots", bytemuck::cast_slice(&lines.slots)),
+            partials: room("partials", 8 * n_partials),
+            partials_back: mapped("partials read back", 8 * n_partials),
+            nodes: filled(device, "source nodes", bytemuck::cast_slice(&nodes)),
+            weights: filled(device, "source weights", bytemuck::cast_slice(&weights)),
+            scratch_nodes: room("injected nodes", 4 * n_nodes),
+            scratch_weights: room("injected weights", 8 * n_nodes),
+            fluxes: room("fluxes", 8 * n_nodes * n_coupled),
+            last: room("last term", 8 * remainder_nodes),
+            coupled: filled(device, "coupled axes", bytemuck::cast_slice(&metric.coupled)),
+            slopes: filled(device, "slopes", bytemuck::cast_slice(&metric.slopes)),
+            off_diagonal: filled(device, "off-diagonal metric", bytemuck::cast_slice(off_diagonal)),
+            cells: filled(device, "cells", bytemuck::cast_slice(&metric.cells)),
+            cell_axes: filled(device, "axes of cells", bytemuck::cast_slice(&metric.cell_axes)),
+            inside: filled(device, "nodes of a cell", bytemuck::cast_slice(&metric.inside)),
+            tensors: room("structure tensors", tensor_bytes),
+            tensors_back: mapped("structure tensors read back", tensor_bytes),
+            items: filled(device, "measures", bytemuck::cast_slice(&items)),
+            coefficients: filled(device, "coefficients of measures", bytemuck::cast_slice(&coefficients)),
+            measured: room("measured", measured_bytes),
+            measured_back: mapped("measured, read back", measured_bytes),
+            source_starts,
+            first_items,
+        })
+    }
+
+    pub fn of_local(&self) -> Bound<'_, 5> {
+        let dummy = (&self.entries, Access::Read);
+        let columns = [(&self.potential, Access::Read), (&self.damping, Access::Read)];
+        [(&self.psi, Access::ReadWrite), dummy, dummy, columns[0], columns[1]]
+    }
+
+    pub fn of_lines(&self) -> Bound<'_, 4> {
+        [
+            (&self.psi, Access::ReadWrite),
+            (&self.tables, Access::Read),
+            (&self.entries, Access::Read),
+            (&self.slots, Access::Read),
+        ]
+    }
+
+    pub fn of_norm(&self) -> Bound<'_, 2> {
+        [(&self.psi, Access::Read), (&self.partials, Access::ReadWrite)]
+    }
+
+    pub fn of_kick(&self) -> Bound<'_, 3> {
+        [(&self.psi, Access::ReadWrite), (&self.nodes, Access::Read), (&self.weights, Access::Read)]
+    }
+
+    pub fn of_injection(&self) -> Bound<'_, 3> {
+        let (nodes, weights) = (&self.scratch_nodes, &self.scratch_weights);
+        [(&self.psi, Access::ReadWrite), (nodes, Access::Read), (weights, Access::Read)]
+    }
+
+    pub fn of_remainder(&self) -> Bound<'_, 7> {
+        [
+            (&self.psi, Access::ReadWrite),
+            (&self.fluxes, Access::ReadWrite),
+            (&self.last, Access::ReadWrite),
+            (&self.coupled, Access::Read),
+            (&self.slopes, Access::Read),
+            (&self.off_diagonal, Access::Read),
+            (&self.cells, Access::Read),
+        ]
+    }
+
+    pub fn of_structure(&self) -> Bound<'_, 5> {
+        [
+            (&self.psi, Access::Read),
+            (&self.tensors, Access::ReadWrite),
+            (&self.cell_axes, Access::Read),
+            (&self.slopes, Access::Read),
+            (&self.inside, Access::Read),
+        ]
+    }
+
+    pub fn of_measure(&self) -> Bound<'_, 5> {
+        [
+            (&self.psi, Access::Read),
+            (&self.items, Access::Read),
+            (&self.coefficients, Access::Read),
+            (&self.slots, Access::Read),
+            (&self.measured, Access::ReadWrite),
+        ]
+    }
+}

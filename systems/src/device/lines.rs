@@ -1,0 +1,157 @@
+//! A device whose kinetic flow goes line by line: a varying metric, static or plastic, and active sets of pages.
+//!
+//! Invariant: the plans of the host own the tables, in their precision; the device computes with a copy that follows
+//! them. Of a plastic metric the device sums the structure tensors, which takes all of Ψ; the small algebra of the cells
+//! in turn stays on the host, in double precision, which shading languages lack. Of an active set the device measures
+//! layers and leaks; who is born and who goes is decided as on the host.
+
+use super::{Device, device_world, scatter};
+use crate::metric_update::{MetricStage, restore};
+use crate::propagators::{Plan, Propagators};
+use bevy_ecs::prelude::*;
+use nikola_components::clock::Tick;
+use nikola_components::growth::Growth;
+use nikola_components::metric::MetricCells;
+use nikola_components::telemetry::{Stage, StageTimes};
+use nikola_components::wave::Psi;
+use nikola_kernels::backend::{LineFlows, LineStep, Renewal};
+
+use crate::metric_update::PlasticMetric;
+
+/// The metric and the account of growth that belong to a copy of Ψ, as of a tick.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    tick: u64,
+    /// g and what is factorised, page after page.
+    cells: Vec<[Vec<f64>; 2]>,
+    growth: Option<Growth>,
+}
+
+/// The flows of a world that go line by line; none where all axes are constants.
+pub(super) fn flows(world: &World) -> Option<LineFlows> {
+    let is_plastic = world.contains_resource::<PlasticMetric>();
+    let mut flows = LineFlows::default();
+    for plan in &world.resource::<Propagators<f32>>().plans {
+        match plan {
+            Plan::Constant(_) => return None,
+            Plan::Varying(plan) => {
+                plan.add_lines(&mut flows);
+                flows.cells.get_or_insert_with(|| plan.metric_world(is_plastic));
+            }
+            Plan::Sparse(plan) => plan.add_lines(&mut flows),
+        }
+    }
+    Some(flows)
+}
+
+/// Kinetic flow `which` in `tick` as a step over lines, where it is one.
+pub(super) fn step(propagators: &mut Propagators<f32>, which: usize, tick: Tick) -> Option<LineStep> {
+    match &mut propagators.plans[which] {
+        Plan::Constant(_) => None,
+        Plan::Varying(plan) => {
+            let remainder = plan.due_remainder(tick.0);
+            Some(LineStep { which, program: usize::from(remainder.is_some()), remainder })
+        }
+        Plan::Sparse(_) => {
+            Some(LineStep { which, program: usize::from(!tick.0.is_multiple_of(2)), remainder: None })
+        }
+    }
+}
+
+impl Device {
+    /// What the boundary of the active set measures along `axis`; nothing after a failure.
+    pub fn measure(&mut self, axis: usize) -> Option<Vec<f64>> {
+        let mut sums = Vec::new();
+        self.inner().call(|backend| backend.measure(axis, &mut sums)).map(|()| sums)
+    }
+
+    /// Gives a world that goes on from the copy of Ψ the metric and the account that belong to it.
+    pub fn put_back(&self, world: &mut World) {
+        let inner = self.lock();
+        if inner.kept.tick != inner.copied_at {
+            return;
+        }
+        let mut cells = world.query::<&mut MetricCells>();
+        for (mut cells, [g, factorised]) in cells.iter_mut(world).zip(&inner.kept.cells) {
+            cells.g.copy_from_slice(g);
+            cells.factorised.copy_from_slice(factorised);
+        }
+        restore::<f32>(world);
+        if let Some(growth) = &inner.kept.growth {
+            world.insert_resource(growth.clone());
+        }
+    }
+}
+
+/// Before Ψ moves on: keeps what a current copy of it would need to go on from.
+pub fn keep(
+    mut device: ResMut<'_, Device>,
+    cells: Query<'_, '_, &MetricCells>,
+    growth: Option<Res<'_, Growth>>,
+    tick: Res<'_, Tick>,
+) {
+    let inner = device.inner();
+    if inner.is_current && inner.copied_at == tick.0 {
+        let of_page = |cells: &MetricCells| [cells.g.to_vec(), cells.factorised.to_vec()];
+        let cells = cells.iter().map(of_page).collect();
+        inner.kept = Kept { tick: tick.0, cells, growth: growth.map(|growth| growth.clone()) };
+    }
+}
+
+/// The stage `metric_update` on the device.
+pub fn update_metric(
+    mut device: ResMut<'_, Device>,
+    mut stage: MetricStage<'_, '_, f32>,
+    mut times: ResMut<'_, StageTimes>,
+) {
+    let began = times.now();
+    let inner = device.inner();
+    let turn = stage.turn();
+    let mut sums = Vec::new();
+    if turn.is_empty() || inner.call(|backend| backend.structure(turn.clone(), &mut sums)).is_none() {
+        return;
+    }
+    stage.yield_to(&turn, &sums);
+    let Propagators { plans, diffusion: Some(diffusion), .. } = stage.propagators() else { return };
+    let (mut renewal, mut base) = (Renewal::default(), 0);
+    for plan in plans {
+        if let Plan::Varying(plan) = plan {
+            base = plan.renewed(diffusion, stage.changed(), base, &mut renewal);
+        }
+    }
+    if !renewal.tables.is_empty() {
+        inner.call(|backend| backend.renew(&renewal));
+    }
+    let ended = times.now();
+    times.add(Stage::MetricUpdate, ended - began);
+}
+
+/// Brings Ψ into the columns, where it is on a device; says whether the columns hold it now.
+pub fn bring(world: &mut World) -> bool {
+    let tick = *world.resource::<Tick>();
+    let mut pages = world.query::<&mut Psi<f32>>();
+    let Some(device) = world.remove_resource::<Device>() else { return true };
+    device.look(tick, |pairs| scatter(pairs, pages.iter_mut(world).map(Mut::into_inner)));
+    let is_there = device.failure().is_none();
+    world.insert_resource(device);
+    is_there
+}
+
+/// Sends the columns, and everything that depends on the set of pages or the state that was loaded, to the device, where
+/// there is one.
+pub fn adopt(world: &mut World) {
+    if !world.contains_resource::<Device>() {
+        return;
+    }
+    let tick = *world.resource::<Tick>();
+    let fresh = device_world(world);
+    let mut device = world.resource_mut::<Device>();
+    if fresh.lines.is_none() {
+        let velocity = fresh.wave.map(|wave| wave.velocity).unwrap_or_default();
+        return device.replace([fresh.psi, velocity].concat(), tick);
+    }
+    let inner = device.inner();
+    inner.copy.clone_from(&fresh.psi);
+    inner.call(|backend| backend.adopt(fresh));
+    (inner.is_current, inner.copied_at, inner.has_injected) = (true, tick.0, false);
+}
