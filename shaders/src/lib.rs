@@ -7,7 +7,7 @@
 //! varies or only some pages are active, line by line; [`wave_form`] for the equation of second order in time.
 //!
 //! Reading order: [`plan`] (which sweeps) → [`backend`], [`lines`] (when) → [`program`], [`pipeline`], [`layout`] (how) →
-//! [`device`], [`times`], bandwidth; [`wave_plan`] → [`wave_form`] → [`wave_recorder`]; [`ledger`] (the energy balance),
+//! [`device`], [`times`], bandwidth; [`wave_plan`] → [`wave_form`] → [`recorder`]; [`ledger`] (the energy balance),
 //! [`frames`].
 
 #[cfg(feature = "gpu")]
@@ -34,8 +34,6 @@ pub mod times;
 #[cfg(feature = "gpu")]
 pub mod wave_form;
 pub mod wave_plan;
-#[cfg(feature = "gpu")]
-pub mod wave_recorder;
 
 #[cfg(feature = "gpu")]
 pub use backend::WgpuBackend;

@@ -10,6 +10,7 @@
 //! ```
 
 mod buffers;
+mod recorder;
 
 use crate::device::{Device, DeviceError};
 use crate::layout::{
@@ -18,7 +19,6 @@ use crate::layout::{
 use crate::layout::{REDUCE_CHUNK, lanes_of};
 use crate::pipeline::{Access, Pipeline, module};
 use crate::program::{FIBRE, FLUX, LOCAL, MEASURE, Program, REDUCE, RING3, SOURCE, STRUCTURE, TERM};
-use crate::recorder::Recorder;
 use crate::{WaveBackend, WgpuBackend};
 use buffers::Buffers;
 use core::ops::Range;
@@ -28,6 +28,7 @@ use nikola_kernels::backend::{
     NodeList, PassTime, Quantity, Renewal,
 };
 use nikola_kernels::half_potential::{FlowConstants, LocalFlow, Prefactor, Time};
+use recorder::Recorder;
 
 /// Nodes of a work group's lines: what a line of fewer nodes is filled up to.
 const TILE_AIM: usize = 512;

@@ -1,13 +1,13 @@
-//! Dispatches that wait for submission, and submissions in flight.
+//! Dispatches on their way to the device: recorded, submitted in batches, timed if asked.
 //!
-//! Invariant: dispatches run in the order they were put; with timing each has a pass of its own. The host never runs
-//! further ahead of the device than a few submissions.
+//! Invariant: order is kept; few submissions are in flight, so that a failure shows soon and memory stays bounded.
 
 use crate::device::Device;
 use crate::pipeline::Pipeline;
 use crate::times::Times;
 use nikola_kernels::backend::{BackendError, PassTime};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Dispatches of one submission, at most.
 const DISPATCHES_MAX: usize = 256;
@@ -15,83 +15,61 @@ const DISPATCHES_MAX: usize = 256;
 const IN_FLIGHT_MAX: usize = 3;
 
 /// One dispatch.
-#[derive(Debug)]
-struct Dispatch {
-    pipeline: Pipeline,
-    immediates: Vec<u8>,
-    n_groups: u32,
-    name: &'static str,
-    bytes: u64,
+pub struct Work {
+    /// Program, constants and bindings.
+    pub pipeline: Arc<Pipeline>,
+    /// Its immediates.
+    pub immediates: Vec<u8>,
+    /// Work groups.
+    pub n_groups: u32,
+    /// Name in reports and bytes it must move.
+    pub name: (&'static str, u64),
+    /// A copy of the first whole buffer to the second afterwards.
+    pub copy: Option<(wgpu::Buffer, wgpu::Buffer)>,
 }
 
-/// A copy after the dispatches: from, to, bytes.
-pub type Copying<'a> = (&'a wgpu::Buffer, &'a wgpu::Buffer, u64);
+/// A copy between buffers.
+pub struct Transfer {
+    /// Buffer and place it is copied from.
+    pub from: (wgpu::Buffer, u64),
+    /// Buffer and place it is copied to.
+    pub to: (wgpu::Buffer, u64),
+    /// How much.
+    pub bytes: u64,
+}
 
-/// What waits, and what is under way.
-#[derive(Debug)]
+/// The queue of dispatches.
 pub struct Recorder {
-    waiting: Vec<Dispatch>,
+    waiting: Vec<Work>,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     times: Option<Times>,
 }
 
 impl Recorder {
-    /// With `is_timed`, each pass is timed where the device can.
+    /// An empty queue; with `is_timed`, each pass is timed where the device can.
     pub fn new(device: &Device, is_timed: bool) -> Self {
         let times = (is_timed && device.report.has_timestamps).then(|| Times::new(device, DISPATCHES_MAX));
         Self { waiting: Vec::new(), in_flight: VecDeque::new(), times }
     }
 
-    /// Adds a dispatch of `n_groups` work groups that moves `bytes`; none of zero groups.
+    /// Adds a dispatch.
     ///
     /// # Errors
     /// The first failure of the device.
-    pub fn put<I: bytemuck::Pod>(
-        &mut self,
-        device: &Device,
-        pipeline: &Pipeline,
-        immediates: &I,
-        n_groups: usize,
-        (name, bytes): (&'static str, u64),
-    ) -> Result<(), BackendError> {
-        if n_groups == 0 {
-            return Ok(());
-        }
-        self.waiting.push(Dispatch {
-            pipeline: pipeline.clone(),
-            immediates: bytemuck::bytes_of(immediates).to_vec(),
-            n_groups: n_groups as u32,
-            name,
-            bytes,
-        });
-        if self.waiting.len() >= DISPATCHES_MAX { self.submit(device, None) } else { Ok(()) }
+    pub fn put(&mut self, device: &Device, work: Work) -> Result<(), BackendError> {
+        self.waiting.push(work);
+        if self.waiting.len() >= DISPATCHES_MAX { self.submit(device, &[]) } else { Ok(()) }
     }
 
-    /// Submits what waits, and then `copy`; holds back when the device is several submissions behind.
+    /// Submits what waits, and then copies; holds back when the device is several submissions behind.
     ///
     /// # Errors
     /// The first failure of the device.
-    pub fn submit(&mut self, device: &Device, copy: Option<Copying<'_>>) -> Result<(), BackendError> {
-        if self.waiting.is_empty() && copy.is_none() {
-            return device.failures.check();
-        }
+    pub fn submit(&mut self, device: &Device, copies: &[Transfer]) -> Result<(), BackendError> {
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let each = if self.times.is_some() { 1 } else { DISPATCHES_MAX };
-        for dispatches in self.waiting.chunks(each) {
-            let slot = self.times.as_mut().map(|times| {
-                let Dispatch { name, bytes, .. } = dispatches[0];
-                times.begin(name.to_owned(), bytes)
-            });
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: None,
-                timestamp_writes: slot.and_then(|slot| self.times.as_ref().map(|times| times.writes(slot))),
-            });
-            for Dispatch { pipeline, immediates, n_groups, .. } in dispatches {
-                pipeline.dispatch(&mut pass, immediates, *n_groups);
-            }
-        }
-        if let Some((from, to, bytes)) = copy {
-            encoder.copy_buffer_to_buffer(from, 0, to, 0, Some(bytes));
+        self.encode(&mut encoder);
+        for Transfer { from, to, bytes } in copies {
+            encoder.copy_buffer_to_buffer(&from.0, from.1, &to.0, to.1, Some(*bytes));
         }
         if let Some(times) = &mut self.times {
             times.resolve(&mut encoder);
@@ -111,19 +89,34 @@ impl Recorder {
         device.failures.check()
     }
 
-    /// Submits what waits, copies `from` to a mappable buffer and reads it into `out`; waits for the device.
-    ///
-    /// # Errors
-    /// The first failure of the device.
-    pub fn read(
-        &mut self,
-        device: &Device,
-        (from, to, bytes): Copying<'_>,
-        out: &mut Vec<[f32; 2]>,
-    ) -> Result<(), BackendError> {
-        self.submit(device, Some((from, to, bytes)))?;
+    /// One compute pass for all dispatches, broken by copies; with timing, one pass each.
+    fn encode(&mut self, encoder: &mut wgpu::CommandEncoder) {
+        let mut at = 0;
+        while at < self.waiting.len() {
+            let rest = &self.waiting[at..];
+            let run = rest.iter().position(|work| work.copy.is_some()).map_or(rest.len(), |copy| copy + 1);
+            let end = if self.times.is_some() { at + 1 } else { at + run };
+            let slot = self.times.as_mut().map(|times| {
+                let (name, bytes) = self.waiting[at].name;
+                times.begin(name.to_owned(), bytes)
+            });
+            let writes = slot.and_then(|slot| self.times.as_ref().map(|times| times.writes(slot)));
+            let mut pass = encoder
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: writes });
+            for work in &self.waiting[at..end] {
+                work.pipeline.dispatch(&mut pass, &work.immediates, work.n_groups);
+            }
+            drop(pass);
+            if let Some((from, to)) = &self.waiting[end - 1].copy {
+                encoder.copy_buffer_to_buffer(from, 0, to, 0, None);
+            }
+            at = end;
+        }
+    }
+
+    /// Everything submitted is done: the caller has waited for it.
+    pub fn forget_submissions(&mut self) {
         self.in_flight.clear();
-        device.read_mapped(to, bytes, out)
     }
 
     /// Device time per kind of pass since the last call.

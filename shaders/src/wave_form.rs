@@ -16,8 +16,8 @@ use crate::layout::{self, FLOWS_MAX, Kick, NODE_THREADS, Pass, Push, REDUCE_CHUN
 use crate::pipeline::{Access, Pipeline, module};
 use crate::plan::{TileLimits, Tiles};
 use crate::program::{REDUCE, SOURCE, TRANSFORM, WAVE_FORM};
+use crate::recorder::{Recorder, Transfer, Work};
 use crate::wave_plan::{List, WaveGroup, WavePlan};
-use crate::wave_recorder::{Recorder, Transfer, Work};
 use nikola_kernels::backend::{Backend, BackendError, DeviceWorld, LocalStep, NodeList, PassTime, Quantity};
 use nikola_kernels::transcendental::expm1;
 use std::sync::Arc;

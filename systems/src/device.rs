@@ -308,13 +308,13 @@ pub fn scatter<'a>(pairs: &[[f32; 2]], pages: impl Iterator<Item = &'a mut Psi<f
 
 /// What of a setup no backend can do yet: the scene field that asks for it, and what to do instead.
 pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
-    use nikola_components::setup::Precision;
+    use nikola_components::setup::{Equation, Precision};
     // Exhaustive on purpose: a new field must be decided upon here.
     let Setup {
         torus: _,
         precision,
         seed: _,
-        equation: _,
+        equation,
         wave: _,
         metric,
         plasticity,
@@ -333,6 +333,9 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
     } = setup;
     // Neither knows the energy of a metric that varies, or of an active set, on a device.
     let goes_by_lines = metric.is_some() || plasticity.is_some() || growth.is_some();
+    if goes_by_lines && matches!(equation, Equation::Wave { .. }) {
+        return Some(("equation: Wave with a varying metric or growth", "use equation: Schrodinger"));
+    }
     if goes_by_lines && oracle.is_some() {
         return Some(("oracle with a varying metric or growth", "remove `oracle`"));
     }

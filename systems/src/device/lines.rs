@@ -6,7 +6,7 @@
 //! layers and leaks; who is born and who goes is decided as on the host.
 
 use super::{Device, device_world, scatter};
-use crate::metric_update::{MetricStage, restore};
+use crate::metric_update::{MetricStage, PlasticMetric, restore};
 use crate::propagators::{Plan, Propagators};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
@@ -15,8 +15,6 @@ use nikola_components::metric::MetricCells;
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::wave::Psi;
 use nikola_kernels::backend::{LineFlows, LineStep, Renewal};
-
-use crate::metric_update::PlasticMetric;
 
 /// The metric and the account of growth that belong to a copy of Ψ, as of a tick.
 #[derive(Debug, Default)]
@@ -41,7 +39,7 @@ pub(super) fn flows(world: &World) -> Option<LineFlows> {
             Plan::Sparse(plan) => plan.add_lines(&mut flows),
         }
     }
-    Some(flows)
+    (!flows.programs.is_empty()).then_some(flows)
 }
 
 /// Kinetic flow `which` in `tick` as a step over lines, where it is one.

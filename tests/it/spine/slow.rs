@@ -96,7 +96,7 @@ fn a_subscriber_that_never_reads_harms_nobody_and_is_counted() {
     let after = broker.memory_kib();
     println!(
         "{} MiB published past a silent subscriber: memory {memory} → {after} kB, fell behind {} time(s)",
-        N_EVENTS * EVENT_BYTES >> 20,
+        (N_EVENTS * EVENT_BYTES) >> 20,
         figures["spine.subscribers_behind"]
     );
     assert!(after < memory + GROWTH_KIB_MAX, "{memory} kB before, {after} kB after");
