@@ -244,7 +244,14 @@ impl Ingress {
 
     /// Whether a waiting command changes Ψ.
     pub fn strikes(&self) -> bool {
-        self.batch.iter().any(|command| matches!(command, Command::Inject { .. }))
+        let is_strike =
+            |command: &Command| matches!(command, Command::Inject { .. } | Command::Restore(Some(_)));
+        self.batch.iter().any(is_strike)
+    }
+
+    /// Whether the batch has a command whose effect on the energy is measured before the tick.
+    pub fn looks(&self) -> bool {
+        self.batch.iter().any(|command| matches!(command, Command::Degrade))
     }
 
     /// Refuses injections, parameters and stimuli from now on, or takes them again.

@@ -10,14 +10,19 @@
 //! ```
 
 use crate::device::{Device, DeviceError};
+use crate::frames::Frames;
 use crate::layout::{self, Direct, FLOWS_MAX, Flow, Kick, NODE_THREADS, REDUCE_CHUNK, Reduce, Sweep};
+use crate::ledger::{Ledger, Step};
 use crate::pipeline::{Access, Pipeline, module};
 use crate::plan::{Plan, TileLimits};
 use crate::program::{DIRECT, REDUCE, SOURCE, SWEEP};
 use crate::times::Times;
 use nikola_kernels::Values;
-use nikola_kernels::backend::{Backend, BackendError, DeviceWorld, LocalStep, NodeList, PassTime, Quantity};
+use nikola_kernels::backend::{
+    Backend, BackendError, DeviceWorld, LocalStep, NodeList, PassTime, Quantity, Watching,
+};
 use nikola_kernels::half_potential::{FlowConstants, LocalFlow, Prefactor, Time};
+use passes::{describe, sweep_constants};
 use wgpu::BufferUsages;
 
 /// Dispatches of one submission, at most.
@@ -27,10 +32,21 @@ const IN_FLIGHT_MAX: usize = 3;
 
 /// A dispatch, or a copy, waiting for submission.
 enum Work {
-    Sweep { group: usize, immediates: Sweep, axes: (bool, bool) },
-    Direct { axis: usize, immediates: Direct },
-    Kick { immediates: Kick },
+    Sweep {
+        group: usize,
+        immediates: Sweep,
+        axes: (bool, bool),
+    },
+    Direct {
+        axis: usize,
+        immediates: Direct,
+    },
+    Kick {
+        immediates: Kick,
+    },
     Norm,
+    /// Of the energy balance.
+    Step(Step),
 }
 
 /// The last sweep, not yet recorded.
@@ -44,7 +60,9 @@ struct Open {
 /// Buffers on the device.
 struct Buffers {
     psi: wgpu::Buffer,
+    tables: wgpu::Buffer,
     potential: wgpu::Buffer,
+    damping: wgpu::Buffer,
     partials: wgpu::Buffer,
     /// Second copy of Ψ for direct axes.
     next: Option<wgpu::Buffer>,
@@ -62,6 +80,7 @@ pub struct WgpuBackend {
     device: Device,
     world: DeviceWorld,
     plan: Plan,
+    limits: TileLimits,
     buffers: Buffers,
     sweeps: Vec<Pipeline>,
     directs: Option<Pipeline>,
@@ -70,6 +89,8 @@ pub struct WgpuBackend {
     injections: Pipeline,
     /// Start of each source's list.
     source_starts: Vec<u32>,
+    /// The energy balance, where it is watched.
+    ledger: Option<Ledger>,
     open: Option<Open>,
     /// Group the next kinetic flow begins with.
     first_group: usize,
@@ -79,6 +100,7 @@ pub struct WgpuBackend {
     in_flight: std::collections::VecDeque<wgpu::SubmissionIndex>,
     times: Option<Times>,
     partials_host: Vec<[f32; 2]>,
+    frames: Frames,
 }
 
 impl std::fmt::Debug for WgpuBackend {
@@ -131,6 +153,8 @@ impl WgpuBackend {
         let back = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
         let buffers = Buffers {
             psi: buffer(&device, "psi", bytes, usage),
+            tables: filled(&device, "tables", bytemuck::cast_slice(&plan.tables)),
+            damping: filled(&device, "damping", bytemuck::cast_slice(&values(&world.damping))),
             potential: filled(&device, "potential", bytemuck::cast_slice(&values(&world.potential))),
             partials: buffer(&device, "partials", 8 * n_partials, usage),
             next: (!plan.directs.is_empty()).then(|| buffer(&device, "next psi", bytes, usage)),
@@ -140,8 +164,7 @@ impl WgpuBackend {
             scratch_weights: buffer(&device, "injected weights", bytes, usage),
         };
         device.queue.write_buffer(&buffers.psi, 0, bytemuck::cast_slice(&psi));
-        let damping = filled(&device, "damping", bytemuck::cast_slice(&values(&world.damping)));
-        let tables = filled(&device, "tables", bytemuck::cast_slice(&plan.tables));
+        let (damping, tables) = (&buffers.damping, &buffers.tables);
         let stages = filled(&device, "stages", bytemuck::cast_slice(&plan.stages));
 
         let sweep_module = module(&device, &SWEEP);
@@ -150,17 +173,17 @@ impl WgpuBackend {
                 let constants = sweep_constants(&world, &plan, group);
                 let bound = [
                     (&buffers.psi, Access::ReadWrite),
-                    (&tables, Access::Read),
+                    (tables, Access::Read),
                     (&stages, Access::Read),
                     (&buffers.potential, Access::Read),
-                    (&damping, Access::Read),
+                    (damping, Access::Read),
                 ];
                 let immediates = size_of::<Sweep>() as u32;
                 Pipeline::new(&device, &sweep_module, &SWEEP, immediates, &constants, &bound)
             })
             .collect();
         let directs = buffers.next.as_ref().map(|next| {
-            let bound = [(&buffers.psi, Access::Read), (&tables, Access::Read), (next, Access::ReadWrite)];
+            let bound = [(&buffers.psi, Access::Read), (tables, Access::Read), (next, Access::ReadWrite)];
             let immediates = size_of::<Direct>() as u32;
             Pipeline::new(&device, &module(&device, &DIRECT), &DIRECT, immediates, &[], &bound)
         });
@@ -188,11 +211,13 @@ impl WgpuBackend {
         };
         let kicks = kick(&nodes, &weights);
         let injections = kick(&buffers.scratch_nodes, &buffers.scratch_weights);
+        let ledger = Ledger::new(&device, &world, (&buffers.psi, &buffers.potential, &buffers.damping));
         let times = (is_timed && device.report.has_timestamps).then(|| Times::new(&device, DISPATCHES_MAX));
         device.wait(None)?;
         Ok(Self {
             world,
             plan,
+            limits,
             buffers,
             sweeps,
             directs,
@@ -200,6 +225,7 @@ impl WgpuBackend {
             kicks,
             injections,
             source_starts,
+            ledger,
             open: None,
             first_group: 0,
             prefactor: Prefactor::NONE,
@@ -207,6 +233,7 @@ impl WgpuBackend {
             in_flight: std::collections::VecDeque::new(),
             times,
             partials_host: Vec::new(),
+            frames: Frames::default(),
             device,
         })
     }
@@ -287,11 +314,19 @@ impl WgpuBackend {
 
     /// Submits what waits, and then `copy`; holds back when the device is several submissions behind.
     fn submit(&mut self, copy: Option<(&wgpu::Buffer, &wgpu::Buffer, u64)>) -> Result<(), BackendError> {
+        self.submit_from(copy.map(|(from, to, bytes)| (from, 0, to, bytes)))
+    }
+
+    /// As [`Self::submit`], with a copy from some place on.
+    fn submit_from(
+        &mut self,
+        copy: Option<(&wgpu::Buffer, u64, &wgpu::Buffer, u64)>,
+    ) -> Result<(), BackendError> {
         let mut encoder =
             self.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         self.encode(&mut encoder);
-        if let Some((from, to, bytes)) = copy {
-            encoder.copy_buffer_to_buffer(from, 0, to, 0, Some(bytes));
+        if let Some((from, at, to, bytes)) = copy {
+            encoder.copy_buffer_to_buffer(from, at, to, 0, Some(bytes));
         }
         if let Some(times) = &mut self.times {
             times.resolve(&mut encoder);
@@ -354,6 +389,9 @@ impl WgpuBackend {
                         let n_groups = n_nodes.div_ceil(REDUCE_CHUNK) as u32;
                         self.norm.dispatch(&mut pass, bytemuck::bytes_of(&immediates), n_groups);
                     }
+                    Work::Step(step) => {
+                        step.pipeline.dispatch(&mut pass, &step.immediates, step.n_groups);
+                    }
                 }
             }
             drop(pass);
@@ -363,64 +401,6 @@ impl WgpuBackend {
             at = end;
         }
     }
-}
-
-/// Name of a pass in reports, and the bytes it must move.
-fn describe(work: &Work, world: &DeviceWorld, plan: &Plan) -> (String, u64) {
-    let n_nodes = world.shape.n_nodes() as u64;
-    match work {
-        Work::Sweep { group, immediates, axes } => {
-            let name = &plan.groups[*group].name;
-            let has_flows = immediates.n_flows > 0;
-            let per_node = |quantity: &Quantity| match quantity {
-                Quantity::PerNode(_) if has_flows => 4,
-                _ => 0,
-            };
-            let bytes = n_nodes * (16 + per_node(&world.potential) + per_node(&world.damping));
-            let title = match (*axes, has_flows) {
-                ((false, false), _) => "half_potential".to_owned(),
-                ((true, true), _) => format!("kinetic {name} + half_potential ×2 + kinetic {name}"),
-                (_, true) => format!("half_potential + kinetic {name}"),
-                (_, false) => format!("kinetic {name}"),
-            };
-            (title, bytes)
-        }
-        Work::Direct { axis, .. } => (format!("kinetic direct {}", plan.directs[*axis].extent), 32 * n_nodes),
-        Work::Kick { immediates } => ("source".to_owned(), 28 * u64::from(immediates.count)),
-        Work::Norm => ("oracle (norm)".to_owned(), 8 * n_nodes),
-    }
-}
-
-fn sweep_constants(world: &DeviceWorld, plan: &Plan, group: usize) -> Vec<(&'static str, f64)> {
-    let group = &plan.groups[group];
-    let tiles = &group.tiles;
-    let flag = |condition: bool| f64::from(u8::from(condition));
-    let is_column = |quantity: &Quantity| matches!(quantity, Quantity::PerNode(_));
-    let is_imaginary = matches!(world.time, Time::Imaginary { .. });
-    let mut constants = vec![
-        ("HAS_POTENTIAL", flag(is_column(&world.potential))),
-        ("HAS_DAMPING", flag(is_column(&world.damping))),
-        ("IS_DAMPED", flag(world.damping != Quantity::Uniform(0.0))),
-        ("IS_IMAGINARY", flag(is_imaginary)),
-        ("THREADS", tiles.threads as f64),
-        ("ROWS", tiles.rows as f64),
-        ("LANES", tiles.lanes as f64),
-        ("ROW_STRIDE", tiles.row_stride as f64),
-        ("LANE_STRIDE", tiles.lane_stride as f64),
-        ("ROW_PITCH", tiles.row_pitch as f64),
-        ("LANE_PITCH", tiles.lane_pitch as f64),
-        ("PAD_SHIFT", f64::from(tiles.pad_shift)),
-        ("TILE_LEN", tiles.tile_len as f64),
-        ("LANE_COUNT", tiles.lane_count as f64),
-        ("CHUNKS", tiles.chunks as f64),
-        ("OUTER_STRIDE", tiles.outer_stride as f64),
-        ("N_TILES", tiles.n_tiles as f64),
-        ("LANES_FIRST", flag(tiles.is_lanes_first)),
-    ];
-    let names =
-        [(2, "HAS_2"), (3, "HAS_3"), (4, "HAS_4"), (5, "HAS_5"), (8, "HAS_8"), (9, "HAS_9"), (27, "HAS_27")];
-    constants.extend(names.map(|(radix, name)| (name, flag(group.radices.contains(&radix)))));
-    constants
 }
 
 impl Backend for WgpuBackend {
@@ -548,10 +528,32 @@ impl Backend for WgpuBackend {
         self.device.failures.check()
     }
 
+    fn begin_frame(&mut self) -> Result<bool, BackendError> {
+        self.settle()?;
+        let bytes = 8 * self.n_nodes() as u64;
+        let Some(staging) = self.frames.next(&self.device, bytes) else { return Ok(false) };
+        let psi = self.buffers.psi.clone();
+        self.submit(Some((&psi, &staging, bytes)))?;
+        self.frames.expect(staging);
+        Ok(true)
+    }
+
+    fn take_frame(&mut self, psi: &mut Vec<[f32; 2]>) -> Result<bool, BackendError> {
+        self.frames.take(&self.device, psi)
+    }
+
+    fn watching(&mut self) -> Result<&mut dyn Watching, BackendError> {
+        self.ledger()?;
+        Ok(self)
+    }
+
     fn take_times(&mut self) -> Vec<PassTime> {
         self.times.as_mut().map(Times::take).unwrap_or_default()
     }
 }
+
+mod passes;
+mod watching;
 
 #[cfg(test)]
 pub(crate) mod tests;

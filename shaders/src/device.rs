@@ -214,6 +214,16 @@ impl Device {
         waited.map(|_| ()).map_err(|error| BackendError::Lost { reason: error.to_string() })
     }
 
+    /// Lets what is done be told, without waiting.
+    ///
+    /// # Errors
+    /// The first failure of the device.
+    pub fn glance(&self) -> Result<(), BackendError> {
+        let polled = self.device.poll(wgpu::PollType::Poll);
+        self.failures.check()?;
+        polled.map(|_| ()).map_err(|error| BackendError::Lost { reason: error.to_string() })
+    }
+
     /// Copies a buffer that can be mapped into `out`; waits for the device.
     ///
     /// # Errors

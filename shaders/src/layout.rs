@@ -222,3 +222,29 @@ pub struct Transform {
     pub table: u32,
     pub sign: f32,
 }
+
+/// `Look` of `energy.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Look {
+    pub count: u32,
+    pub zero: u32,
+    pub n_chunks: u32,
+    pub first: u32,
+    pub slot: u32,
+    pub wanted: u32,
+    pub n_axes: u32,
+    pub potential: f32,
+    pub kinetic: f32,
+    pub beta: f32,
+}
+
+/// `Collect` of `engs.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Collect {
+    pub first: u32,
+    pub count: u32,
+}

@@ -7,7 +7,8 @@
 //! varies or only some pages are active, line by line; [`wave_form`] for the equation of second order in time.
 //!
 //! Reading order: [`plan`] (which sweeps) → [`backend`], [`lines`] (when) → [`program`], [`pipeline`], [`layout`] (how) →
-//! [`device`], [`times`], bandwidth; [`wave_plan`] → [`wave_form`] → [`recorder`].
+//! [`device`], [`times`], bandwidth; [`wave_plan`] → [`wave_form`] → [`recorder`]; [`ledger`] (the energy balance),
+//! [`frames`].
 
 #[cfg(feature = "gpu")]
 pub mod backend;
@@ -15,7 +16,11 @@ pub mod backend;
 mod bandwidth;
 #[cfg(feature = "gpu")]
 pub mod device;
+#[cfg(feature = "gpu")]
+pub mod frames;
 pub mod layout;
+#[cfg(feature = "gpu")]
+pub mod ledger;
 #[cfg(feature = "gpu")]
 pub mod lines;
 #[cfg(feature = "gpu")]

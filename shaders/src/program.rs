@@ -112,10 +112,26 @@ pub const WAVE_FORM: Program = Program {
 pub const TRANSFORM: Program =
     Program { name: "transform", entry: "transform", files: &[include_str!("../wgsl/kinetic/direct.wgsl")] };
 
+/// Files of the energy balance.
+const ENERGY: &[&str] = &[include_str!("../wgsl/reduce.wgsl"), include_str!("../wgsl/energy.wgsl")];
+
+/// Sums over the torus.
+pub const TOTALS: Program = Program { name: "energy", entry: "totals", files: ENERGY };
+
+/// Work of a source.
+pub const WORK: Program = Program { name: "energy", entry: "work", files: ENERGY };
+
+/// The chunks' sums into an entry of the log.
+pub const FOLD: Program = Program { name: "energy", entry: "fold", files: ENERGY };
+
+/// The reservoir of the entropy.
+pub const COLLECT: Program =
+    Program { name: "engs", entry: "collect", files: &[include_str!("../wgsl/engs.wgsl")] };
+
 /// All programs.
-pub const PROGRAMS: [Program; 14] = [
+pub const PROGRAMS: [Program; 18] = [
     SWEEP, DIRECT, REDUCE, SOURCE, COPY, LOCAL, RING3, FIBRE, FLUX, TERM, STRUCTURE, MEASURE, WAVE_FORM,
-    TRANSFORM,
+    TRANSFORM, TOTALS, WORK, FOLD, COLLECT,
 ];
 
 /// What marks a loop that is written out.

@@ -28,6 +28,16 @@ pub struct Work {
     pub copy: Option<(wgpu::Buffer, wgpu::Buffer)>,
 }
 
+/// A copy between buffers.
+pub struct Transfer {
+    /// Buffer and place it is copied from.
+    pub from: (wgpu::Buffer, u64),
+    /// Buffer and place it is copied to.
+    pub to: (wgpu::Buffer, u64),
+    /// How much.
+    pub bytes: u64,
+}
+
 /// The queue of dispatches.
 pub struct Recorder {
     waiting: Vec<Work>,
@@ -48,22 +58,18 @@ impl Recorder {
     /// The first failure of the device.
     pub fn put(&mut self, device: &Device, work: Work) -> Result<(), BackendError> {
         self.waiting.push(work);
-        if self.waiting.len() >= DISPATCHES_MAX { self.submit(device, None) } else { Ok(()) }
+        if self.waiting.len() >= DISPATCHES_MAX { self.submit(device, &[]) } else { Ok(()) }
     }
 
     /// Submits what waits, and then copies; holds back when the device is several submissions behind.
     ///
     /// # Errors
     /// The first failure of the device.
-    pub fn submit(
-        &mut self,
-        device: &Device,
-        copies: Option<&[(wgpu::Buffer, u64, wgpu::Buffer, u64, u64)]>,
-    ) -> Result<(), BackendError> {
+    pub fn submit(&mut self, device: &Device, copies: &[Transfer]) -> Result<(), BackendError> {
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         self.encode(&mut encoder);
-        for (from, from_at, to, to_at, bytes) in copies.unwrap_or_default() {
-            encoder.copy_buffer_to_buffer(from, *from_at, to, *to_at, Some(*bytes));
+        for Transfer { from, to, bytes } in copies {
+            encoder.copy_buffer_to_buffer(&from.0, from.1, &to.0, to.1, Some(*bytes));
         }
         if let Some(times) = &mut self.times {
             times.resolve(&mut encoder);

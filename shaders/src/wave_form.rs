@@ -11,11 +11,12 @@
 
 use crate::backend::{buffer, filled};
 use crate::device::{Device, DeviceError};
+use crate::frames::Frames;
 use crate::layout::{self, FLOWS_MAX, Kick, NODE_THREADS, Pass, Push, REDUCE_CHUNK, Reduce, Transform};
 use crate::pipeline::{Access, Pipeline, module};
 use crate::plan::{TileLimits, Tiles};
 use crate::program::{REDUCE, SOURCE, TRANSFORM, WAVE_FORM};
-use crate::recorder::{Recorder, Work};
+use crate::recorder::{Recorder, Transfer, Work};
 use crate::wave_plan::{List, WaveGroup, WavePlan};
 use nikola_kernels::backend::{Backend, BackendError, DeviceWorld, LocalStep, NodeList, PassTime, Quantity};
 use nikola_kernels::transcendental::expm1;
@@ -58,6 +59,7 @@ pub struct WaveBackend {
     open: Open,
     gain: f64,
     partials_host: Vec<[f32; 2]>,
+    frames: Frames,
 }
 
 impl std::fmt::Debug for WaveBackend {
@@ -175,6 +177,7 @@ impl WaveBackend {
             open: Open::default(),
             gain: 0.0,
             partials_host: Vec::new(),
+            frames: Frames::default(),
             plan,
             device,
         })
@@ -357,7 +360,7 @@ impl Backend for WaveBackend {
             return Ok(());
         }
         self.close(false)?;
-        self.recorder.submit(&self.device, None)?;
+        self.recorder.submit(&self.device, &[])?;
         let queue = &self.device.queue;
         queue.write_buffer(&self.scratch_nodes, 0, bytemuck::cast_slice(&list.nodes));
         queue.write_buffer(&self.scratch_weights, 0, bytemuck::cast_slice(&list.weights));
@@ -370,7 +373,7 @@ impl Backend for WaveBackend {
             copy: None,
         };
         self.recorder.put(&self.device, work)?;
-        self.recorder.submit(&self.device, None)
+        self.recorder.submit(&self.device, &[])
     }
 
     fn set_potential(&mut self, _values: &[f32]) -> Result<(), BackendError> {
@@ -391,8 +394,8 @@ impl Backend for WaveBackend {
         };
         self.recorder.put(&self.device, work)?;
         let bytes = 8 * n_chunks as u64;
-        let copy = (self.partials.clone(), 0, self.partials_back.clone(), 0, bytes);
-        self.recorder.submit(&self.device, Some(&[copy]))?;
+        let (from, to) = ((self.partials.clone(), 0), (self.partials_back.clone(), 0));
+        self.recorder.submit(&self.device, &[Transfer { from, to, bytes }])?;
         self.recorder.forget_submissions();
         self.device.read_mapped(&self.partials_back, bytes, &mut self.partials_host)?;
         Ok(self.partials_host.iter().map(|[high, low]| f64::from(*high) + f64::from(*low)).sum())
@@ -410,22 +413,36 @@ impl Backend for WaveBackend {
             )
         });
         let copies = [
-            (self.psi.clone(), 0, back.clone(), 0, bytes),
-            (self.velocity.clone(), 0, back.clone(), bytes, bytes),
+            Transfer { from: (self.psi.clone(), 0), to: (back.clone(), 0), bytes },
+            Transfer { from: (self.velocity.clone(), 0), to: (back.clone(), bytes), bytes },
         ];
         let back = back.clone();
-        self.recorder.submit(&self.device, Some(&copies))?;
+        self.recorder.submit(&self.device, &copies)?;
         self.recorder.forget_submissions();
         self.device.read_mapped(&back, 2 * bytes, psi)
     }
 
     fn write(&mut self, psi: &[[f32; 2]]) -> Result<(), BackendError> {
         self.open = Open::default();
-        self.recorder.submit(&self.device, None)?;
+        self.recorder.submit(&self.device, &[])?;
         let (psi, velocity) = psi.split_at(self.n_nodes);
         self.device.queue.write_buffer(&self.psi, 0, bytemuck::cast_slice(psi));
         self.device.queue.write_buffer(&self.velocity, 0, bytemuck::cast_slice(velocity));
         self.device.failures.check()
+    }
+
+    fn begin_frame(&mut self) -> Result<bool, BackendError> {
+        self.close(false)?;
+        let bytes = 8 * self.n_nodes as u64;
+        let Some(staging) = self.frames.next(&self.device, bytes) else { return Ok(false) };
+        let copy = Transfer { from: (self.psi.clone(), 0), to: (staging.clone(), 0), bytes };
+        self.recorder.submit(&self.device, &[copy])?;
+        self.frames.expect(staging);
+        Ok(true)
+    }
+
+    fn take_frame(&mut self, psi: &mut Vec<[f32; 2]>) -> Result<bool, BackendError> {
+        self.frames.take(&self.device, psi)
     }
 
     fn take_times(&mut self) -> Vec<PassTime> {

@@ -20,8 +20,11 @@ var<immediate> reduce: Reduce;
 
 var<workgroup> sums: array<vec2f, CHUNK_THREADS>;
 
+// What hides a value: `zero` of the immediates.
+var<private> zero: u32;
+
 fn kept(v: f32) -> f32 {
-    return bitcast<f32>(bitcast<u32>(v) ^ reduce.zero);
+    return bitcast<f32>(bitcast<u32>(v) ^ zero);
 }
 
 // The pair a + b for pairs a and b.
@@ -40,6 +43,7 @@ fn norm2(
     @builtin(num_workgroups) n_groups: vec3u,
     @builtin(local_invocation_index) thread: u32,
 ) {
+    zero = reduce.zero;
     let chunk = group.x + group.y * n_groups.x;
     var sum = vec2f();
     for (var i = 0u; i < NODES_PER_THREAD; i++) {

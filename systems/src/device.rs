@@ -9,23 +9,28 @@ mod lines;
 
 pub use lines::{adopt, bring, keep, update_metric};
 
+use crate::engs::Engs;
 use crate::half_potential::{LocalColumns, LocalPlan, Pending, drive_potential, phasors};
 use crate::ingress::TickPlan;
 use crate::integrator::LocalStep as CompositionStep;
 use crate::oracle::NormLedger;
+use crate::oracle::watch::Watch;
 use crate::propagators::Propagators;
 use crate::world::{Environment, Sources};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
+use nikola_components::ledger::EnergyFlows;
 use nikola_components::ports::Ingress;
 use nikola_components::setup::{Setup, TimeMode, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Potential, Psi, Velocity};
-use nikola_kernels::backend::{Backend, BackendError, DeviceWorld, LocalStep, NodeList, Quantity};
+use nikola_kernels::backend::{Backend, BackendError, DeviceWorld, LocalStep, NodeList, Quantity, Watched};
 use nikola_kernels::half_potential::Time;
 use std::sync::{Mutex, PoisonError};
 
+pub mod balance;
+pub mod engs;
 pub mod wave_form;
 
 /// The backend and the host's copy of Ψ.
@@ -143,6 +148,16 @@ impl Device {
         look(&self.lock().copy)
     }
 
+    /// Begins a copy of Ψ for somebody who looks; false where the backend cannot. Waits for nothing.
+    pub fn begin_frame(&mut self) -> bool {
+        self.inner().call(|backend| backend.begin_frame()).unwrap_or(false)
+    }
+
+    /// The oldest copy begun by [`Self::begin_frame`], if it is there. Waits for nothing.
+    pub fn take_frame(&mut self, psi: &mut Vec<[f32; 2]>) -> bool {
+        self.inner().call(|backend| backend.take_frame(psi)).unwrap_or(false)
+    }
+
     /// Gives the backend to `work`, e.g. to measure it.
     pub fn with_backend<R>(&mut self, work: impl FnOnce(&mut dyn Backend) -> R) -> R {
         work(self.inner().backend.as_mut())
@@ -153,6 +168,7 @@ impl Device {
 pub fn device_world(world: &mut World) -> DeviceWorld {
     let psi = gathered(world);
     let wave_form = wave_form::gathered(world);
+    let watched = watched(world);
     let mut columns = world.query::<(&Psi<f32>, Option<&Potential<f32>>, Option<&Damping<f32>>)>();
     let (mut potential, mut damping) = (Vec::new(), Vec::new());
     for (_, v, gamma) in columns.iter(world) {
@@ -192,8 +208,63 @@ pub fn device_world(world: &mut World) -> DeviceWorld {
         psi,
         lines: lines::flows(world),
         wave: wave_form,
-        watched: None,
+        watched,
     }
+}
+
+/// What of the world is watched, by the oracle or the neurochemistry.
+fn watched(world: &World) -> Option<Watched> {
+    let (watch, engs) = (world.get_resource::<Watch<f32>>(), world.get_resource::<Engs>());
+    if watch.is_none() && engs.is_none() {
+        return None;
+    }
+    let page_nodes = world.resource::<Torus>().page_nodes();
+    let terms = &world.resource::<Propagators<f32>>().terms;
+    Some(Watched {
+        axes: engs.map_or(&terms[..], |engs| engs.scene_terms()).to_vec(),
+        profiles: watch
+            .and_then(|watch| watch.energies.constant())
+            .map(|(_, sources)| sources.lists(page_nodes))
+            .unwrap_or_default(),
+        is_driven: world.resource::<Environment>().drive.is_some(),
+        reservoir: engs.map(|engs| engs.reservoir(page_nodes)).unwrap_or_default(),
+    })
+}
+
+/// V and Γ of every page, where they are columns.
+pub type ParameterColumns<'w, 's> =
+    Query<'w, 's, (Option<&'static Potential<f32>>, Option<&'static Damping<f32>>), With<Psi<f32>>>;
+
+/// After a load: what the backend was built with may have changed.
+pub fn send_parameters(
+    device: Option<ResMut<'_, Device>>,
+    columns: ParameterColumns<'_, '_>,
+    environment: Res<'_, Environment>,
+    propagators: Res<'_, Propagators<f32>>,
+    watch: Option<Res<'_, Watch<f32>>>,
+    engs: Option<Res<'_, Engs>>,
+) {
+    let Some(mut device) = device else { return };
+    let inner = device.inner();
+    if environment.drive.is_some() {
+        let potential = columns.iter().filter_map(|(v, _)| v);
+        let values: Vec<f32> = potential.flat_map(|v| v.0.iter().copied()).collect();
+        inner.call(|backend| backend.set_potential(&values));
+    }
+    if watch.is_some() || engs.is_some() {
+        balance::send_damping(inner, &environment, columns.iter().filter_map(|(_, damping)| damping));
+        inner.call(|backend| backend.watching()?.set_axes(&propagators.terms));
+    }
+}
+
+/// After a return to the host: V in the columns is that of the tick the run goes on from.
+pub fn drive_columns(
+    mut columns: LocalColumns<'_, '_, f32>,
+    mut environment: ResMut<'_, Environment>,
+    wave: Res<'_, WaveParameters>,
+    tick: Res<'_, Tick>,
+) {
+    drive_potential(&mut columns, &mut environment, tick.time(wave.dt));
 }
 
 /// Ψ of all pages as pairs.
@@ -280,12 +351,6 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
     if goes_by_lines && engs.is_some() {
         return Some(("engs with a varying metric or growth", "remove `engs`"));
     }
-    if oracle.is_some() {
-        return Some(("oracle", "remove `oracle`"));
-    }
-    if engs.is_some() {
-        return Some(("engs", "remove `engs`"));
-    }
     (*precision == Precision::F64).then_some(("precision: F64", "set precision: F32 (or --precision f32)"))
 }
 
@@ -295,10 +360,11 @@ pub fn fetch(
     mut fields: Fields<'_, '_>,
     ingress: Res<'_, Ingress>,
     sources: Res<'_, Sources<f32>>,
+    flows: Option<Res<'_, EnergyFlows>>,
     tick: Res<'_, Tick>,
 ) {
     let is_struck = sources.injections.first().is_some_and(|injection| injection.tick <= tick.0);
-    if is_struck || ingress.strikes() {
+    if is_struck || ingress.strikes() || (flows.is_some() && ingress.looks()) {
         let inner = device.inner();
         inner.refresh(*tick);
         inner.is_host_ahead = true;
@@ -485,6 +551,9 @@ fn kick(
     offset: f64,
     weight: f64,
 ) {
+    if sources.is_muted {
+        return;
+    }
     for (index, phasor) in phasors(sources, wave, tick, offset, weight) {
         inner.call(|backend| backend.kick(index, phasor));
     }

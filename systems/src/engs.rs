@@ -17,6 +17,7 @@ use crate::oracle::weigh::SourceWork;
 use crate::propagators::Propagators;
 use crate::world::{Compute, Environment};
 use bevy_ecs::prelude::*;
+use core::ops::Range;
 use nikola_components::chemistry::{
     Chemistry, ChemistryBoard, Effects, EngsSettings, Goal, Horizon, NapCause, Stimulus, Work,
 };
@@ -206,6 +207,96 @@ pub struct Targets<'w, T: Real + Scalar> {
     wave: ResMut<'w, WaveParameters>,
 }
 
+impl<T: Real + Scalar> Targets<'_, T> {
+    /// Where the stages take V and Γ from.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The kinetic terms now.
+    pub(crate) fn axes(&self) -> &[AxisTerm] {
+        &self.propagators.terms
+    }
+
+    /// D has changed as a whole: what the kick that opens this tick gains by it is work of the sources.
+    fn weigh_sources(&mut self, pages: &[PageRef<'_, T>]) {
+        if let Some(flows) = &mut self.flows {
+            flows.add(Flow::Source, self.sources.refresh(&self.propagators, &self.wave, pages));
+        }
+    }
+}
+
+/// Shows the scalars to other threads, and sets the effects that need no column.
+pub(crate) fn publish<T: Real + Scalar>(
+    targets: &mut Targets<'_, T>,
+    chemistry: &Chemistry,
+    board: &ChemistryBoard,
+) {
+    board.publish(chemistry);
+    if let Some(effects) = &mut targets.effects {
+        effects.firing_threshold = rules::firing_threshold(chemistry.norepinephrine);
+    }
+}
+
+/// Serotonin's effect: Γ, where a step was crossed. Says whether it was.
+pub(crate) fn soothe<'a, T: Real + Scalar>(
+    targets: &mut Targets<'_, T>,
+    chemistry: &Chemistry,
+    damping: impl Iterator<Item = Option<Mut<'a, Damping<T>>>>,
+) -> bool {
+    let Targets { engs: Some(engs), effects: Some(effects), flows, environment, .. } = targets else {
+        return false;
+    };
+    let step = (rules::damping_scale(chemistry.serotonin) * DAMPING_STEPS).round() as i64;
+    if step == engs.damping_step {
+        return false;
+    }
+    let ratio = step as f64 / engs.damping_step as f64;
+    engs.damping_step = step;
+    effects.damping_scale = step as f64 / DAMPING_STEPS;
+    let extra = environment.damping_law.extra;
+    set_damping(damping, environment, effects.damping_scale, extra);
+    if let Some(flows) = flows {
+        flows.scale_damping(ratio);
+    }
+    true
+}
+
+/// Norepinephrine's effect: D, where a step was crossed. `kinetic` gives the kinetic energy with the scene's D for the
+/// balance, from T as it was where it is known, or from T now and its scale. Says whether a step was crossed.
+pub(crate) fn hasten<'a, T: Real + Scalar>(
+    targets: &mut Targets<'_, T>,
+    chemistry: &Chemistry,
+    (compute, cells): (&Compute, impl Iterator<Item = &'a MetricCells>),
+    kinetic: impl FnOnce(Option<&KineticForm>, &Propagators<T>, f64) -> f64,
+) -> bool {
+    let Targets { engs: Some(engs), effects: Some(effects), flows, propagators, metric, wave, .. } = targets
+    else {
+        return false;
+    };
+    let step = if engs.settings.state == 0.0 {
+        0
+    } else {
+        (chemistry.norepinephrine * DIFFUSION_STEPS).round() as i64
+    };
+    if step == engs.diffusion_step {
+        return false;
+    }
+    engs.diffusion_step = step;
+    let arousal = step as f64 / DIFFUSION_STEPS;
+    let before = effects.diffusion_scale;
+    effects.diffusion_scale = rules::diffusion_scale(engs.settings.state, arousal);
+    wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
+    let scale = effects.diffusion_scale;
+    rescale(propagators, metric.as_deref_mut(), cells, compute.level, &engs.terms, scale);
+    if let Some(flows) = flows {
+        let kinetic = kinetic(engs.form.as_ref(), propagators, scale);
+        flows.add(Flow::Parameters, (scale - before) * kinetic);
+        flows.scale_kinetic(effects.diffusion_scale / before);
+    }
+    true
+}
+
 /// Applies the effects of the scalars and publishes them, right after ingress.
 pub fn broadcast<T: Real + Scalar>(
     mut columns: Query<'_, '_, (&Psi<T>, Option<&mut Damping<T>>)>,
@@ -217,116 +308,143 @@ pub fn broadcast<T: Real + Scalar>(
     compute: Res<'_, Compute>,
     torus: Res<'_, Torus>,
 ) {
-    let Targets { engs, effects, flows, environment, propagators, metric, sources, wave } = &mut targets;
-    let (Some(engs), Some(effects), Some(chemistry), Some(board)) = (engs, effects, chemistry, board) else {
-        return;
-    };
+    let (Some(chemistry), Some(board)) = (chemistry, board) else { return };
     let began = times.now();
-    board.publish(&chemistry);
-    effects.firing_threshold = rules::firing_threshold(chemistry.norepinephrine);
-    let damping_step = (rules::damping_scale(chemistry.serotonin) * DAMPING_STEPS).round() as i64;
-    if damping_step != engs.damping_step {
-        let ratio = damping_step as f64 / engs.damping_step as f64;
-        engs.damping_step = damping_step;
-        effects.damping_scale = damping_step as f64 / DAMPING_STEPS;
-        let extra = environment.damping_law.extra;
-        let damping = columns.iter_mut().map(|(_, damping)| damping);
-        set_damping(damping, environment, effects.damping_scale, extra);
-        if let Some(flows) = flows {
-            flows.scale_damping(ratio);
-        }
-    }
-    let diffusion_step = if engs.settings.state == 0.0 {
-        0
-    } else {
-        (chemistry.norepinephrine * DIFFUSION_STEPS).round() as i64
-    };
-    if diffusion_step != engs.diffusion_step {
-        engs.diffusion_step = diffusion_step;
-        let arousal = diffusion_step as f64 / DIFFUSION_STEPS;
-        let before = effects.diffusion_scale;
-        effects.diffusion_scale = rules::diffusion_scale(engs.settings.state, arousal);
-        wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
-        let metric = metric.as_deref_mut();
-        rescale(propagators, metric, &cells, compute.level, &engs.terms, effects.diffusion_scale);
-        if let Some(flows) = flows {
-            let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
-            let one = Values::Uniform(T::from_f64(1.0));
-            let (level, threads) = (compute.level, compute.threads());
-            let kinetic = torus.cell_volume()
-                * match &engs.form {
-                    Some(form) => form.value(level, threads, &pages, one),
-                    None => propagators.kinetic_form(threads, &pages, one) / effects.diffusion_scale,
-                };
-            flows.add(Flow::Parameters, (effects.diffusion_scale - before) * kinetic);
-            flows.add(Flow::Source, sources.refresh(propagators, wave, &pages));
-            flows.scale_kinetic(effects.diffusion_scale / before);
-        }
+    publish(&mut targets, &chemistry, &board);
+    soothe(&mut targets, &chemistry, columns.iter_mut().map(|(_, damping)| damping));
+    let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
+    let (level, threads, one) = (compute.level, compute.threads(), Values::Uniform(T::from_f64(1.0)));
+    let is_other = hasten(&mut targets, &chemistry, (&compute, cells.iter()), |form, propagators, scale| {
+        torus.cell_volume()
+            * match form {
+                Some(form) => form.value(level, threads, &pages, one),
+                None => propagators.kinetic_form(threads, &pages, one) / scale,
+            }
+    });
+    if is_other {
+        targets.weigh_sources(&pages);
     }
     let ended = times.now();
     times.add(Stage::Engs, ended - began);
 }
 
 /// D becomes `scale` times the scene's, by the scene's `terms`.
-fn rescale<T: Real + Scalar>(
+fn rescale<'a, T: Real + Scalar>(
     propagators: &mut Propagators<T>,
     metric: Option<&mut PlasticMetric>,
-    cells: &Query<'_, '_, &MetricCells>,
+    cells: impl Iterator<Item = &'a MetricCells>,
     level: Level,
     terms: &[AxisTerm],
     scale: f64,
 ) {
     if let (Some(metric), Some(diffusion)) = (metric, &mut propagators.diffusion) {
         metric.set_scale(scale);
-        fill_diffusion(metric, level, cells.iter().enumerate(), diffusion);
+        fill_diffusion(metric, level, cells.enumerate(), diffusion);
     }
     propagators.rescale(level, terms, scale);
+}
+
+/// What an update reads and changes, besides the columns.
+#[derive(bevy_ecs::system::SystemParam)]
+pub struct Updated<'w> {
+    engs: Option<ResMut<'w, Engs>>,
+    chemistry: Option<ResMut<'w, Chemistry>>,
+    inbox: Option<ResMut<'w, Inbox>>,
+    work: Option<ResMut<'w, Work>>,
+    effects: Option<Res<'w, Effects>>,
+    ingress: ResMut<'w, Ingress>,
+    egress: ResMut<'w, Egress>,
+    environment: Res<'w, Environment>,
+    wave: Res<'w, WaveParameters>,
+}
+
+impl Updated<'_> {
+    /// Counts the node-steps of a tick.
+    pub(crate) fn work_done(&mut self, n_nodes: u64) {
+        if let Some(work) = &mut self.work {
+            work.node_steps += n_nodes;
+        }
+    }
+
+    /// This tick's slice of the reservoir; the first one forgets what was collected before.
+    pub(crate) fn begin_slice(&mut self, tick: u64, n_nodes: usize) -> Option<Range<usize>> {
+        let engs = self.engs.as_deref_mut()?;
+        let range = engs.slice(tick, n_nodes);
+        if range.start == 0 {
+            engs.densities.clear();
+        }
+        Some(range)
+    }
+
+    /// Whether the scalars are updated at the end of `tick`.
+    pub(crate) fn is_due(&self, tick: u64) -> bool {
+        self.engs.as_ref().is_some_and(|engs| tick.is_multiple_of(engs.settings.every))
+    }
+
+    /// The stage's memory.
+    pub(crate) fn engs(&mut self) -> Option<&mut Engs> {
+        self.engs.as_deref_mut()
+    }
+
+    /// V where it is uniform.
+    pub(crate) fn uniform_potential(&self) -> Option<f64> {
+        self.environment.uniform_potential
+    }
+
+    /// ⟨Ψ,TΨ⟩ with the D there is now, from that with the scene's.
+    pub(crate) fn scaled(&self, kinetic: f64) -> f64 {
+        self.effects.as_ref().map_or(1.0, |effects| effects.diffusion_scale) * kinetic
+    }
+
+    /// Updates the scalars; `kinetic` is ⟨Ψ,TΨ⟩, `potential` ΣV|Ψ|², `quartic` Σ|Ψ|⁴.
+    pub(crate) fn conclude(&mut self, tick: u64, kinetic: f64, potential: f64, quartic: f64, volume: f64) {
+        let (Some(engs), Some(chemistry), Some(inbox), Some(work)) =
+            (&mut self.engs, &mut self.chemistry, &mut self.inbox, &mut self.work)
+        else {
+            return;
+        };
+        let energy = volume * (kinetic + potential + 0.5 * self.wave.beta * quartic);
+        let dt_secs = engs.settings.every as f64 * self.wave.dt;
+        let step = Step { tick, dt_secs, energy };
+        engs.step(&step, chemistry, inbox, work, &mut self.egress);
+        **work = Work::default();
+        self.ingress.set_closed(engs.door());
+    }
 }
 
 /// Collects a slice of the reservoir every tick; every so many ticks, updates the scalars.
 pub fn update<T: Real + Scalar>(
     columns: Query<'_, '_, (&Psi<T>, Option<&Potential<T>>)>,
-    engs: Option<ResMut<'_, Engs>>,
-    chemistry: Option<ResMut<'_, Chemistry>>,
-    inbox: Option<ResMut<'_, Inbox>>,
-    work: Option<ResMut<'_, Work>>,
-    mut ingress: ResMut<'_, Ingress>,
-    mut egress: ResMut<'_, Egress>,
+    mut updated: Updated<'_>,
     mut times: ResMut<'_, StageTimes>,
-    environment: Res<'_, Environment>,
-    wave: Res<'_, WaveParameters>,
-    effects: Option<Res<'_, Effects>>,
     propagators: Res<'_, Propagators<T>>,
     compute: Res<'_, Compute>,
     torus: Res<'_, Torus>,
     tick: Res<'_, Tick>,
 ) {
-    let (Some(mut engs), Some(mut chemistry), Some(mut inbox), Some(mut work), Some(effects)) =
-        (engs, chemistry, inbox, work, effects)
-    else {
-        return;
-    };
     let began = times.now();
     let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
-    work.node_steps += pages.iter().map(|page| page.re.len() as u64).sum::<u64>();
-    engs.collect(&pages, tick.0);
-    if tick.0.is_multiple_of(engs.settings.every) {
+    let n_nodes = pages.iter().map(|page| page.re.len()).sum::<usize>();
+    updated.work_done(n_nodes as u64);
+    let Some(range) = updated.begin_slice(tick.0, n_nodes) else { return };
+    let Some(engs) = updated.engs() else { return };
+    engs.collect(&pages, range);
+    if updated.is_due(tick.0) {
         let potential: Vec<&[T]> = columns.iter().filter_map(|(_, v)| v.map(|v| &v.0[..])).collect();
-        let potential = crate::world::values(environment.uniform_potential, &potential);
+        let potential = crate::world::values(updated.uniform_potential(), &potential);
         let (level, threads) = (compute.level, compute.threads());
         let none = Values::Uniform(T::from_f64(0.0));
         let totals = reduce::totals(level, threads, &pages, potential, none);
         let one = Values::Uniform(T::from_f64(1.0));
+        let Some(engs) = updated.engs() else { return };
         let kinetic = match &engs.form {
-            Some(form) => effects.diffusion_scale * form.value(level, threads, &pages, one),
+            Some(form) => {
+                let kinetic = form.value(level, threads, &pages, one);
+                updated.scaled(kinetic)
+            }
             None => propagators.kinetic_form(threads, &pages, one),
         };
-        let energy = torus.cell_volume() * (kinetic + totals.potential + 0.5 * wave.beta * totals.quartic);
-        let dt_secs = engs.settings.every as f64 * wave.dt;
-        let step = Step { tick: tick.0, dt_secs, energy };
-        engs.step(&step, &mut chemistry, &mut inbox, &work, &mut egress);
-        *work = Work::default();
-        ingress.set_closed(engs.door());
+        updated.conclude(tick.0, kinetic, totals.potential, totals.quartic, torus.cell_volume());
     }
     let ended = times.now();
     times.add(Stage::Engs, ended - began);
@@ -350,15 +468,37 @@ impl Engs {
         self.napped_secs.map(|_| "it is napping")
     }
 
-    /// Reads this tick's slice of the reservoir.
-    fn collect<T: Real>(&mut self, pages: &[PageRef<'_, T>], tick: u64) {
-        let page_nodes = pages.first().map_or(1, |page| page.re.len());
-        let (every, n) = (self.settings.every, self.reservoir.len(pages.len() * page_nodes));
+    /// The slice of the reservoir that `tick` collects, with `n_nodes` active nodes.
+    pub(crate) fn slice(&self, tick: u64, n_nodes: usize) -> Range<usize> {
+        let (every, n) = (self.settings.every, self.reservoir.len(n_nodes));
         let slice = (tick + every - 1) % every;
-        let range = n * slice as usize / every as usize..n * (slice as usize + 1) / every as usize;
-        if slice == 0 {
-            self.densities.clear();
-        }
+        n * slice as usize / every as usize..n * (slice as usize + 1) / every as usize
+    }
+
+    /// The reservoir as nodes of the whole torus; none on a sparse one, where it follows the active nodes.
+    pub(crate) fn reservoir(&self, page_nodes: usize) -> Vec<u32> {
+        let Reservoir::Fixed(nodes) = &self.reservoir else { return Vec::new() };
+        nodes.iter().map(|&(page, node)| page * page_nodes as u32 + node).collect()
+    }
+
+    /// Kinetic terms of the scene.
+    pub(crate) fn scene_terms(&self) -> &[AxisTerm] {
+        &self.terms
+    }
+
+    /// Densities collected since the last update.
+    pub(crate) fn n_densities(&self) -> usize {
+        self.densities.len()
+    }
+
+    /// Adds collected densities.
+    pub(crate) fn take_densities(&mut self, densities: impl Iterator<Item = f64>) {
+        self.densities.extend(densities);
+    }
+
+    /// Reads a slice of the reservoir.
+    fn collect<T: Real>(&mut self, pages: &[PageRef<'_, T>], range: Range<usize>) {
+        let page_nodes = pages.first().map_or(1, |page| page.re.len());
         for k in range {
             let (page, node) = self.reservoir.node(k, pages.len(), page_nodes);
             let (re, im) = (pages[page].re[node], pages[page].im[node]);

@@ -16,6 +16,7 @@ pub mod guard;
 pub mod live;
 pub mod power;
 mod survival;
+pub mod watch;
 pub mod weigh;
 
 use crate::ingress::TickPlan;

@@ -1,6 +1,7 @@
 //! The handle: one world and its schedule, whatever the precision.
 //! Invariant: the only way in is the bounded ingress; the only ways out are samples and read-only views.
 
+use crate::device::balance::DeviceLog;
 use crate::device::{self, Device, Fields, device_world, gather_fields, scatter_fields};
 use crate::mamba_scan::RunningReadout;
 use crate::metric_update::{MetricCounts, PlasticMetric};
@@ -12,7 +13,8 @@ use crate::tick;
 use crate::wave_form::WaveFlow;
 use crate::world::{BuildError, BuildOptions, Compute, Environment, Sources, build, sorted};
 use bevy_ecs::prelude::*;
-use bevy_ecs::system::SystemState;
+use bevy_ecs::schedule::IntoScheduleConfigs;
+use bevy_ecs::system::{ScheduleSystem, SystemState};
 use nikola_components::chemistry::{Chemistry, ChemistryBoard, Effects};
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
@@ -100,10 +102,15 @@ impl Simulation {
         };
         let first = simulation.sample();
         simulation.world.resource_mut::<NormLedger>().set_reference(first.norm, first.energy);
-        let mut start = Schedule::default();
-        start.add_systems(crate::oracle::balance::begin::<T>);
-        start.run(&mut simulation.world);
+        simulation.run(crate::oracle::balance::begin::<T>);
         Ok(simulation)
+    }
+
+    /// Runs systems once, between ticks.
+    fn run<M>(&mut self, systems: impl IntoScheduleConfigs<ScheduleSystem, M>) {
+        let mut once = Schedule::default();
+        once.add_systems(systems);
+        once.run(&mut self.world);
     }
 
     /// What a backend is built from; `None` in double precision, which no backend computes in.
@@ -119,6 +126,7 @@ impl Simulation {
         let copy = self.gathered();
         let tick = *self.world.resource::<Tick>();
         self.world.insert_resource(Device::new(backend, copy, tick));
+        self.world.insert_resource(DeviceLog::default());
         self.schedule = initialised(tick::device_schedule(setup), &mut self.world)?;
         Ok(())
     }
@@ -131,6 +139,7 @@ impl Simulation {
     pub fn return_to_host(&mut self, setup: &Setup) -> Result<u64, BuildError> {
         let tick = self.tick_count();
         let Some(device) = self.world.remove_resource::<Device>() else { return Ok(tick) };
+        self.world.remove_resource::<DeviceLog>();
         let (copied_at, lacking_from) = (device.copied_at(), device.lacks_injections_from());
         device.put_back(&mut self.world);
         device.last_copy(|pairs| self.scatter(pairs));
@@ -140,6 +149,8 @@ impl Simulation {
         sources.injections = sorted(&setup.injections);
         sources.injections.retain(|injection| injection.tick >= lacking_from);
         self.schedule = initialised(tick::schedule::<f32>(setup), &mut self.world)?;
+        // What was booked since the copy is of a state that is gone.
+        self.run((device::drive_columns, crate::oracle::balance::begin::<f32>).chain());
         Ok(copied_at)
     }
 
@@ -276,7 +287,13 @@ impl Simulation {
         for i in 0..nodes {
             (re[i], im[i]) = change(i, re[i], im[i]);
         }
+        self.fetch();
         (self.write_page)(&mut self.world, self.page_entities[page], &re, &im);
+        if self.device().is_some() {
+            let copy = self.gathered();
+            let tick = *self.world.resource::<Tick>();
+            self.world.resource_mut::<Device>().replace(copy, tick);
+        }
     }
 
     /// Measures the standard observables now.
@@ -344,7 +361,10 @@ impl Simulation {
     }
 
     /// Every number outside the columns from which the next tick is computed.
-    pub fn save_scalars(&self) -> Vec<u8> {
+    pub fn save_scalars(&mut self) -> Vec<u8> {
+        if self.device().is_some() {
+            self.run((device::balance::settle, device::engs::settle).chain());
+        }
         self.state.scalars(&self.world)
     }
 
@@ -367,6 +387,10 @@ impl Simulation {
         self.state.load(&mut self.world, pages, scalars, fill)?;
         self.page_entities = entities(&mut self.world);
         device::adopt(&mut self.world);
+        if self.device().is_some() {
+            self.world.insert_resource(DeviceLog::default());
+            self.run(device::send_parameters);
+        }
         Ok(())
     }
 

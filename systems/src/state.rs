@@ -21,7 +21,7 @@ use crate::ingress::InputLog;
 use crate::mamba_scan::{self, RunningReadout};
 use crate::metric_update;
 use crate::oracle::NormLedger;
-use crate::oracle::balance::Watch;
+use crate::oracle::watch::Watch;
 use crate::oracle::weigh;
 use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};

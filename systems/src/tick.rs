@@ -101,14 +101,23 @@ fn look<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
 pub fn device_schedule(setup: &Setup) -> Schedule {
     let mut schedule = empty();
     // The scan reads the columns, so they are fetched in every tick.
-    let mut look = match setup.scan {
-        Some(_) => (device::fetch_columns, mamba_scan::advance::<f32>, device::watch).chain(),
-        None => device::watch.into_configs(),
-    };
+    let mut look = device::watch.into_configs();
+    if setup.engs.is_some() {
+        look = (device::engs::update, look).chain();
+    }
+    if setup.scan.is_some() {
+        look = (device::fetch_columns, mamba_scan::advance::<f32>, look).chain();
+    }
     if setup.growth.is_some() {
         look = (boundary::grow::<f32>, look).chain();
     }
+    if setup.oracle.is_some() {
+        look = (look, device::balance::balance).chain();
+    }
     let mut enter = (device::fetch, ingress::take_in::<f32>, device::send, device::keep).chain();
+    if setup.engs.is_some() {
+        enter = (enter, device::engs::broadcast).chain();
+    }
     if setup.plasticity.is_some() {
         enter = (enter, device::update_metric).chain();
     }

@@ -15,10 +15,12 @@ use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_engine::systems::device::unsupported;
 use nikola_engine::systems::kernels::backend::{
-    Backend, BackendError, DeviceWorld, LineStep, LocalStep, NodeList, PassTime, Renewal, Residency,
+    Backend, BackendError, DeviceWorld, LineStep, LocalStep, NodeList, PassTime, Renewal, Residency, Watching,
 };
 use nikola_tests::lab::{advance, build, initial, profile, setup, torus};
 
+mod balance;
+mod frames;
 mod wave_form;
 
 /// Node-ticks spent per scene at most.
@@ -243,6 +245,10 @@ impl Backend for Failing {
     }
     fn write(&mut self, psi: &[[f32; 2]]) -> Result<(), BackendError> {
         self.call(|inner| inner.write(psi))
+    }
+    fn watching(&mut self) -> Result<&mut dyn Watching, BackendError> {
+        self.call(|inner| inner.watching().map(|_| ()))?;
+        self.inner.watching()
     }
     fn take_times(&mut self) -> Vec<PassTime> {
         self.inner.take_times()

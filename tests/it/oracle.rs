@@ -28,18 +28,19 @@ impl TimePotential for Swinging {
 
 /// What is on in a scene.
 #[derive(Debug, Clone, Copy, Default)]
-struct On {
-    emitters: bool,
-    uniform_damping: bool,
-    damping: bool,
-    drive: bool,
-    interaction: bool,
+pub(crate) struct On {
+    pub(crate) emitters: bool,
+    pub(crate) uniform_damping: bool,
+    pub(crate) damping: bool,
+    pub(crate) drive: bool,
+    pub(crate) interaction: bool,
 }
 
-const ALL: On = On { emitters: true, uniform_damping: false, damping: true, drive: true, interaction: true };
+pub(crate) const ALL: On =
+    On { emitters: true, uniform_damping: false, damping: true, drive: true, interaction: true };
 
 /// A small torus of rings with everything that may change its energy.
-fn open_world(precision: Precision, on: On) -> Setup {
+pub(crate) fn open_world(precision: Precision, on: On) -> Setup {
     open_world_at(precision, on, 1e-3)
 }
 
@@ -146,7 +147,7 @@ fn degraded_ticks_and_a_new_beta_are_booked() {
 }
 
 /// Runs a watched world with the edge that answers the oracle; the states it went through.
-fn watch(world: &mut Simulation, edge: &mut Incidents, ticks: u64) -> Vec<Health> {
+pub(crate) fn watch(world: &mut Simulation, edge: &mut Incidents, ticks: u64) -> Vec<Health> {
     let mut states = vec![world.oracle().expect("watched").health];
     for _ in 0..ticks {
         world.tick();
@@ -162,11 +163,11 @@ fn watch(world: &mut Simulation, edge: &mut Incidents, ticks: u64) -> Vec<Health
     states
 }
 
-fn edge(world: &Simulation) -> Incidents {
+pub(crate) fn edge(world: &Simulation) -> Incidents {
     Incidents::new(world, None, true).expect("a watched world")
 }
 
-fn finite(world: &Simulation) -> bool {
+pub(crate) fn finite(world: &Simulation) -> bool {
     Field::of(world).values.iter().all(|(re, im)| re.is_finite() && im.is_finite())
 }
 

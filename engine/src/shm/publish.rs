@@ -1,13 +1,14 @@
 //! The edge that publishes frames while a run goes on.
 //! Invariant: at most one frame per period of wall time and one clock reading per tick; nothing in a run depends on
-//! whether anybody looks. A segment that cannot be made is one warning, never the end of a run.
+//! whether anybody looks. A frame of a device is asked for and published some ticks later, so that no tick waits for it. A segment that cannot be made is one warning, never the end of a run.
 
 use super::layout::{Header, SEGMENT_BYTES_MAX, ShmError};
-use super::writer::{Place, Writer, wall_nanos};
+use super::writer::{About, Place, Writer, wall_nanos};
 use crate::edge::{Edge, Ending, Flow};
 use crate::run::RunError;
 use nikola_systems::Simulation;
 use nikola_systems::components::setup::Precision;
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -49,10 +50,13 @@ pub struct Publisher {
     due: Instant,
     name: String,
     newest: Newest,
+    /// Frames that a device is copying, oldest first, and room for one.
+    under_way: VecDeque<About>,
+    copy: Vec<[f32; 2]>,
 }
 
 impl Publisher {
-    /// A segment for `simulation`; none where none was asked for and it would be large, or where Ψ is on a device.
+    /// A segment for `simulation`; none where none was asked for and it would be large.
     ///
     /// # Errors
     /// [`ShmError`] when frames were asked for.
@@ -63,7 +67,7 @@ impl Publisher {
         (ticks, dt): (u64, f64),
         request: FrameRequest,
     ) -> Result<Option<Self>, ShmError> {
-        if request.per_second <= 0.0 || simulation.device().is_some() {
+        if request.per_second <= 0.0 {
             return Ok(None);
         }
         let torus = simulation.torus().clone();
@@ -100,7 +104,15 @@ impl Publisher {
         };
         let name = writer.path().display().to_string();
         let every = Duration::from_secs_f64((1.0 / request.per_second).min(3600.0));
-        Ok(Some(Self { writer, every, due: Instant::now(), name, newest: Newest::default() }))
+        Ok(Some(Self {
+            writer,
+            every,
+            due: Instant::now(),
+            name,
+            newest: Newest::default(),
+            under_way: VecDeque::new(),
+            copy: Vec::new(),
+        }))
     }
 
     /// Where others learn of new frames.
@@ -111,6 +123,38 @@ impl Publisher {
     /// Publishes now.
     pub fn publish(&mut self, simulation: &mut Simulation) {
         let place = self.writer.publish(simulation);
+        self.tell(place);
+    }
+
+    /// Asks a device for a frame, or publishes now where Ψ is on the host (or the device cannot copy by the way).
+    fn request(&mut self, simulation: &mut Simulation) {
+        let is_begun = simulation.device_mut().is_some_and(|mut device| device.begin_frame());
+        if is_begun {
+            self.under_way.push_back(About::of(simulation));
+        } else if self.under_way.is_empty() {
+            self.publish(simulation);
+        }
+    }
+
+    /// Publishes the frames that a device has copied meanwhile.
+    fn collect(&mut self, simulation: &mut Simulation) {
+        if self.under_way.is_empty() {
+            return;
+        }
+        let Some(mut device) = simulation.device_mut() else {
+            // The device was given up, and what it copied with it.
+            self.under_way.clear();
+            return;
+        };
+        while device.take_frame(&mut self.copy)
+            && let Some(about) = self.under_way.pop_front()
+        {
+            let place = self.writer.publish_copy(&about, &self.copy);
+            self.tell(place);
+        }
+    }
+
+    fn tell(&self, place: Place) {
         if let Ok(mut newest) = self.newest.0.lock() {
             *newest = Some((self.name.clone(), place));
         }
@@ -119,11 +163,12 @@ impl Publisher {
 
 impl Edge for Publisher {
     fn after_tick(&mut self, simulation: &mut Simulation) -> Result<Flow, RunError> {
+        self.collect(simulation);
         let now = Instant::now();
         if now >= self.due {
             self.due = now + self.every;
             self.writer.beat(wall_nanos());
-            self.publish(simulation);
+            self.request(simulation);
         }
         Ok(Flow::Continue)
     }

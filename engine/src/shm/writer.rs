@@ -83,53 +83,99 @@ impl Writer {
 
     /// Copies Ψ at a tick border into the next slot: about one load and one store per eight bytes, no waiting.
     pub fn publish(&mut self, simulation: &mut Simulation) -> Place {
+        let about = About::of(simulation);
+        let capacity = self.header.capacity_pages;
+        let block_words = self.header.block_words();
+        self.store(&about, |blocks| {
+            // Pages come in storage order, as in the list of the active ones; columns of a page one after the other.
+            let n_pages = simulation.active_pages().len().min(capacity);
+            let mut at = [0; 2];
+            simulation.save_columns(None, &mut |column| {
+                if let Some(part) = PSI_COLUMNS.iter().position(|id| *id == column.kind.id)
+                    && at[part] < n_pages
+                {
+                    let from = (2 * at[part] + part) * block_words;
+                    seqlock::store_bytes(&blocks[from..from + block_words], column.bytes);
+                    at[part] += 1;
+                }
+            });
+        })
+    }
+
+    /// As [`Self::publish`], of a copy of Ψ that a device made: all pages in storage order, pairs in single precision.
+    pub fn publish_copy(&mut self, about: &About, psi: &[[f32; 2]]) -> Place {
+        let page_nodes = self.header.torus.page_nodes();
+        let (capacity, block_words) = (self.header.capacity_pages, self.header.block_words());
+        let mut plane = Vec::with_capacity(4 * page_nodes);
+        self.store(about, |blocks| {
+            for (page, pairs) in psi.chunks_exact(page_nodes).take(capacity).enumerate() {
+                for part in 0..2 {
+                    plane.clear();
+                    plane.extend(pairs.iter().flat_map(|pair| pair[part].to_le_bytes()));
+                    let from = (2 * page + part) * block_words;
+                    seqlock::store_bytes(&blocks[from..from + block_words], &plane);
+                }
+            }
+        })
+    }
+
+    /// Stores one frame into the next slot; `fill` stores the blocks.
+    fn store(&mut self, about: &About, fill: impl FnOnce(&[AtomicU64])) -> Place {
         self.published += 1;
         let index = ((self.published - 1) % self.header.slots as u64) as usize;
         let words = &self.mapping.words()[self.header.slot_range(index)];
-        let (header, published) = (&self.header, self.published);
-        let tick = simulation.tick_count();
+        let (capacity, published) = (self.header.capacity_pages, self.published);
         let sequence = seqlock::write(&words[slot::SEQUENCE], || {
-            fill(words, header, published, wall_nanos(), simulation)
+            about.store(words, published, capacity);
+            fill(&words[SLOT_HEADER_WORDS + capacity..]);
         });
         self.mapping.words()[LATEST].store(published, Ordering::Release);
-        Place { slot: index, sequence, tick }
+        Place { slot: index, sequence, tick: about.tick }
     }
 }
 
-/// Stores one frame into the words of a slot.
-fn fill(words: &[AtomicU64], header: &Header, published: u64, wall: u64, simulation: &mut Simulation) {
-    let set = |word: usize, value: u64| words[word].store(value, Ordering::Relaxed);
-    set(slot::FRAME, published);
-    set(slot::TICK, simulation.tick_count());
-    set(slot::TIME, simulation.time().to_bits());
-    set(slot::WALL, wall);
-    set(slot::STAGE_NANOS, simulation.stage_times().nanos.iter().sum());
-    let chemistry = simulation
-        .chemistry()
-        .map_or([f64::NAN; 5], |now| [now.dopamine, now.serotonin, now.norepinephrine, now.boredom, now.atp]);
-    for (i, value) in chemistry.into_iter().enumerate() {
-        set(slot::CHEMISTRY + i, value.to_bits());
-    }
-    let active = simulation.active_pages();
-    let n_pages = active.len().min(header.capacity_pages);
-    set(slot::ACTIVE, active.len() as u64);
-    set(slot::PAGES, n_pages as u64);
-    let (indices, blocks) = words[SLOT_HEADER_WORDS..].split_at(header.capacity_pages);
-    for (word, page) in indices.iter().zip(active) {
-        word.store(*page as u64, Ordering::Relaxed);
-    }
-    let block_words = header.block_words();
-    // Pages come in storage order, as in the list of the active ones; columns of a page one after the other.
-    let mut at = [0; 2];
-    simulation.save_columns(None, &mut |column| {
-        if let Some(part) = PSI_COLUMNS.iter().position(|id| *id == column.kind.id)
-            && at[part] < n_pages
-        {
-            let from = (2 * at[part] + part) * block_words;
-            seqlock::store_bytes(&blocks[from..from + block_words], column.bytes);
-            at[part] += 1;
+/// What a frame says besides Ψ.
+#[derive(Debug, Clone)]
+pub struct About {
+    tick: u64,
+    time: f64,
+    stage_nanos: u64,
+    chemistry: [f64; 5],
+    active: Vec<usize>,
+}
+
+impl About {
+    /// As of now.
+    pub fn of(simulation: &Simulation) -> Self {
+        let chemistry = simulation.chemistry().map_or([f64::NAN; 5], |now| {
+            [now.dopamine, now.serotonin, now.norepinephrine, now.boredom, now.atp]
+        });
+        Self {
+            tick: simulation.tick_count(),
+            time: simulation.time(),
+            stage_nanos: simulation.stage_times().nanos.iter().sum(),
+            chemistry,
+            active: simulation.active_pages().to_vec(),
         }
-    });
+    }
+
+    /// Stores everything but the blocks into the words of a slot.
+    fn store(&self, words: &[AtomicU64], published: u64, capacity_pages: usize) {
+        let set = |word: usize, value: u64| words[word].store(value, Ordering::Relaxed);
+        set(slot::FRAME, published);
+        set(slot::TICK, self.tick);
+        set(slot::TIME, self.time.to_bits());
+        set(slot::WALL, wall_nanos());
+        set(slot::STAGE_NANOS, self.stage_nanos);
+        for (i, value) in self.chemistry.into_iter().enumerate() {
+            set(slot::CHEMISTRY + i, value.to_bits());
+        }
+        set(slot::ACTIVE, self.active.len() as u64);
+        set(slot::PAGES, self.active.len().min(capacity_pages) as u64);
+        for (word, page) in words[SLOT_HEADER_WORDS..].iter().take(capacity_pages).zip(&self.active) {
+            word.store(*page as u64, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Writer {

@@ -234,3 +234,14 @@ fn a_destroyed_device_is_an_error_and_stays_one() {
     assert!(outcome.is_err(), "{outcome:?}");
     assert_eq!(backend.norm2().err(), outcome.err());
 }
+
+#[test]
+fn a_world_that_does_not_fit_is_refused_with_its_size() {
+    let Some(mut device) = device() else { return };
+    device.report.binding_bytes = 1_000;
+    let message = match WgpuBackend::new(device, world(&[27, 27], Time::Real), false) {
+        Ok(_) => panic!("5,832 bytes fit into 1,000"),
+        Err(error) => error.to_string(),
+    };
+    assert!(message.contains("5832") && message.contains("make the torus smaller"), "{message}");
+}

@@ -74,6 +74,8 @@ fn pair(diffusion: &Diffusion, is_plastic: bool) -> Option<Pair> {
         sources: Vec::new(),
         psi: re.iter().zip(&im).map(|(&re, &im)| [re, im]).collect(),
         lines: Some(flows),
+        wave: None,
+        watched: None,
     };
     let backend = LineBackend::new(device()?, world, false).expect("fits");
     Some(Pair { plan, backend, re, im })
@@ -152,6 +154,8 @@ fn a_line_beyond_a_work_group_is_refused_by_size() {
         sources: Vec::new(),
         psi: vec![[0.0; 2]; n],
         lines: Some(flows),
+        wave: None,
+        watched: None,
     };
     let message = LineBackend::new(device, world, false).expect_err("too long").to_string();
     assert!(message.contains("a line of nodes takes"), "{message}");

@@ -63,6 +63,8 @@ pub struct WorkList {
 /// What of a world is watched while it is on the device.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Watched {
+    /// Kinetic terms of the energies, whatever D was later changed to.
+    pub axes: Vec<AxisTerm>,
     /// Profiles of the sources whose work is booked.
     pub profiles: Vec<WorkList>,
     /// Whether V depends on time, so that ∂tV works.
@@ -74,9 +76,9 @@ pub struct Watched {
 /// Which sums an entry of the log must hold, besides the local ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// ⟨Ψ,TΨ⟩, and ⟨ΓΨ,TΨ⟩ where Γ is a column; T is that of the world's axes when it was built.
+    /// ⟨Ψ,TΨ⟩, and ⟨ΓΨ,TΨ⟩ where Γ is a column; T is that of [`Watched::axes`].
     pub kinetic: bool,
-    /// Σ∂tV|Ψ|², with what [`Backend::set_drive`] gave.
+    /// Σ∂tV|Ψ|², with what [`Watching::set_drive`] gave.
     pub drive: bool,
 }
 
@@ -292,89 +294,94 @@ pub trait Backend: Send + Sync {
         Err(without_lines())
     }
 
-    /// Appends an entry of sums over Ψ as it is now to the log; waits for nothing.
+    /// Begins a copy of Ψ as it is now to the host, and waits for nothing; false where the backend cannot, or has as
+    /// many under way as it may.
     ///
     /// # Errors
-    /// As [`Backend::local`]; refused, here and below, by a backend whose world is not watched.
-    fn log_sums(&mut self, _wanted: Wanted) -> Result<(), BackendError> {
-        Err(unwatched())
+    /// As [`Backend::local`].
+    fn begin_frame(&mut self) -> Result<bool, BackendError> {
+        Ok(false)
     }
 
-    /// Appends an entry with the work of a watched profile to the log.
+    /// The oldest copy begun by [`Backend::begin_frame`], if it is there; waits for nothing.
     ///
     /// # Errors
-    /// As [`Backend::log_sums`].
-    fn log_work(&mut self, _profile: usize, _strengths: &Strengths) -> Result<(), BackendError> {
-        Err(unwatched())
+    /// As [`Backend::local`].
+    fn take_frame(&mut self, _psi: &mut Vec<[f32; 2]>) -> Result<bool, BackendError> {
+        Ok(false)
     }
 
-    /// All entries since the last call, in order; waits for the device.
+    /// The calls of the energy balance and the neurochemistry.
     ///
     /// # Errors
-    /// As [`Backend::log_sums`].
-    fn read_log(&mut self) -> Result<Vec<LogEntry>, BackendError> {
-        Err(unwatched())
-    }
-
-    /// Sums over Ψ as it is now, past the log; waits for the device.
-    ///
-    /// # Errors
-    /// As [`Backend::log_sums`].
-    fn sums(&mut self, _wanted: Wanted) -> Result<LogEntry, BackendError> {
-        Err(unwatched())
-    }
-
-    /// ∂tV on every node, for the entries that want it.
-    ///
-    /// # Errors
-    /// As [`Backend::log_sums`].
-    fn set_drive(&mut self, _rate: &[f32]) -> Result<(), BackendError> {
-        Err(unwatched())
-    }
-
-    /// Keeps Ψ on a part of the reservoir.
-    ///
-    /// # Errors
-    /// As [`Backend::log_sums`].
-    fn collect(&mut self, _first: usize, _count: usize) -> Result<(), BackendError> {
-        Err(unwatched())
-    }
-
-    /// What was kept of the first `count` nodes of the reservoir; waits for the device.
-    ///
-    /// # Errors
-    /// As [`Backend::log_sums`].
-    fn read_collected(&mut self, _count: usize) -> Result<Vec<[f32; 2]>, BackendError> {
-        Err(unwatched())
-    }
-
-    /// Another Γ from the next local flow on; a column where it was a column.
-    ///
-    /// # Errors
-    /// As [`Backend::log_sums`].
-    fn set_damping(&mut self, _damping: &Quantity) -> Result<(), BackendError> {
-        Err(unwatched())
-    }
-
-    /// Other kinetic terms from the next kinetic flow on, of the same extents.
-    ///
-    /// # Errors
-    /// As [`Backend::log_sums`].
-    fn set_axes(&mut self, _axes: &[AxisTerm]) -> Result<(), BackendError> {
-        Err(unwatched())
+    /// [`BackendError::Refused`] where nothing of the world is watched.
+    fn watching(&mut self) -> Result<&mut dyn Watching, BackendError> {
+        Err(BackendError::Refused { reason: "nothing of this world is watched on the device".into() })
     }
 
     /// Device time per kind of pass since the last call, where the device can measure it.
     fn take_times(&mut self) -> Vec<PassTime>;
 }
 
+/// What is asked of a backend whose world is watched.
+pub trait Watching {
+    /// Appends an entry of sums over Ψ as it is now to the log; waits for nothing.
+    ///
+    /// # Errors
+    /// As [`Backend::local`].
+    fn log_sums(&mut self, wanted: Wanted) -> Result<(), BackendError>;
+
+    /// Appends an entry with the work of a watched profile to the log.
+    ///
+    /// # Errors
+    /// As [`Backend::local`].
+    fn log_work(&mut self, profile: usize, strengths: &Strengths) -> Result<(), BackendError>;
+
+    /// All entries since the last call, in order; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Backend::local`].
+    fn read_log(&mut self) -> Result<Vec<LogEntry>, BackendError>;
+
+    /// Sums over Ψ as it is now, past the log; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Backend::local`].
+    fn sums(&mut self, wanted: Wanted) -> Result<LogEntry, BackendError>;
+
+    /// ∂tV on every node, for the entries that want it.
+    ///
+    /// # Errors
+    /// As [`Backend::local`].
+    fn set_drive(&mut self, rate: &[f32]) -> Result<(), BackendError>;
+
+    /// Keeps Ψ on a part of the reservoir.
+    ///
+    /// # Errors
+    /// As [`Backend::local`].
+    fn collect(&mut self, first: usize, count: usize) -> Result<(), BackendError>;
+
+    /// What was kept of the first `count` nodes of the reservoir; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Backend::local`].
+    fn read_collected(&mut self, count: usize) -> Result<Vec<[f32; 2]>, BackendError>;
+
+    /// Another Γ from the next local flow on; a column where it was a column.
+    ///
+    /// # Errors
+    /// As [`Backend::local`].
+    fn set_damping(&mut self, damping: &Quantity) -> Result<(), BackendError>;
+
+    /// Other kinetic terms from the next kinetic flow on, of the same extents.
+    ///
+    /// # Errors
+    /// As [`Backend::local`].
+    fn set_axes(&mut self, axes: &[AxisTerm]) -> Result<(), BackendError>;
+}
+
 fn without_lines() -> BackendError {
     BackendError::Refused {
         reason: "it was built from a world without flows over lines, and is asked for one (a defect)".into(),
     }
-}
-
-/// Why a backend refuses the calls of the balance.
-fn unwatched() -> BackendError {
-    BackendError::Refused { reason: "nothing of this world is watched on the device".into() }
 }

@@ -147,7 +147,8 @@ pub fn adopt(world: &mut World) {
     let fresh = device_world(world);
     let mut device = world.resource_mut::<Device>();
     if fresh.lines.is_none() {
-        return device.replace(fresh.psi, tick);
+        let velocity = fresh.wave.map(|wave| wave.velocity).unwrap_or_default();
+        return device.replace([fresh.psi, velocity].concat(), tick);
     }
     let inner = device.inner();
     inner.copy.clone_from(&fresh.psi);

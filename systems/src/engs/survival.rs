@@ -200,6 +200,6 @@ pub(crate) fn restore<T: Real + Scalar>(world: &mut World) {
     if effects.diffusion_scale != 1.0 {
         wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
         let (metric, scale) = (metric.as_deref_mut(), effects.diffusion_scale);
-        rescale(&mut propagators, metric, &cells, compute.level, &engs.terms, scale);
+        rescale(&mut propagators, metric, cells.iter(), compute.level, &engs.terms, scale);
     }
 }

@@ -1,6 +1,6 @@
 //! What of the energy balance survives a tick. Invariant: see [`crate::state`].
 
-use super::balance::Watch;
+use super::watch::Watch;
 use crate::ingress::InputLog;
 use crate::state::{StateError, StateReader, StateWriter, Survives};
 use nikola_components::column::Scalar;

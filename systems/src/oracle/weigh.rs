@@ -3,9 +3,9 @@
 //!
 //! Invariant: a stage that changes T between two kicks of the sources says so here, in the tick in which it happens.
 
-use super::balance::Watch;
 use super::live::{Border, LivePower};
 use super::power::SourcePower;
+use super::watch::Watch;
 use crate::observables::pages_ref;
 use crate::propagators::Propagators;
 use crate::world::{Environment, Sources, values};

@@ -89,7 +89,7 @@ fn the_energy_of_a_closed_wave_is_kept() {
         return;
     }
     // Between two measurements a leak of some 1e-7 per tick adds up; afterwards it is taken back.
-    let mut drifts = [0.0; 6];
+    let mut drifts = [0.0; 4];
     for drift in &mut drifts {
         advance(&mut simulation, 1_024);
         *drift = simulation.sample().energy_drift;
