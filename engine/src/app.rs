@@ -298,6 +298,7 @@ mod tests {
             adapter: None,
             state: None,
             bells: Bells::default(),
+            end_limit: std::time::Duration::from_secs(60),
             frames: FrameRequest { per_second: 0.0, is_asked: false },
             spine: None,
         };

@@ -1,6 +1,7 @@
 //! What of the neurochemistry survives a tick, and what follows from it. Invariant: see [`crate::state`].
 
-use super::{Engs, Inbox, rescale};
+use super::effects::rescale;
+use super::{Engs, Inbox};
 use crate::damping::set_damping;
 use crate::metric_update::PlasticMetric;
 use crate::propagators::Propagators;

@@ -1,6 +1,7 @@
 //! Orders in the journal: each kind survives the file, and its replay gives the state that was.
 
 use super::super::capture::state_hash;
+use super::super::header::CipherKind;
 use super::super::journal::{Frame, Record, Segment, SegmentHeader, encode};
 use super::super::replay::replay;
 use super::random;
@@ -26,16 +27,22 @@ fn world() -> (Simulation, OrderBuilder, Resolved) {
     (simulation, builder, resolved)
 }
 
-const HEADER: SegmentHeader =
-    SegmentHeader { index: 1, tick: 0, creation_secs: 1, salt: [5; 16], previous_bytes: 0 };
+const HEADER: SegmentHeader = SegmentHeader {
+    index: 1,
+    tick: 0,
+    creation_secs: 1,
+    salt: [5; 16],
+    previous_bytes: 0,
+    cipher: CipherKind::None,
+};
 
 fn through_a_file(frames: &[Frame]) -> Segment {
     let mut bytes = HEADER.to_bytes().to_vec();
     for (i, frame) in frames.iter().enumerate() {
         let durable = bytes.len() as u64;
-        encode(frame, &HEADER, i as u32, durable, &mut bytes);
+        encode(frame, &HEADER, None, i as u32, durable, &mut bytes);
     }
-    Segment::parse(Path::new("journal-000001.nkj"), &bytes).expect("whole")
+    Segment::parse(Path::new("journal-000001.nkj"), &bytes, None).expect("whole")
 }
 
 #[test]
