@@ -124,7 +124,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     };
     let emitters = fields.emitters(&document.emitters, end)?;
     let injections = fields.injections(&document.injections, document.ticks)?;
-    let scan = scan(&context, document, resonance, &grid)?;
+    let scan = scan(&context, document, resonance, metric.is_some(), &grid)?;
     let setup = Setup {
         torus,
         precision,
@@ -424,11 +424,16 @@ fn scan(
     context: &Context<'_>,
     document: &Document,
     resonance: Profile,
+    is_varying: bool,
     grid: &Arc<Grid>,
 ) -> Result<Option<ScanSetup>, SceneError> {
     let Some(form) = &document.scan else { return Ok(None) };
     let state = context.node(&document.state, "state", Names::Space)?.number().unwrap_or(0.0);
-    let inverse_metric = context.per_axis(document.equation.parameters().metric, "equation.metric", 1.0)?;
+    // Where the metric varies the scan takes it from the cells, or is refused.
+    let inverse_metric = match is_varying {
+        true => [1.0; 9],
+        false => context.per_axis(document.equation.parameters().metric, "equation.metric", 1.0)?,
+    };
     scan::scan(context, form, Surroundings { state, resonance, inverse_metric }, grid).map(Some)
 }
 
