@@ -37,12 +37,6 @@ fn moved(simulation: &mut Simulation, setup: &Setup) -> bool {
     }
 }
 
-/// Why this machine runs nothing on a device, if it does not.
-pub fn missing() -> Option<String> {
-    let setup = rich(Integrator::Strang);
-    to_device(&mut build(&setup), &setup, "test", None).err().map(|error| error.to_string())
-}
-
 /// Both residencies after `ticks` ticks, or none where this machine has no adapter.
 fn both(setup: &Setup, ticks: u64) -> Option<(Simulation, Simulation)> {
     let mut device = build(setup);
