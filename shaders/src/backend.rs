@@ -92,7 +92,7 @@ pub struct WgpuBackend {
     /// The energy balance, where it is watched.
     ledger: Option<Ledger>,
     open: Option<Open>,
-    /// Group the next kinetic flow begins with.
+    /// Group the next kinetic flow begins with: it alternates, see [`Backend::continue_after`].
     first_group: usize,
     /// What the last kinetic flow's rings leave to the next local flow.
     prefactor: Prefactor,
@@ -518,6 +518,10 @@ impl Backend for WgpuBackend {
         self.submit(Some((&from, &to, bytes)))?;
         self.in_flight.clear();
         self.device.read_mapped(&to, bytes, psi)
+    }
+
+    fn continue_after(&mut self, n_flows: u64) {
+        self.first_group = if n_flows.is_multiple_of(2) { 0 } else { self.plan.groups.len() - 1 };
     }
 
     fn write(&mut self, psi: &[[f32; 2]]) -> Result<(), BackendError> {

@@ -10,7 +10,6 @@
 //! ```
 
 mod buffers;
-mod recorder;
 
 use crate::device::{Device, DeviceError};
 use crate::layout::{
@@ -19,6 +18,7 @@ use crate::layout::{
 use crate::layout::{REDUCE_CHUNK, lanes_of};
 use crate::pipeline::{Access, Pipeline, module};
 use crate::program::{FIBRE, FLUX, LOCAL, MEASURE, Program, REDUCE, RING3, SOURCE, STRUCTURE, TERM};
+use crate::recorder::Recorder;
 use crate::{WaveBackend, WgpuBackend};
 use buffers::Buffers;
 use core::ops::Range;
@@ -28,7 +28,6 @@ use nikola_kernels::backend::{
     NodeList, PassTime, Quantity, Renewal,
 };
 use nikola_kernels::half_potential::{FlowConstants, LocalFlow, Prefactor, Time};
-use recorder::Recorder;
 
 /// Nodes of a work group's lines: what a line of fewer nodes is filled up to.
 const TILE_AIM: usize = 512;
@@ -153,7 +152,7 @@ impl LineBackend {
         let column = |quantity: &Quantity| 4 * u64::from(matches!(quantity, Quantity::PerNode(_)));
         let bytes = self.n_nodes as u64 * (16 + column(&self.world.potential) + column(&self.world.damping));
         let n_groups = self.n_nodes.div_ceil(NODE_THREADS);
-        self.recorder.put(
+        self.recorder.dispatch(
             &self.device,
             &self.pipelines.local,
             &immediates,
@@ -193,7 +192,7 @@ impl LineBackend {
             LineKind::Matrix => (&self.pipelines.fibre, n_lines.div_ceil(lanes), "kinetic dense"),
             LineKind::Circulant => (&self.pipelines.fibre, n_lines.div_ceil(lanes), "kinetic circulant"),
         };
-        self.recorder.put(&self.device, pipeline, &immediates, n_groups, (name, bytes))
+        self.recorder.dispatch(&self.device, pipeline, &immediates, n_groups, (name, bytes))
     }
 
     /// Records the off-diagonal remainder.
@@ -207,7 +206,7 @@ impl LineBackend {
                 let factor = factor.map(|x| x as f32);
                 let immediates = Term { factor, is_later: u32::from(k > 1), zero: 0 };
                 let bytes = n_nodes * 8 * (1 + n_axes);
-                self.recorder.put(
+                self.recorder.dispatch(
                     device,
                     &pipelines.flux,
                     &immediates,
@@ -215,7 +214,7 @@ impl LineBackend {
                     ("remainder flux", bytes),
                 )?;
                 let bytes = n_nodes * 8 * (3 + n_axes);
-                self.recorder.put(
+                self.recorder.dispatch(
                     device,
                     &pipelines.term,
                     &immediates,
@@ -345,7 +344,7 @@ impl Backend for LineBackend {
     }
 
     fn renew(&mut self, renewal: &Renewal) -> Result<(), BackendError> {
-        self.recorder.submit(&self.device, None)?;
+        self.recorder.submit(&self.device, &[])?;
         let queue = &self.device.queue;
         for (first, values) in &renewal.tables {
             queue.write_buffer(&self.buffers.tables, 8 * *first as u64, bytemuck::cast_slice(values));
@@ -364,7 +363,7 @@ impl Backend for LineBackend {
         let nodes = self.metric().map_or(1, |metric| metric.grid.cell_nodes()) * cells.len();
         let pipeline = &self.pipelines.structure;
         let described = ("metric_update", 8 * nodes as u64);
-        self.recorder.put(&self.device, pipeline, &immediates, cells.len(), described)?;
+        self.recorder.dispatch(&self.device, pipeline, &immediates, cells.len(), described)?;
         let copy = (&self.buffers.tensors, &self.buffers.tensors_back, 4 * n_sums.next_multiple_of(2) as u64);
         self.recorder.read(&self.device, copy, &mut self.partials)?;
         sums.clear();
@@ -387,7 +386,7 @@ impl Backend for LineBackend {
         };
         let rows: usize = measures.items.iter().map(|item| item.n_rows).sum();
         let described = ("boundary", 8 * (rows * measures.column_lines) as u64);
-        self.recorder.put(&self.device, &self.pipelines.measure, &immediates, n_items, described)?;
+        self.recorder.dispatch(&self.device, &self.pipelines.measure, &immediates, n_items, described)?;
         let bytes = 4 * n_items.next_multiple_of(2) as u64;
         let copy = (&self.buffers.measured, &self.buffers.measured_back, bytes);
         self.recorder.read(&self.device, copy, &mut self.partials)?;
@@ -398,7 +397,7 @@ impl Backend for LineBackend {
 
     fn adopt(&mut self, world: DeviceWorld) -> Result<(), BackendError> {
         self.flows.clear();
-        self.recorder.submit(&self.device, None)?;
+        self.recorder.submit(&self.device, &[])?;
         self.buffers = Buffers::new(&self.device, &world).map_err(|error| match error {
             DeviceError::Backend(error) => error,
             other => BackendError::OutOfMemory { reason: other.to_string() },
@@ -418,12 +417,12 @@ impl Backend for LineBackend {
         };
         let n_groups = (immediates.count as usize).div_ceil(NODE_THREADS);
         let described = ("source", 28 * u64::from(immediates.count));
-        self.recorder.put(&self.device, &self.pipelines.kick, &immediates, n_groups, described)
+        self.recorder.dispatch(&self.device, &self.pipelines.kick, &immediates, n_groups, described)
     }
 
     fn inject(&mut self, list: &NodeList) -> Result<(), BackendError> {
         self.settle()?;
-        self.recorder.submit(&self.device, None)?;
+        self.recorder.submit(&self.device, &[])?;
         let queue = &self.device.queue;
         queue.write_buffer(&self.buffers.scratch_nodes, 0, bytemuck::cast_slice(&list.nodes));
         queue.write_buffer(&self.buffers.scratch_weights, 0, bytemuck::cast_slice(&list.weights));
@@ -431,13 +430,13 @@ impl Backend for LineBackend {
         let immediates = Kick { phasor: [1.0, 0.0], first: 0, count: count as u32 };
         let described = ("source", 28 * count as u64);
         let n_groups = count.div_ceil(NODE_THREADS);
-        self.recorder.put(&self.device, &self.pipelines.inject, &immediates, n_groups, described)?;
-        self.recorder.submit(&self.device, None)
+        self.recorder.dispatch(&self.device, &self.pipelines.inject, &immediates, n_groups, described)?;
+        self.recorder.submit(&self.device, &[])
     }
 
     fn set_potential(&mut self, values: &[f32]) -> Result<(), BackendError> {
         self.settle()?;
-        self.recorder.submit(&self.device, None)?;
+        self.recorder.submit(&self.device, &[])?;
         self.device.queue.write_buffer(&self.buffers.potential, 0, bytemuck::cast_slice(values));
         Ok(())
     }
@@ -447,7 +446,7 @@ impl Backend for LineBackend {
         let n_groups = self.n_nodes.div_ceil(REDUCE_CHUNK);
         let immediates = Reduce { n_nodes: self.n_nodes as u32, zero: 0 };
         let described = ("oracle (norm)", 8 * self.n_nodes as u64);
-        self.recorder.put(&self.device, &self.pipelines.norm, &immediates, n_groups, described)?;
+        self.recorder.dispatch(&self.device, &self.pipelines.norm, &immediates, n_groups, described)?;
         let copy = (&self.buffers.partials, &self.buffers.partials_back, 8 * n_groups as u64);
         self.recorder.read(&self.device, copy, &mut self.partials)?;
         Ok(self.partials.iter().map(|[high, low]| f64::from(*high) + f64::from(*low)).sum())
@@ -461,7 +460,7 @@ impl Backend for LineBackend {
 
     fn write(&mut self, psi: &[[f32; 2]]) -> Result<(), BackendError> {
         self.flows.clear();
-        self.recorder.submit(&self.device, None)?;
+        self.recorder.submit(&self.device, &[])?;
         self.device.queue.write_buffer(&self.buffers.psi, 0, bytemuck::cast_slice(psi));
         self.device.failures.check()
     }

@@ -7,7 +7,6 @@ use crate::pipeline::Pipeline;
 use crate::times::Times;
 use nikola_kernels::backend::{BackendError, PassTime};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// Dispatches of one submission, at most.
 const DISPATCHES_MAX: usize = 256;
@@ -15,9 +14,10 @@ const DISPATCHES_MAX: usize = 256;
 const IN_FLIGHT_MAX: usize = 3;
 
 /// One dispatch.
+#[derive(Debug)]
 pub struct Work {
     /// Program, constants and bindings.
-    pub pipeline: Arc<Pipeline>,
+    pub pipeline: Pipeline,
     /// Its immediates.
     pub immediates: Vec<u8>,
     /// Work groups.
@@ -39,6 +39,7 @@ pub struct Transfer {
 }
 
 /// The queue of dispatches.
+#[derive(Debug)]
 pub struct Recorder {
     waiting: Vec<Work>,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
@@ -61,11 +62,35 @@ impl Recorder {
         if self.waiting.len() >= DISPATCHES_MAX { self.submit(device, &[]) } else { Ok(()) }
     }
 
+    /// Adds a dispatch of `n_groups` work groups that moves `bytes`; none of zero groups.
+    ///
+    /// # Errors
+    /// The first failure of the device.
+    pub fn dispatch<I: bytemuck::Pod>(
+        &mut self,
+        device: &Device,
+        pipeline: &Pipeline,
+        immediates: &I,
+        n_groups: usize,
+        name: (&'static str, u64),
+    ) -> Result<(), BackendError> {
+        if n_groups == 0 {
+            return Ok(());
+        }
+        let immediates = bytemuck::bytes_of(immediates).to_vec();
+        let work =
+            Work { pipeline: pipeline.clone(), immediates, n_groups: n_groups as u32, name, copy: None };
+        self.put(device, work)
+    }
+
     /// Submits what waits, and then copies; holds back when the device is several submissions behind.
     ///
     /// # Errors
     /// The first failure of the device.
     pub fn submit(&mut self, device: &Device, copies: &[Transfer]) -> Result<(), BackendError> {
+        if self.waiting.is_empty() && copies.is_empty() {
+            return device.failures.check();
+        }
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         self.encode(&mut encoder);
         for Transfer { from, to, bytes } in copies {
@@ -112,6 +137,22 @@ impl Recorder {
             }
             at = end;
         }
+    }
+
+    /// Submits what waits, copies the first `bytes` of `from` to the mappable buffer `to` and reads them into `out`; waits
+    /// for the device.
+    ///
+    /// # Errors
+    /// The first failure of the device.
+    pub fn read(
+        &mut self,
+        device: &Device,
+        (from, to, bytes): (&wgpu::Buffer, &wgpu::Buffer, u64),
+        out: &mut Vec<[f32; 2]>,
+    ) -> Result<(), BackendError> {
+        self.submit(device, &[Transfer { from: (from.clone(), 0), to: (to.clone(), 0), bytes }])?;
+        self.in_flight.clear();
+        device.read_mapped(to, bytes, out)
     }
 
     /// Everything submitted is done: the caller has waited for it.

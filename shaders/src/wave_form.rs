@@ -20,7 +20,6 @@ use crate::recorder::{Recorder, Transfer, Work};
 use crate::wave_plan::{List, WaveGroup, WavePlan};
 use nikola_kernels::backend::{Backend, BackendError, DeviceWorld, LocalStep, NodeList, PassTime, Quantity};
 use nikola_kernels::transcendental::expm1;
-use std::sync::Arc;
 use wgpu::BufferUsages;
 
 /// The last sweep, not yet recorded.
@@ -42,13 +41,13 @@ pub struct WaveBackend {
     has_damping: bool,
     psi: wgpu::Buffer,
     velocity: wgpu::Buffer,
-    sweeps: Vec<Arc<Pipeline>>,
+    sweeps: Vec<Pipeline>,
     /// Per field, where an axis needs it: the transform, and the copy back.
-    transforms: Option<[(Arc<Pipeline>, wgpu::Buffer); 2]>,
+    transforms: Option<[(Pipeline, wgpu::Buffer); 2]>,
     next: Option<wgpu::Buffer>,
-    norm: Arc<Pipeline>,
-    kicks: Arc<Pipeline>,
-    injections: Arc<Pipeline>,
+    norm: Pipeline,
+    kicks: Pipeline,
+    injections: Pipeline,
     scratch_nodes: wgpu::Buffer,
     scratch_weights: wgpu::Buffer,
     source_starts: Vec<(u32, u32)>,
@@ -117,7 +116,7 @@ impl WaveBackend {
             ];
             let constants = sweep_constants(group, has_damping);
             let immediates = size_of::<Pass>() as u32;
-            Arc::new(Pipeline::new(&device, &sweep_module, &WAVE_FORM, immediates, &constants, &bound))
+            Pipeline::new(&device, &sweep_module, &WAVE_FORM, immediates, &constants, &bound)
         });
         let sweeps = sweeps.collect();
         let next = (!plan.directs.is_empty()).then(|| buffer(&device, "next", bytes, usage));
@@ -127,7 +126,7 @@ impl WaveBackend {
                 let bound = [(field, Access::Read), (&tables, Access::Read), (next, Access::ReadWrite)];
                 let immediates = size_of::<Transform>() as u32;
                 let pipeline = Pipeline::new(&device, &made, &TRANSFORM, immediates, &[], &bound);
-                (Arc::new(pipeline), field.clone())
+                (pipeline, field.clone())
             })
         });
         let n_partials = n_nodes.div_ceil(REDUCE_CHUNK) as u64;
@@ -148,7 +147,7 @@ impl WaveBackend {
         let source = module(&device, &SOURCE);
         let kick = |field: &wgpu::Buffer, nodes: &wgpu::Buffer, weights: &wgpu::Buffer| {
             let bound = [(field, Access::ReadWrite), (nodes, Access::Read), (weights, Access::Read)];
-            Arc::new(Pipeline::new(&device, &source, &SOURCE, size_of::<Kick>() as u32, &[], &bound))
+            Pipeline::new(&device, &source, &SOURCE, size_of::<Kick>() as u32, &[], &bound)
         };
         let kicks = kick(&velocity, &nodes, &weights);
         let injections = kick(&psi, &scratch_nodes, &scratch_weights);
@@ -164,7 +163,7 @@ impl WaveBackend {
             sweeps,
             transforms,
             next,
-            norm: Arc::new(norm),
+            norm,
             kicks,
             injections,
             scratch_nodes,
@@ -208,14 +207,9 @@ impl WaveBackend {
             ..Pass::default()
         };
         pass.pushes[..pushes.len()].copy_from_slice(pushes);
-        let work = Work {
-            pipeline: self.sweeps[group].clone(),
-            immediates: bytemuck::bytes_of(&pass).to_vec(),
-            n_groups: self.plan.groups[group].tiles.n_tiles as u32,
-            name: (name, 32 * self.n_nodes as u64),
-            copy: None,
-        };
-        self.recorder.put(&self.device, work)
+        let n_tiles = self.plan.groups[group].tiles.n_tiles;
+        let described = (name, 32 * self.n_nodes as u64);
+        self.recorder.dispatch(&self.device, &self.sweeps[group], &pass, n_tiles, described)
     }
 
     /// Records the open sweep, with the way to modes if `forth`.
@@ -345,14 +339,9 @@ impl Backend for WaveBackend {
             return Ok(());
         }
         let immediates = Kick { phasor: [phasor.0 as f32, phasor.1 as f32], first, count };
-        let work = Work {
-            pipeline: self.kicks.clone(),
-            immediates: bytemuck::bytes_of(&immediates).to_vec(),
-            n_groups: count.div_ceil(NODE_THREADS as u32),
-            name: ("source", 28 * u64::from(count)),
-            copy: None,
-        };
-        self.recorder.put(&self.device, work)
+        let n_groups = (count as usize).div_ceil(NODE_THREADS);
+        let described = ("source", 28 * u64::from(count));
+        self.recorder.dispatch(&self.device, &self.kicks, &immediates, n_groups, described)
     }
 
     fn inject(&mut self, list: &NodeList) -> Result<(), BackendError> {
@@ -365,14 +354,10 @@ impl Backend for WaveBackend {
         queue.write_buffer(&self.scratch_nodes, 0, bytemuck::cast_slice(&list.nodes));
         queue.write_buffer(&self.scratch_weights, 0, bytemuck::cast_slice(&list.weights));
         let count = list.nodes.len() as u32;
-        let work = Work {
-            pipeline: self.injections.clone(),
-            immediates: bytemuck::bytes_of(&Kick { phasor: [1.0, 0.0], first: 0, count }).to_vec(),
-            n_groups: count.div_ceil(NODE_THREADS as u32),
-            name: ("source", 28 * u64::from(count)),
-            copy: None,
-        };
-        self.recorder.put(&self.device, work)?;
+        let immediates = Kick { phasor: [1.0, 0.0], first: 0, count };
+        let n_groups = (count as usize).div_ceil(NODE_THREADS);
+        let described = ("source", 28 * u64::from(count));
+        self.recorder.dispatch(&self.device, &self.injections, &immediates, n_groups, described)?;
         self.recorder.submit(&self.device, &[])
     }
 
@@ -385,19 +370,10 @@ impl Backend for WaveBackend {
         self.close(false)?;
         let immediates = Reduce { n_nodes: self.n_nodes as u32, zero: 0 };
         let n_chunks = self.n_nodes.div_ceil(layout::REDUCE_CHUNK);
-        let work = Work {
-            pipeline: self.norm.clone(),
-            immediates: bytemuck::bytes_of(&immediates).to_vec(),
-            n_groups: n_chunks as u32,
-            name: ("oracle (norm)", 8 * self.n_nodes as u64),
-            copy: None,
-        };
-        self.recorder.put(&self.device, work)?;
-        let bytes = 8 * n_chunks as u64;
-        let (from, to) = ((self.partials.clone(), 0), (self.partials_back.clone(), 0));
-        self.recorder.submit(&self.device, &[Transfer { from, to, bytes }])?;
-        self.recorder.forget_submissions();
-        self.device.read_mapped(&self.partials_back, bytes, &mut self.partials_host)?;
+        let described = ("oracle (norm)", 8 * self.n_nodes as u64);
+        self.recorder.dispatch(&self.device, &self.norm, &immediates, n_chunks, described)?;
+        let copy = (&self.partials, &self.partials_back, 8 * n_chunks as u64);
+        self.recorder.read(&self.device, copy, &mut self.partials_host)?;
         Ok(self.partials_host.iter().map(|[high, low]| f64::from(*high) + f64::from(*low)).sum())
     }
 

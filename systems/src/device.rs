@@ -128,6 +128,11 @@ impl Device {
         inner.copied_at + u64::from(inner.has_injected)
     }
 
+    /// Ticks of `n_flows` kinetic flows each go on from `tick`.
+    pub fn continue_from(&mut self, tick: Tick, n_flows: usize) {
+        self.inner().backend.continue_after(tick.0 * n_flows as u64);
+    }
+
     /// Another Ψ, as of `tick`.
     pub fn replace(&mut self, copy: Vec<[f32; 2]>, tick: Tick) {
         let inner = self.inner();

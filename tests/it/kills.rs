@@ -9,6 +9,17 @@ fn a_killed_run_continues_as_if_it_had_not_been() {
     run(&Campaign { kills: 60, seed: 7, binary, threads: 1, is_on_device: false });
 }
 
+#[cfg(feature = "gpu")]
+#[test]
+fn a_killed_run_on_a_device_continues_as_if_it_had_not_been() {
+    let Some(binary) = binary() else { return };
+    if let Some(why) = super::gpu::missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    run(&Campaign { kills: 8, seed: 5, binary, threads: 1, is_on_device: true });
+}
+
 fn run(campaign: &Campaign) {
     match campaign.run() {
         Ok(report) => println!("{report}"),

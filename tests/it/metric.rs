@@ -8,7 +8,9 @@ use nikola_engine::systems::components::setup::{Precision, Setup};
 use nikola_engine::systems::components::torus::{PageRule, Torus};
 use nikola_engine::systems::kernels::metric_update::component;
 use nikola_engine::systems::world::BuildOptions;
-use nikola_tests::lab::{Field, advance, build, build_with, cis, initial, polar, setup, torus};
+use nikola_tests::lab::{
+    Field, advance, build, build_with, cis, initial, polar, restore, save, setup, torus,
+};
 use std::path::Path;
 
 /// All axes in threes, a field of several modes, a metric that learns fast.
@@ -114,19 +116,8 @@ fn a_saved_metric_continues_bit_for_bit() {
     let scene = learning(&[Axis::R, Axis::X, Axis::Y, Axis::Z].map(|axis| (axis, 3, 3.0)), Precision::F32);
     let mut world = build(&scene);
     advance(&mut world, 37);
-    let pages = world.pages();
-    let mut columns = Vec::new();
-    let scalars = world.save_scalars();
-    world.save_columns(None, &mut |column| {
-        columns.push((column.page.peano, column.kind.id, column.bytes.to_vec()));
-    });
     let mut other = build(&scene);
-    other
-        .load_state(&pages, &scalars, |page, kind, bytes| {
-            let saved = columns.iter().find(|(peano, id, _)| (*peano, *id) == (page.peano, kind.id));
-            saved.map(|(_, _, saved)| bytes.copy_from_slice(saved)).ok_or("missing")
-        })
-        .expect("the state of the same scene");
+    restore(&mut other, &save(&mut world)).expect("the state of the same scene");
     advance(&mut world, 50);
     advance(&mut other, 50);
     assert!(Field::of(&world) == Field::of(&other) && world.read_metric(0, 1) == other.read_metric(0, 1));

@@ -15,37 +15,9 @@ use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::scan::{Feature, ReadoutSetup, ScanSetup};
 use nikola_engine::systems::components::setup::{Equation, Integrator, Precision, Setup, TimeMode};
 use nikola_engine::systems::components::torus::{PageRule, Torus};
-use nikola_engine::systems::components::wave::Page;
-use nikola_engine::systems::state::StateError;
 use nikola_engine::systems::world::BuildOptions;
-use nikola_tests::lab::{build_with, initial, polar, profile, setup, torus};
-use std::collections::BTreeMap;
+use nikola_tests::lab::{build_with, initial, polar, profile, restore, save, setup, torus};
 use std::sync::Arc;
-
-/// What a world is saved as.
-#[derive(Debug, Clone, PartialEq)]
-struct Saved {
-    pages: Vec<Page>,
-    scalars: Vec<u8>,
-    columns: BTreeMap<(u64, u8), Vec<u8>>,
-}
-
-fn save(world: &mut Simulation) -> Saved {
-    let mut columns = BTreeMap::new();
-    world.save_columns(None, &mut |column| {
-        assert!(column.is_touched);
-        columns.insert((column.page.peano, column.kind.id), column.bytes.to_vec());
-    });
-    Saved { pages: world.pages(), scalars: world.save_scalars(), columns }
-}
-
-fn load(world: &mut Simulation, saved: &Saved) -> Result<(), StateError> {
-    world.load_state(&saved.pages, &saved.scalars, |page, kind, bytes| {
-        let column = saved.columns.get(&(page.peano, kind.id)).ok_or("missing")?;
-        bytes.copy_from_slice(column);
-        Ok::<(), &str>(())
-    })
-}
 
 /// Damped, driven by two emitters, a time-dependent potential and an injection, on many pages.
 fn open_scene(precision: Precision) -> Setup {
@@ -264,7 +236,7 @@ fn save_load_continue_equals_the_uninterrupted_run() {
             assert!(!is_sparse || saved.pages != end.pages, "{name}: pages came and went meanwhile");
             for threads in [1, 2, 4] {
                 let mut resumed = world(threads);
-                load(&mut resumed, &saved).expect("its own state");
+                restore(&mut resumed, &saved).expect("its own state");
                 assert!(save(&mut resumed) == saved, "{name} {precision:?}: load is not the inverse of save");
                 advance(&mut resumed, ENDS_AT);
                 assert!(save(&mut resumed) == end, "{name} {precision:?} {threads} threads");
@@ -281,10 +253,10 @@ fn a_state_of_another_scene_is_refused() {
     let saved = save(&mut world);
     let mut other = closed_scene(Precision::F64);
     other.wave.dt = 2e-3;
-    let refused = load(&mut build_with(&other, &BuildOptions::default()), &saved).expect_err("another dt");
+    let refused = restore(&mut build_with(&other, &BuildOptions::default()), &saved).expect_err("another dt");
     assert!(refused.to_string().contains("time step"), "{refused}");
     let mut larger = build_with(&open_scene(Precision::F64), &BuildOptions::default());
-    let refused = load(&mut larger, &saved).expect_err("other pages");
+    let refused = restore(&mut larger, &saved).expect_err("other pages");
     assert!(refused.to_string().contains("pages"), "{refused}");
 }
 

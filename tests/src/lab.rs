@@ -6,7 +6,10 @@ use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::setup::Setup;
 use nikola_engine::systems::components::torus::{PageRule, Torus};
+use nikola_engine::systems::components::wave::Page;
+use nikola_engine::systems::state::StateError;
 use nikola_engine::systems::world::BuildOptions;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A position r…z in model units.
@@ -144,4 +147,37 @@ pub fn polar(amplitude: f64, phase: f64) -> (f64, f64) {
 /// Nearest image of `x` in [−length/2, length/2).
 pub fn nearest_image(x: f64, length: f64) -> f64 {
     x - length * (x / length + 0.5).floor()
+}
+
+/// What a world is saved as.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Saved {
+    /// Its pages, in storage order.
+    pub pages: Vec<Page>,
+    /// Everything outside the columns.
+    pub scalars: Vec<u8>,
+    /// Columns by Peano index of the page and column id.
+    pub columns: BTreeMap<(u64, u8), Vec<u8>>,
+}
+
+/// Saves a world whole.
+pub fn save(world: &mut Simulation) -> Saved {
+    let mut columns = BTreeMap::new();
+    world.save_columns(None, &mut |column| {
+        assert!(column.is_touched);
+        columns.insert((column.page.peano, column.kind.id), column.bytes.to_vec());
+    });
+    Saved { pages: world.pages(), scalars: world.save_scalars(), columns }
+}
+
+/// Continues from a saved world.
+///
+/// # Errors
+/// As [`Simulation::load_state`].
+pub fn restore(world: &mut Simulation, saved: &Saved) -> Result<(), StateError> {
+    world.load_state(&saved.pages, &saved.scalars, |page, kind, bytes| {
+        let column = saved.columns.get(&(page.peano, kind.id)).ok_or("missing")?;
+        bytes.copy_from_slice(column);
+        Ok::<(), &str>(())
+    })
 }

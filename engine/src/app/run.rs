@@ -102,9 +102,9 @@ impl SpineArguments {
 }
 
 pub(super) fn execute(arguments: &RunArguments) -> Result<(), Failure> {
-    if arguments.state.is_some() && arguments.backend != BackendChoice::Cpu {
-        let message = "--state: a kept run goes on bit for bit, which a device's replay does not yet; leave --backend out, \
-                       or set it to cpu";
+    if arguments.state.is_some() && arguments.backend == BackendChoice::Auto {
+        let message = "--state with --backend auto: a kept state goes on where it was computed, bit for bit; \
+                       choose --backend cpu or gpu";
         return Err(Failure::new(message, exit::USAGE));
     }
     let frames = arguments.frames.unwrap_or(FRAMES_PER_SECOND);

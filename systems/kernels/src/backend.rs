@@ -244,6 +244,10 @@ pub trait Backend: Send + Sync {
     /// As [`Backend::local`].
     fn read(&mut self, psi: &mut Vec<[f32; 2]>) -> Result<(), BackendError>;
 
+    /// Goes on as after `n_flows` kinetic flows since tick 0: a backend whose order of work alternates from flow to flow
+    /// takes its turn from this, so that a state that was loaded continues to the bits of the run it came from.
+    fn continue_after(&mut self, _n_flows: u64) {}
+
     /// Replaces Ψ.
     ///
     /// # Errors

@@ -145,8 +145,10 @@ pub fn adopt(world: &mut World) {
     }
     let tick = *world.resource::<Tick>();
     let fresh = device_world(world);
+    let n_flows = world.resource::<Propagators<f32>>().which.len();
     let mut device = world.resource_mut::<Device>();
     if fresh.lines.is_none() {
+        device.continue_from(tick, n_flows);
         let velocity = fresh.wave.map(|wave| wave.velocity).unwrap_or_default();
         return device.replace([fresh.psi, velocity].concat(), tick);
     }

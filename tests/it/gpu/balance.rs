@@ -11,7 +11,7 @@ use nikola_engine::systems::components::oracle::{Alarm, Health, OracleSettings};
 use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::setup::{Precision, Setup};
 use nikola_engine::systems::kernels::backend::Residency;
-use nikola_tests::lab::{Field, advance, build, initial};
+use nikola_tests::lab::{Field, advance, build, initial, restore, save};
 
 /// A watched world on the device; none where this machine has no adapter.
 fn watched(setup: &Setup) -> Option<Simulation> {
@@ -221,17 +221,7 @@ fn a_watched_chemical_state_survives_on_the_device() {
     let setup = chemical(ALL);
     let (Some(mut first), Some(mut second)) = (watched(&setup), watched(&setup)) else { return };
     advance(&mut first, 117);
-    let (pages, scalars) = (first.pages(), first.save_scalars());
-    let mut columns = std::collections::BTreeMap::new();
-    first.save_columns(None, &mut |column| {
-        columns.insert((column.page.index, column.kind.id), column.bytes.to_vec());
-    });
-    second
-        .load_state(&pages, &scalars, |page, kind, bytes| {
-            bytes.copy_from_slice(&columns[&(page.index, kind.id)]);
-            Ok::<(), std::io::Error>(())
-        })
-        .expect("the same setup");
+    restore(&mut second, &save(&mut first)).expect("the same setup");
     advance(&mut first, 100);
     advance(&mut second, 100);
     assert_eq!(distance(&first, &second), 0.0);

@@ -14,7 +14,7 @@ use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::setup::{Integrator, Precision, Setup, TimeMode};
 use nikola_engine::systems::components::torus::{PageRule, Torus};
 use nikola_engine::systems::kernels::backend::Residency;
-use nikola_tests::lab::{initial, nearest_image, polar, profile, setup, torus};
+use nikola_tests::lab::{initial, nearest_image, polar, profile, restore, save, setup, torus};
 
 /// Every kind of line: long and short, even and odd, constant and varying along it, and off-diagonals.
 fn curved(integrator: Integrator, time: TimeMode) -> Setup {
@@ -272,17 +272,7 @@ fn a_saved_state_continues_on_a_device() {
             return;
         }
         advance(&mut first, 50);
-        let (pages, scalars) = (first.pages(), first.save_scalars());
-        let mut columns = std::collections::BTreeMap::new();
-        first.save_columns(None, &mut |column| {
-            columns.insert((column.page.index, column.kind.id), column.bytes.to_vec());
-        });
-        second
-            .load_state(&pages, &scalars, |page, kind, bytes| {
-                bytes.copy_from_slice(&columns[&(page.index, kind.id)]);
-                Ok::<(), std::io::Error>(())
-            })
-            .expect("the same setup");
+        restore(&mut second, &save(&mut first)).expect("the same setup");
         advance(&mut first, 40);
         advance(&mut second, 40);
         assert!(left(&first) == left(&second), "{name}");

@@ -8,7 +8,7 @@ use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::setup::{Equation, Precision, Setup, WaveParameters};
-use nikola_tests::lab::{advance, build, initial, profile, setup, torus};
+use nikola_tests::lab::{advance, build, initial, profile, restore, save, setup, torus};
 
 /// A driven, damped wave with β, an injection, and axes of every kind.
 fn driven(is_uniform: bool) -> Setup {
@@ -106,17 +106,7 @@ fn both_fields_survive_on_the_device() {
         return;
     }
     advance(&mut first, 12);
-    let (pages, scalars) = (first.pages(), first.save_scalars());
-    let mut columns = std::collections::BTreeMap::new();
-    first.save_columns(None, &mut |column| {
-        columns.insert((column.page.index, column.kind.id), column.bytes.to_vec());
-    });
-    second
-        .load_state(&pages, &scalars, |page, kind, bytes| {
-            bytes.copy_from_slice(&columns[&(page.index, kind.id)]);
-            Ok::<(), std::io::Error>(())
-        })
-        .expect("the same setup");
+    restore(&mut second, &save(&mut first)).expect("the same setup");
     advance(&mut first, 10);
     advance(&mut second, 10);
     assert_eq!((distance(&first, &second), velocity_distance(&first, &second)), (0.0, 0.0));
