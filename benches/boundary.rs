@@ -7,6 +7,7 @@ use nikola_engine::systems::Simulation;
 use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::growth::GrowthRule;
 use nikola_engine::systems::components::noise;
+use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::setup::{Precision, Setup};
 use nikola_engine::systems::components::telemetry::Stage;
 use nikola_engine::systems::components::torus::{PageRule, Torus};
@@ -64,7 +65,7 @@ fn main() {
         for threads in [1, 2] {
             let options = BuildOptions { threads, now_nanos: Some(now_nanos), ..BuildOptions::default() };
             let mut world = Simulation::new(&setup(extent, pages), &options).expect("a valid world");
-            world.throttle_growth(true);
+            world.push(Command::ThrottleGrowth(true)).expect("room");
             assert_eq!(world.active_pages().len(), pages);
             let mut ticks = Vec::new();
             let mut stages: [Vec<u64>; Stage::COUNT] = Default::default();

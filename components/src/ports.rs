@@ -71,6 +71,8 @@ pub enum Command {
     Restore(Option<Arc<Checkpoint>>),
     /// Something for the chemistry.
     Stimulate(Stimulus),
+    /// From this tick on no page of a sparse torus is born, or pages are again; nothing elsewhere.
+    ThrottleGrowth(bool),
 }
 
 impl std::fmt::Debug for Command {
@@ -87,6 +89,7 @@ impl std::fmt::Debug for Command {
             Self::Resume => f.write_str("Resume"),
             Self::Restore(checkpoint) => write!(f, "Restore({:?})", checkpoint.as_ref().map(|c| c.tick)),
             Self::Stimulate(stimulus) => write!(f, "Stimulate({stimulus:?})"),
+            Self::ThrottleGrowth(is_throttled) => write!(f, "ThrottleGrowth({is_throttled})"),
         }
     }
 }
@@ -212,7 +215,7 @@ impl Ingress {
                 in_range(stimulus)?;
             }
             Command::Scram(_) | Command::Resume => self.has(self.limits.has_oracle, "oracle", "oracle")?,
-            Command::Degrade | Command::Sample | Command::Restore(_) => {}
+            Command::Degrade | Command::Sample | Command::Restore(_) | Command::ThrottleGrowth(_) => {}
         }
         let is_outside_input = matches!(
             command,

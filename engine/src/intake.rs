@@ -13,7 +13,6 @@ use crate::scene::SceneError;
 use nikola_systems::Simulation;
 use nikola_systems::components::oracle::OracleSettings;
 use nikola_systems::components::ports::Command;
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,15 +20,6 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 
 /// Most messages that wait between two ticks.
 pub const INTAKE_CAPACITY: usize = 1024;
-
-/// What the clock decided about a tick.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timing {
-    /// It runs without the nonlinear flow.
-    pub is_degraded: bool,
-    /// Whole periods that were given up before it.
-    pub dropped_periods: u64,
-}
 
 /// What happened to an order.
 #[derive(Debug, Clone, PartialEq)]
@@ -243,8 +233,6 @@ pub struct Batch {
     pub orders: Vec<Order>,
     /// Who waits for these orders to be accepted.
     pub receipts: Vec<SyncSender<Receipt>>,
-    /// What the clock decided; a degraded tick's command is in the world's ingress already.
-    pub timing: Timing,
     /// A nap was asked for.
     pub wants_nap: bool,
     /// An orderly end was asked for.
@@ -258,7 +246,6 @@ impl Batch {
         self.tick = tick;
         self.orders.clear();
         self.receipts.clear();
-        self.timing = Timing::default();
         self.wants_nap = false;
         self.wants_halt = false;
         self.wants_blink = false;

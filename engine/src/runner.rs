@@ -147,6 +147,9 @@ fn run_with<C: Clock>(
 ) -> Result<PaceReport, RunError> {
     let mut batch = Batch::default();
     let mut ending = Ending::Done;
+    // A run that is continued begins on time.
+    let was_throttled = simulation.growth().is_some_and(|growth| growth.is_throttled);
+    let mut relief = was_throttled.then_some(Decision::Throttle(false));
     while simulation.tick_count() < until {
         let mut oldest = 0;
         if let Some(realtime) = &mut realtime {
@@ -157,6 +160,7 @@ fn run_with<C: Clock>(
             oldest = realtime.oldest_order();
         }
         intake.gather(simulation, oldest, &mut batch);
+        batch.orders.extend(relief.take().and_then(|decision| carry_out(decision, simulation)));
         if let Some(realtime) = &mut realtime {
             realtime.enter(simulation, &mut batch);
         }
@@ -246,8 +250,9 @@ fn carry_out(decision: Decision, simulation: &mut Simulation) -> Option<Order> {
     match decision {
         Decision::Degrade => simulation.push(Command::Degrade).ok().map(|()| Order::Degrade),
         Decision::Throttle(is_throttled) => {
-            simulation.throttle_growth(is_throttled);
-            None
+            simulation.growth()?;
+            let order = Order::ThrottleGrowth(is_throttled);
+            simulation.push(Command::ThrottleGrowth(is_throttled)).ok().map(|()| order)
         }
         Decision::SoftScram => {
             let alarm = oracle::Alarm::Overload;

@@ -118,6 +118,26 @@ pub(crate) fn buffer(device: &Device, label: &str, bytes: u64, usage: BufferUsag
     })
 }
 
+/// The numbers of a local flow of `world`.
+pub(crate) fn flow_of(world: &DeviceWorld, step: &LocalStep, prefactor: Prefactor) -> Flow {
+    let uniform = |quantity: &Quantity| match quantity {
+        Quantity::Uniform(value) => Values::Uniform(*value as f32),
+        Quantity::PerNode(_) => Values::PerNode(&[]),
+    };
+    let flow = LocalFlow {
+        duration: step.duration,
+        potential: uniform(&world.potential),
+        damping: uniform(&world.damping),
+        beta: step.beta,
+        time: match world.time {
+            Time::Real => Time::Real,
+            Time::Imaginary { .. } => Time::Imaginary { mu: step.mu },
+        },
+        gain: step.gain,
+    };
+    FlowConstants::new(&flow, prefactor).into()
+}
+
 pub(crate) fn filled(device: &Device, label: &str, bytes: &[u8]) -> wgpu::Buffer {
     let made = buffer(device, label, bytes.len() as u64, BufferUsages::STORAGE | BufferUsages::COPY_DST);
     device.queue.write_buffer(&made, 0, bytes);
@@ -134,10 +154,7 @@ impl WgpuBackend {
         assert!(world.lines.is_none(), "flows over lines are for the line backend");
         let n_nodes = world.shape.n_nodes();
         let bytes = 8 * n_nodes as u64;
-        if bytes > device.report.binding_bytes {
-            let (name, limit) = (device.report.name.clone(), device.report.binding_bytes);
-            return Err(DeviceError::TooLarge { what: "Ψ", bytes, name, limit });
-        }
+        device.report.holds("Ψ", bytes, device.report.binding_bytes)?;
         let limits = TileLimits {
             tile_bytes: device.report.tile_bytes as usize,
             threads: device.report.threads as usize,
@@ -251,25 +268,6 @@ impl WgpuBackend {
 
     fn n_nodes(&self) -> usize {
         self.world.shape.n_nodes()
-    }
-
-    fn constants(&self, step: &LocalStep, prefactor: Prefactor) -> Flow {
-        let uniform = |quantity: &Quantity| match quantity {
-            Quantity::Uniform(value) => Values::Uniform(*value as f32),
-            Quantity::PerNode(_) => Values::PerNode(&[]),
-        };
-        let flow = LocalFlow {
-            duration: step.duration,
-            potential: uniform(&self.world.potential),
-            damping: uniform(&self.world.damping),
-            beta: step.beta,
-            time: match self.world.time {
-                Time::Real => Time::Real,
-                Time::Imaginary { .. } => Time::Imaginary { mu: step.mu },
-            },
-            gain: step.gain,
-        };
-        FlowConstants::new(&flow, prefactor).into()
     }
 
     /// Records the open sweep, joined by the axes of kinetic flow `after` if given.
@@ -415,7 +413,7 @@ impl Backend for WgpuBackend {
 
     fn local(&mut self, step: &LocalStep) -> Result<(), BackendError> {
         let prefactor = std::mem::replace(&mut self.prefactor, Prefactor::NONE);
-        let flow = self.constants(step, prefactor);
+        let flow = flow_of(&self.world, step, prefactor);
         if self.open.as_ref().is_some_and(|open| open.flows.len() == FLOWS_MAX) {
             self.close()?;
         }

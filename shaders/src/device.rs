@@ -27,6 +27,19 @@ pub struct AdapterReport {
     pub has_timestamps: bool,
 }
 
+impl AdapterReport {
+    /// Refuses what is larger than this device takes.
+    ///
+    /// # Errors
+    /// [`DeviceError::TooLarge`].
+    pub fn holds(&self, what: &'static str, bytes: u64, limit: u64) -> Result<(), DeviceError> {
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(DeviceError::TooLarge { what, bytes, name: self.name.clone(), limit })
+    }
+}
+
 /// Why there is no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {

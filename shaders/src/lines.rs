@@ -11,6 +11,7 @@
 
 mod buffers;
 
+use crate::backend::flow_of;
 use crate::device::{Device, DeviceError};
 use crate::layout::{
     CellAxis, FLOWS_MAX, Flow, Kick, Lines, Local, Measuring, NODE_THREADS, Reduce, Term, Turn,
@@ -22,12 +23,11 @@ use crate::recorder::Recorder;
 use crate::{WaveBackend, WgpuBackend};
 use buffers::Buffers;
 use core::ops::Range;
-use nikola_kernels::Values;
 use nikola_kernels::backend::{
     Backend, BackendError, DeviceWorld, Expansion, LineKind, LinePass, LineStep, LocalStep, MetricWorld,
     NodeList, PassTime, Quantity, Renewal,
 };
-use nikola_kernels::half_potential::{FlowConstants, LocalFlow, Prefactor, Time};
+use nikola_kernels::half_potential::{Prefactor, Time};
 
 /// Nodes of a work group's lines: what a line of fewer nodes is filled up to.
 const TILE_AIM: usize = 512;
@@ -91,11 +91,7 @@ impl LineBackend {
     pub fn new(device: Device, world: DeviceWorld, is_timed: bool) -> Result<Self, DeviceError> {
         let buffers = Buffers::new(&device, &world)?;
         let longest = world.shape.extents.iter().copied().max().unwrap_or(1).max(TILE_AIM);
-        let limit = u64::from(device.report.tile_bytes);
-        if 8 * longest as u64 > limit {
-            let (what, bytes, name) = ("a line of nodes", 8 * longest as u64, device.report.name.clone());
-            return Err(DeviceError::TooLarge { what, bytes, name, limit });
-        }
+        device.report.holds("a line of nodes", 8 * longest as u64, u64::from(device.report.tile_bytes))?;
         let pipelines = Pipelines::new(&device, &world, &buffers, longest);
         let recorder = Recorder::new(&device, is_timed);
         device.wait(None)?;
@@ -119,25 +115,6 @@ impl LineBackend {
 
     fn metric(&self) -> Option<&MetricWorld> {
         self.world.lines.as_ref().and_then(|lines| lines.cells.as_ref())
-    }
-
-    fn constants(&self, step: &LocalStep) -> Flow {
-        let uniform = |quantity: &Quantity| match quantity {
-            Quantity::Uniform(value) => Values::Uniform(*value as f32),
-            Quantity::PerNode(_) => Values::PerNode(&[]),
-        };
-        let flow = LocalFlow {
-            duration: step.duration,
-            potential: uniform(&self.world.potential),
-            damping: uniform(&self.world.damping),
-            beta: step.beta,
-            time: match self.world.time {
-                Time::Real => Time::Real,
-                Time::Imaginary { .. } => Time::Imaginary { mu: step.mu },
-            },
-            gain: step.gain,
-        };
-        FlowConstants::new(&flow, Prefactor::NONE).into()
     }
 
     /// Records the local flows that wait.
@@ -317,7 +294,7 @@ impl Backend for LineBackend {
         if self.flows.len() == FLOWS_MAX {
             self.settle()?;
         }
-        self.flows.push(self.constants(step));
+        self.flows.push(flow_of(&self.world, step, Prefactor::NONE));
         Ok(())
     }
 

@@ -36,6 +36,7 @@ pub const SWEEP: Program = Program {
         include_str!("../wgsl/kinetic/ring.wgsl"),
         include_str!("../wgsl/kinetic/dft.wgsl"),
         include_str!("../wgsl/kinetic/fft.wgsl"),
+        include_str!("../wgsl/kinetic/sweep.wgsl"),
         include_str!("../wgsl/kinetic.wgsl"),
     ],
 };
@@ -103,6 +104,7 @@ pub const WAVE_FORM: Program = Program {
     files: &[
         include_str!("../wgsl/half_potential.wgsl"),
         include_str!("../wgsl/kinetic/dft.wgsl"),
+        include_str!("../wgsl/kinetic/sweep.wgsl"),
         include_str!("../wgsl/wave_form/sweep.wgsl"),
         include_str!("../wgsl/wave_form.wgsl"),
     ],

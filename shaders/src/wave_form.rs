@@ -77,10 +77,7 @@ impl WaveBackend {
         let duration = *world.durations.first().expect("a tick has a duration");
         let n_nodes = world.shape.n_nodes();
         let bytes = 8 * n_nodes as u64;
-        if bytes > device.report.binding_bytes {
-            let (name, limit) = (device.report.name.clone(), device.report.binding_bytes);
-            return Err(DeviceError::TooLarge { what: "Ψ", bytes, name, limit });
-        }
+        device.report.holds("Ψ", bytes, device.report.binding_bytes)?;
         let limits = TileLimits {
             tile_bytes: device.report.tile_bytes as usize,
             threads: device.report.threads as usize,

@@ -47,29 +47,8 @@ const NO_TABLE: u32 = 0xffffffffu;
 const FROM_MEMORY: u32 = 1u;
 const TO_MEMORY: u32 = 2u;
 
-// As in kinetic.wgsl.
-override THREADS: u32 = 64u;
-override ROWS: u32 = 27u;
-override LANES: u32 = 8u;
-override ROW_STRIDE: u32 = 1u;
-override LANE_STRIDE: u32 = 1u;
-override ROW_PITCH: u32 = 1u;
-override LANE_PITCH: u32 = 1u;
-override PAD_SHIFT: u32 = 31u;
-override TILE_LEN: u32 = 64u;
+// Length of the tile for both fields.
 override BOTH_LEN: u32 = 128u;
-override LANE_COUNT: u32 = 8u;
-override CHUNKS: u32 = 1u;
-override OUTER_STRIDE: u32 = 0u;
-override N_TILES: u32 = 1u;
-override LANES_FIRST: bool = true;
-override HAS_2: bool = true;
-override HAS_3: bool = true;
-override HAS_4: bool = true;
-override HAS_5: bool = true;
-override HAS_8: bool = true;
-override HAS_9: bool = true;
-override HAS_27: bool = true;
 
 @group(0) @binding(0) var<storage, read_write> psi: array<vec2f>;
 @group(0) @binding(1) var<storage, read> tables: array<vec2f>;

@@ -101,7 +101,7 @@ pub struct Watched<'w> {
     log: Option<ResMut<'w, InputLog>>,
     flows: Option<ResMut<'w, EnergyFlows>>,
     inbox: Option<ResMut<'w, Inbox>>,
-    growth: Option<Res<'w, Growth>>,
+    growth: Option<ResMut<'w, Growth>>,
 }
 
 impl Watched<'_> {
@@ -190,6 +190,11 @@ pub fn take_in<T: Real + Scalar>(
             Command::Stimulate(stimulus) => {
                 if let Some(inbox) = &mut watched.inbox {
                     inbox.stimuli.push(*stimulus);
+                }
+            }
+            Command::ThrottleGrowth(is_throttled) => {
+                if let Some(growth) = &mut watched.growth {
+                    growth.is_throttled = *is_throttled;
                 }
             }
         }

@@ -191,13 +191,6 @@ impl Simulation {
         self.world.get_resource::<Growth>()
     }
 
-    /// Holds births back, or lets them go on; without effect on a dense torus.
-    pub fn throttle_growth(&mut self, is_throttled: bool) {
-        if let Some(mut growth) = self.world.get_resource_mut::<Growth>() {
-            growth.is_throttled = is_throttled;
-        }
-    }
-
     /// Removes the oldest waiting event of a page.
     pub fn pop_growth(&mut self) -> Option<GrowthEvent> {
         self.world.resource_mut::<Egress>().pop_growth()

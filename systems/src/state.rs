@@ -371,7 +371,7 @@ fn refresh_driven_potential<T: Real + Scalar>(world: &mut World) {
     }
 }
 
-/// The account and the quiet counts; the rule is the setup's, and whether growth is throttled is decided anew.
+/// The account, the quiet counts, and whether growth is throttled; the rule is the setup's.
 impl Survives for Growth {
     fn save(&self, out: &mut StateWriter) {
         for count in [self.n_births, self.n_prunings, self.n_refusals, self.quiet.len() as u64] {
@@ -379,6 +379,7 @@ impl Survives for Growth {
         }
         [self.pruned_norm, self.pruned_energy, self.leaked].into_iter().for_each(|value| out.put_f64(value));
         self.quiet.iter().for_each(|&ticks| out.put_u64(ticks));
+        out.put_u64(u64::from(self.is_throttled));
     }
 
     fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -396,6 +397,7 @@ impl Survives for Growth {
         for ticks in &mut self.quiet {
             *ticks = from.take_u64()?;
         }
+        self.is_throttled = from.take_u64()? != 0;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use nikola_engine::systems::components::setup::{Precision, Setup};
 use nikola_engine::systems::components::torus::{PageRule, Torus};
 use nikola_engine::systems::world::BuildOptions;
 use nikola_tests::lab::{
-    Field, Position, advance, build, build_with, initial, nearest_image, polar, profile, setup,
+    Field, Position, advance, build, build_with, initial, nearest_image, polar, profile, restore, save, setup,
 };
 use std::sync::Arc;
 
@@ -137,13 +137,16 @@ fn throttled_and_capped_growth_waits_and_says_so() {
     advance(&mut world, 120);
     assert!(world.growth().is_some_and(|growth| growth.n_births > 0));
     while world.pop_growth().is_some() {}
-    world.throttle_growth(true);
+    world.push(Command::ThrottleGrowth(true)).expect("room");
     let held = world.growth().map(|growth| growth.n_births);
     advance(&mut world, 300);
     assert_eq!(world.growth().map(|growth| growth.n_births), held, "nothing is born while throttled");
     let events: Vec<_> = std::iter::from_fn(|| world.pop_growth()).collect();
     assert!(events.iter().any(|event| event.change == Change::Throttled));
-    world.throttle_growth(false);
+    let mut kept = build(&scene);
+    restore(&mut kept, &save(&mut world)).expect("the same scene");
+    assert!(kept.growth().is_some_and(|growth| growth.is_throttled), "the throttle is part of the state");
+    world.push(Command::ThrottleGrowth(false)).expect("room");
     advance(&mut world, 30);
     assert!(world.growth().map(|growth| growth.n_births) > held, "growth goes on");
     let capped = Setup {

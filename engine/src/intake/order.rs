@@ -39,6 +39,8 @@ pub enum Order {
     Resume,
     /// Something for the chemistry.
     Stimulate(Stimulus),
+    /// No page of a sparse torus is born from the next tick on, or pages are again.
+    ThrottleGrowth(bool),
 }
 
 impl Order {
@@ -155,6 +157,7 @@ impl OrderBuilder {
             Order::Scram(alarm) => Command::Scram((*alarm).into()),
             Order::Resume => Command::Resume,
             Order::Stimulate(stimulus) => Command::Stimulate((*stimulus).into()),
+            Order::ThrottleGrowth(is_throttled) => Command::ThrottleGrowth(*is_throttled),
         })
     }
 }
@@ -190,6 +193,7 @@ pub(crate) mod tests {
             Order::Scram(Alarm::Asked),
             Order::Scram(Alarm::Overload),
             Order::Resume,
+            Order::ThrottleGrowth(true),
         ];
         orders.extend(stimuli.map(Order::Stimulate));
         orders

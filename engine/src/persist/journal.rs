@@ -8,7 +8,7 @@ use super::cipher::{FrameSealer, MasterKey, TAG_BYTES};
 use super::disk::{Disk, read_whole};
 use super::error::{Fault, PersistError, Result};
 use super::header::{CipherKind, field};
-use crate::intake::{Order, Timing};
+use crate::intake::Order;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a segment's header.
@@ -123,10 +123,8 @@ impl SegmentHeader {
 /// What a frame records.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    /// Orders that enter the tick that begins when `tick` ticks are done.
+    /// Orders that enter the tick that begins when `tick` ticks are done; what real time decided about it is among them.
     Orders(Vec<Order>),
-    /// A timing decision about that tick.
-    Timing(Timing),
     /// BLAKE3 over the whole state after `tick` ticks.
     Digest([u8; 32]),
     /// The scene's seed, once per segment.
@@ -139,7 +137,6 @@ impl Record {
     fn kind(&self) -> u8 {
         match self {
             Self::Orders(_) => 1,
-            Self::Timing(_) => 2,
             Self::Digest(_) => 3,
             Self::Seed(_) => 4,
             Self::Closed => 5,
@@ -149,7 +146,6 @@ impl Record {
     fn payload(&self) -> Vec<u8> {
         match self {
             Self::Orders(orders) => ron::to_string(orders).expect("orders are data").into_bytes(),
-            Self::Timing(timing) => ron::to_string(timing).expect("plain data").into_bytes(),
             Self::Digest(digest) => digest.to_vec(),
             Self::Seed(seed) => seed.to_le_bytes().to_vec(),
             Self::Closed => Vec::new(),
@@ -161,7 +157,6 @@ impl Record {
         let length = |_| format!("{} bytes of payload", payload.len());
         Ok(match kind {
             1 => Self::Orders(ron::from_str(text()?).map_err(|error| error.to_string())?),
-            2 => Self::Timing(ron::from_str(text()?).map_err(|error| error.to_string())?),
             3 => Self::Digest(payload.try_into().map_err(length)?),
             4 => Self::Seed(u64::from_le_bytes(payload.try_into().map_err(length)?)),
             5 => Self::Closed,

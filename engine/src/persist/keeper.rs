@@ -272,9 +272,6 @@ impl Edge for Keeper {
             let receipts = std::mem::take(&mut batch.receipts);
             self.journal.record(batch.tick, Record::Orders(orders), receipts)?;
         }
-        if batch.timing != Default::default() {
-            self.journal.record(batch.tick, Record::Timing(batch.timing), Vec::new())?;
-        }
         Ok(())
     }
 

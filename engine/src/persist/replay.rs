@@ -9,7 +9,6 @@ use super::journal::{Record, Segment};
 use super::reader::hex;
 use crate::intake::OrderBuilder;
 use nikola_systems::Simulation;
-use nikola_systems::components::ports::Command;
 
 /// What a replay came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub fn replay(
         report.torn_bytes += segment.torn_bytes;
         let counted = segment.frames.iter().filter(|frame| frame.tick >= checkpoint_tick);
         for frame in counted.take_while(|frame| frame.tick <= until) {
-            let is_input = matches!(frame.record, Record::Orders(_) | Record::Timing(_));
+            let is_input = matches!(frame.record, Record::Orders(_));
             if is_input && frame.tick == until {
                 continue;
             }
@@ -59,12 +58,6 @@ pub fn replay(
                         let command = builder.build(order).map_err(|error| broken(error.to_string()))?;
                         simulation.push(command).map_err(|error| broken(error.to_string()))?;
                         report.n_orders += 1;
-                    }
-                    entered = Some(frame.tick);
-                }
-                Record::Timing(timing) => {
-                    if timing.is_degraded {
-                        simulation.push(Command::Degrade).map_err(|error| broken(error.to_string()))?;
                     }
                     entered = Some(frame.tick);
                 }

@@ -157,19 +157,39 @@ fn sustained_overload_damps_a_watched_world_and_replays() {
     let (mut again, _) = world_of(&text);
     replay(&mut again, 200, &report.journal);
     assert_eq!(state_digest(&again), state_digest(&simulation));
-    let scene = load_str("small.ron", &text, &[]).expect("a scene");
+    assert_eq!(state_digest(&ordered(&text, notes)), state_digest(&simulation));
+}
+
+/// A world after 200 ticks with the orders that were noted, and nothing else.
+fn ordered(text: &str, notes: Notes) -> Simulation {
+    let scene = load_str("small.ron", text, &[]).expect("a scene");
     let setup = resolve(&scene, Path::new(".")).expect("resolves").setup;
     let builder = OrderBuilder::new(&scene, &setup);
-    let (mut journaled, _) = world_of(&text);
+    let (mut simulation, _) = world_of(text);
     let mut notes = notes.0.into_iter().peekable();
-    while journaled.tick_count() < 200 {
-        if let Some((_, orders)) = notes.next_if(|(tick, _)| *tick == journaled.tick_count()) {
+    while simulation.tick_count() < 200 {
+        if let Some((_, orders)) = notes.next_if(|(tick, _)| *tick == simulation.tick_count()) {
             let commands = orders.iter().map(|order| builder.build(order).expect("as ordered"));
-            commands.for_each(|command| journaled.push(command).expect("room"));
+            commands.for_each(|command| simulation.push(command).expect("room"));
         }
-        journaled.tick();
+        simulation.tick();
     }
-    assert_eq!(state_digest(&journaled), state_digest(&simulation));
+    simulation
+}
+
+#[test]
+fn throttled_growth_is_on_record_and_replays() {
+    let text = "(version: 1, torus: (extents: {z: 243}), ticks: 200, dt: 0.05, growth: (),
+        initial: Gaussian(width: {z: 3}, momentum: {z: 1}))";
+    let mut notes = Notes::default();
+    let (simulation, _, _) = paced_in(text, Overrun::Degrade, overloaded, &mut notes);
+    for is_throttled in [true, false] {
+        let order = Order::ThrottleGrowth(is_throttled);
+        assert_eq!(notes.0.iter().filter(|(_, orders)| orders.contains(&order)).count(), 1, "{order:?}");
+    }
+    let growth = simulation.growth().expect("sparse");
+    assert!(!growth.is_throttled && growth.n_refusals > 0, "{growth:?}");
+    assert_eq!(state_digest(&ordered(text, notes)), state_digest(&simulation));
 }
 
 #[test]

@@ -125,10 +125,7 @@ impl Buffers {
             ("the tables of lines", 8 * lines.tables.len() as u64),
         ];
         for (what, bytes) in sizes {
-            if bytes > limit {
-                let name = device.report.name.clone();
-                return Err(DeviceError::TooLarge { what, bytes, name, limit });
-            }
+            device.report.holds(what, bytes, limit)?;
         }
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let back = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
