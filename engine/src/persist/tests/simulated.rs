@@ -21,7 +21,9 @@ pub(super) enum Trouble {
     PowerCut(u64),
     /// This operation and all later writes fail with ENOSPC, the first after a part of it was written.
     Full(u64),
-    /// The first sync from this operation on fails with EIO and leaves unsynced data in doubt.
+    /// The first sync from this operation on fails with EIO and leaves the unsynced data of its file in doubt, whatever
+    /// later syncs of that file say. Other files are sound, as systems report a lost write by file: two threads write
+    /// here, and what one of them syncs while the other learns of its failure is kept.
     FailedSync(u64),
 }
 
@@ -33,6 +35,8 @@ struct Inode {
     content: Vec<u8>,
     /// Where the writes since the last sync begin and end.
     unsynced: Vec<(usize, usize)>,
+    /// Whether a sync of it has failed.
+    is_in_doubt: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -102,7 +106,7 @@ impl SimulatedDisk {
             .iter()
             .map(|inode| {
                 let content = inode.after_power_cut(&mut seed);
-                Inode { durable: content.clone(), content, unsynced: Vec::new() }
+                Inode { durable: content.clone(), content, ..Inode::default() }
             })
             .collect();
         let (durable_names, seed) = (names.clone(), seed);
@@ -177,11 +181,11 @@ impl AppendFile for Handle {
         };
         if fails_at.is_some_and(|at| state.n_operations > at) && !state.has_failed_sync {
             state.has_failed_sync = true;
+            state.inodes[self.inode].is_in_doubt = true;
             return Err(io::Error::from_raw_os_error(5));
         }
-        // After a failed sync, what it should have written stays in doubt, although later syncs succeed.
-        if fails_at.is_none_or(|at| state.n_operations <= at) {
-            let inode = &mut state.inodes[self.inode];
+        let inode = &mut state.inodes[self.inode];
+        if !inode.is_in_doubt {
             inode.durable = inode.content.clone();
             inode.unsynced.clear();
         }
