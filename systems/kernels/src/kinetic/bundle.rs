@@ -145,17 +145,19 @@ impl<T: Real> Kernel<T> for BundlePass<'_, T> {
             match &self.axis.table {
                 Table::Rings(weights) => {
                     for bundle in bundles {
-                        let weights = &weights[bundle.entry as usize];
-                        let weights: [(V, V); 3] = core::array::from_fn(|e| {
-                            (V::splat(weights[2 * e]), V::splat(weights[2 * e + 1]))
-                        });
-                        self.rings::<V>(bundle, |x| couple(x, &weights));
+                        let [a, b, c, d, e, f] = weights[bundle.entry as usize];
+                        let edges = [
+                            (V::splat(a), V::splat(b)),
+                            (V::splat(c), V::splat(d)),
+                            (V::splat(e), V::splat(f)),
+                        ];
+                        self.rings::<V>(bundle, Couple { edges });
                     }
                 }
                 Table::Slope(slope) => {
                     let slope = V::splat(*slope);
                     for bundle in bundles {
-                        self.rings::<V>(bundle, |x| differences(x, slope));
+                        self.rings::<V>(bundle, Differences { slope });
                     }
                 }
                 Table::Dense(fibres) => {
@@ -206,7 +208,7 @@ impl<T: Real> BundlePass<'_, T> {
     unsafe fn rings<V: Lanes<T = T>>(
         &self,
         bundle: &Bundle,
-        map: impl Fn([Complex<V>; 3]) -> [Complex<V>; 3],
+        map: impl OnRing<V>,
     ) {
         let lanes = bundle.lanes as usize;
         // SAFETY: rows have `lanes` nodes.
@@ -216,7 +218,7 @@ impl<T: Real> BundlePass<'_, T> {
             while lane + V::N <= lanes {
                 let x =
                     rows.map(|row| Complex { re: V::load(row.re.add(lane)), im: V::load(row.im.add(lane)) });
-                for (row, y) in rows.iter().zip(map(x)) {
+                for (row, y) in rows.iter().zip(map.on(x)) {
                     y.re.store(row.re.add(lane));
                     y.im.store(row.im.add(lane));
                 }
@@ -228,7 +230,7 @@ impl<T: Real> BundlePass<'_, T> {
                     re: V::load_n(row.re.add(lane), n),
                     im: V::load_n(row.im.add(lane), n),
                 });
-                for (row, y) in rows.iter().zip(map(x)) {
+                for (row, y) in rows.iter().zip(map.on(x)) {
                     y.re.store_n(row.re.add(lane), n);
                     y.im.store_n(row.im.add(lane), n);
                 }
@@ -271,18 +273,45 @@ impl<T: Real> BundlePass<'_, T> {
     }
 }
 
+/// What is done to the three nodes of a ring. A trait and no closure: a closure is a function of its own, which is not
+/// always inlined, and outside the vectors' `enter` each of their operations is a call.
+trait OnRing<V: Lanes>: Copy {
+    fn on(self, x: [Complex<V>; 3]) -> [Complex<V>; 3];
+}
+
 /// Ψ + Σ_edges ω_e (other end − this end): what leaves one node enters the other.
-#[inline(always)]
-fn couple<V: Lanes>([a, b, c]: [Complex<V>; 3], weights: &[(V, V); 3]) -> [Complex<V>; 3] {
-    let ab = b.sub(a).mul(weights[0].0, weights[0].1);
-    let bc = c.sub(b).mul(weights[1].0, weights[1].1);
-    let ca = a.sub(c).mul(weights[2].0, weights[2].1);
-    [a.add(ab.sub(ca)), b.add(bc.sub(ab)), c.add(ca.sub(bc))]
+#[derive(Clone, Copy)]
+struct Couple<V> {
+    edges: [(V, V); 3],
+}
+
+impl<V: Lanes> OnRing<V> for Couple<V> {
+    #[inline(always)]
+    fn on(self, [a, b, c]: [Complex<V>; 3]) -> [Complex<V>; 3] {
+        let [e, f, g] = self.edges;
+        let ab = b.sub(a).mul(e.0, e.1);
+        let bc = c.sub(b).mul(f.0, f.1);
+        let ca = a.sub(c).mul(g.0, g.1);
+        [a.add(ab.sub(ca)), b.add(bc.sub(ab)), c.add(ca.sub(bc))]
+    }
 }
 
 /// κ(Ψ_{j+1} − Ψ_{j−1}).
-#[inline(always)]
-fn differences<V: Lanes>([a, b, c]: [Complex<V>; 3], slope: V) -> [Complex<V>; 3] {
-    let times = |x: Complex<V>| Complex { re: x.re.mul(slope), im: x.im.mul(slope) };
-    [times(b.sub(c)), times(c.sub(a)), times(a.sub(b))]
+#[derive(Clone, Copy)]
+struct Differences<V> {
+    slope: V,
+}
+
+impl<V: Lanes> Differences<V> {
+    #[inline(always)]
+    fn times(self, x: Complex<V>) -> Complex<V> {
+        Complex { re: x.re.mul(self.slope), im: x.im.mul(self.slope) }
+    }
+}
+
+impl<V: Lanes> OnRing<V> for Differences<V> {
+    #[inline(always)]
+    fn on(self, [a, b, c]: [Complex<V>; 3]) -> [Complex<V>; 3] {
+        [self.times(b.sub(c)), self.times(c.sub(a)), self.times(a.sub(b))]
+    }
 }

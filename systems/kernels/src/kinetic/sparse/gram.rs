@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code)] // Vector loads through pointers.
 
-use super::passes::column_bundles;
+use super::passes::{Bundle, Visitor, column_bundles};
 use super::{Column, SparseKinetic};
 use crate::field::{PageRef, Real, Threads};
 use crate::half_potential::Planes;
@@ -282,15 +282,25 @@ impl<T: Real> Kernel<T> for GramUnit<'_, T> {
         let bundles = 0..kinetic.n_bundles(column.axis);
         // SAFETY: the pages are lent for reading and nothing writes into them.
         unsafe {
-            column_bundles::<V>(kinetic, column, bundles, planes, scratch, false, |bundle| {
-                let m = bundle.rows.len();
-                for j in 0..m {
-                    for k in j..m {
-                        let (a, b, sum) = (bundle.rows[j], bundle.rows[k], &mut sums[j * m + k]);
-                        V::call(Pair { a, b, lanes: bundle.lanes, sum });
-                    }
-                }
-            });
+            column_bundles::<V>(kinetic, column, bundles, planes, scratch, false, Pairs { sums });
+        }
+    }
+}
+
+/// Adds the products of all pairs of rows.
+struct Pairs<'a> {
+    sums: &'a mut [[[f64; WIDE]; 2]],
+}
+
+impl<V: Lanes<T: Real>> Visitor<V> for Pairs<'_> {
+    #[inline(always)]
+    unsafe fn visit(&mut self, bundle: &Bundle<'_, V::T>) {
+        let m = bundle.rows.len();
+        for j in 0..m {
+            for k in j..m {
+                let (a, b, sum) = (bundle.rows[j], bundle.rows[k], &mut self.sums[j * m + k]);
+                V::call(Pair { a, b, lanes: bundle.lanes, sum });
+            }
         }
     }
 }

@@ -38,9 +38,8 @@ impl<T: Real> Kernel<T> for SparseUnit<'_, T> {
                     let column = &self.kinetic.columns[*column];
                     let bundles = bundles.clone();
                     let (kinetic, planes, scratch) = (self.kinetic, self.planes, self.scratch);
-                    column_bundles::<V>(kinetic, column, bundles, planes, scratch, true, |bundle| {
-                        bundle.propagate::<V>(&column.line);
-                    });
+                    let visitor = Propagate { line: &column.line };
+                    column_bundles::<V>(kinetic, column, bundles, planes, scratch, true, visitor);
                     0
                 }
             }
@@ -228,8 +227,31 @@ unsafe fn copy_rows<V: Lanes>(
     }
 }
 
+/// What is done to the bundles of a column. A trait and no closure: a closure is a function of its own, which is not
+/// always inlined, and outside the vectors' `enter` each of their operations is a call.
+pub(super) trait Visitor<V: Lanes> {
+    /// Looks at a bundle, or advances it.
+    ///
+    /// # Safety
+    /// The rows and the scratch belong to the caller.
+    unsafe fn visit(&mut self, bundle: &Bundle<'_, V::T>);
+}
+
+/// Advances bundles.
+struct Propagate<'a, T: SimdReal> {
+    line: &'a LinePlan<T>,
+}
+
+impl<V: Lanes<T: Real>> Visitor<V> for Propagate<'_, V::T> {
+    #[inline(always)]
+    unsafe fn visit(&mut self, bundle: &Bundle<'_, V::T>) {
+        // SAFETY: says the caller.
+        unsafe { bundle.propagate::<V>(self.line) }
+    }
+}
+
 /// Visits the bundles of a column in `range`. Narrow lines are transposed into the scratch, visited there, and, if
-/// `visit` writes, transposed back.
+/// the visitor writes, transposed back.
 ///
 /// # Safety
 /// The planes are the active pages, the scratch has the sizes of `activate`; the caller owns the bundles' nodes, or they
@@ -242,7 +264,7 @@ pub(super) unsafe fn column_bundles<V: Lanes>(
     planes: &[Planes<V::T>],
     scratch: *mut V::T,
     writes: bool,
-    mut visit: impl FnMut(&Bundle<'_, V::T>),
+    mut visitor: impl Visitor<V>,
 ) {
     let blocks = &kinetic.blocks;
     let (side, stride) = (blocks.sides[column.axis], blocks.stride(column.axis));
@@ -259,7 +281,7 @@ pub(super) unsafe fn column_bundles<V: Lanes>(
                 for &slot in &column.slots {
                     rows.extend((0..side).map(|j| planes[slot].offset(base + j * stride)));
                 }
-                visit(&Bundle { rows: &rows, lanes: BUNDLE_LANES.min(stride - lane), free: scratch });
+                visitor.visit(&Bundle { rows: &rows, lanes: BUNDLE_LANES.min(stride - lane), free: scratch });
             }
             return;
         }
@@ -279,7 +301,7 @@ pub(super) unsafe fn column_bundles<V: Lanes>(
             for line in 0..stride {
                 rows.clear();
                 rows.extend((0..nodes).map(|k| batch.offset((k * stride + line) * step)));
-                visit(&Bundle { rows: &rows, lanes: V::N, free });
+                visitor.visit(&Bundle { rows: &rows, lanes: V::N, free });
             }
             for (slot, rows) in (0..column.slots.len()).map(of_page).filter(|_| writes) {
                 let page = planes[slot].offset(first * block);
