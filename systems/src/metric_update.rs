@@ -103,12 +103,11 @@ impl Turn {
         first * components..(first + self.ranges[range].len()) * components
     }
 
-    /// Component `c` of the sums of a cell of the turn.
-    fn sum(&self, sums: &[f64], components: usize, cell: usize, c: usize) -> f64 {
+    /// Where the sums of a cell of the turn are: its first component, and how far apart components are.
+    fn place(&self, components: usize, cell: usize) -> (usize, usize) {
         let range = self.ranges.partition_point(|range| range.end <= cell);
-        let at = self.sums_of(range, components).start;
         let of_range = &self.ranges[range];
-        sums[at + c * of_range.len() + cell - of_range.start]
+        (self.sums_of(range, components).start + cell - of_range.start, of_range.len())
     }
 }
 
@@ -393,7 +392,8 @@ fn renew(
                 page.factorised[c * per_page + at] = lanes[lane];
             }
             let inverse = |i: usize, j: usize| speed2 * factorised.inverse[component(axes, i, j)][lane];
-            let sum = |i: usize, j: usize| turn.sum(sums, n_components(axes), cell, component(axes, i, j));
+            let (first, stride) = turn.place(n_components(axes), cell);
+            let sum = |i: usize, j: usize| sums[first + component(axes, i, j) * stride];
             let mut work = 0.0;
             for i in 0..axes {
                 let d = &mut diffusion.diagonal[i][cell];

@@ -1,7 +1,8 @@
 //! Plastic metric: per cell a symmetric positive definite tensor g that relaxes towards g₀ and yields where the wave
 //! runs. Invariant: everything is f64; a cell depends on its own g and the wave in it alone, and cells are cut by
 //! number, so neither threads nor the SIMD level change a bit. Tensors are packed row by row of the upper triangle,
-//! component after component (structure of arrays), over the storage axes.
+//! component after component (structure of arrays), over the storage axes. Derivatives and their products on a cell are
+//! formed in the precision of Ψ.
 //! Source: structure tensor (Bigün & Granlund 1987); exact flow of a linear relaxation; Cholesky.
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
@@ -54,6 +55,8 @@ pub struct CellStencil {
     runs: Vec<usize>,
     /// Contiguous nodes of a run.
     run: usize,
+    /// Of each axis whose lines lie wholly in a run: the other nodes of the line of each node of the run, by offset.
+    turns: Vec<Option<Vec<u32>>>,
 }
 
 impl CellStencil {
@@ -75,7 +78,20 @@ impl CellStencil {
             let extent = shape.extents[d];
             (0..extent).map(|offset| derivative(extent, offset, grid.spacing[d])).collect()
         });
+        let turns = (0..axes).map(|d| {
+            let (extent, stride) = (shape.extents[d], shape.stride(d));
+            (grid.cell[d] == extent && extent * stride <= run).then(|| {
+                let others = |node: usize| {
+                    let coordinate = node / stride % extent;
+                    (1..extent).map(move |offset| {
+                        (node - coordinate * stride + (coordinate + extent - offset) % extent * stride) as u32
+                    })
+                };
+                (0..run).flat_map(others).collect()
+            })
+        });
         CellStencil {
+            turns: turns.collect(),
             slopes: slopes.collect(),
             runs: (0..=reach).step_by(run).filter(|&node| inside(node)).collect(),
             run,
@@ -144,9 +160,9 @@ impl<T: Real> Kernel<T> for StructurePass<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) -> Vec<f64> {
         let axes = self.stencil.grid.cell.len();
-        let width = self.stencil.grid.cell_nodes().next_multiple_of(BATCH);
+        let width = self.stencil.grid.cell_nodes().next_multiple_of(V::N);
         // ∂_dΨ on the cell's nodes, real then imaginary part of each axis; lanes beyond the last node stay 0.
-        let mut gradients = vec![0.0; 2 * axes * width];
+        let mut gradients = vec![T::default(); 2 * axes * width];
         let mut out = Vec::with_capacity(n_components(axes) * self.cells.len());
         for cell in self.cells.clone() {
             let origin = self.stencil.origin(cell);
@@ -157,7 +173,7 @@ impl<T: Real> Kernel<T> for StructurePass<'_, T> {
                     self.slope::<V>(d, origin + first, &mut re[at.clone()], &mut im[at]);
                 }
             }
-            products::<V::Wide>(&gradients, axes, width, &mut out);
+            products::<V>(&gradients, axes, width, &mut out);
         }
         out
     }
@@ -166,7 +182,7 @@ impl<T: Real> Kernel<T> for StructurePass<'_, T> {
 impl<T: Real> StructurePass<'_, T> {
     /// ∂_dΨ on the run of nodes from `first` on.
     #[inline(always)]
-    fn slope<V: Lanes<T = T>>(&self, d: usize, first: usize, re: &mut [f64], im: &mut [f64]) {
+    fn slope<V: Lanes<T = T>>(&self, d: usize, first: usize, re: &mut [T], im: &mut [T]) {
         let shape = &self.stencil.grid.shape;
         let (extent, stride) = (shape.extents[d], shape.stride(d));
         let slopes = &self.stencil.slopes[d];
@@ -175,36 +191,69 @@ impl<T: Real> StructurePass<'_, T> {
             let node = node - coordinate * stride + (coordinate + extent - offset) % extent * stride;
             (&self.pages[node / shape.page_nodes], node % shape.page_nodes)
         };
-        if stride < re.len() {
-            // The run turns around within the axis: node by node.
-            for (k, (re, im)) in re.iter_mut().zip(im).enumerate() {
-                (*re, *im) = (0.0, 0.0);
-                for (offset, slope) in slopes.iter().enumerate().skip(1) {
-                    let (page, node) = at(first + k, offset);
-                    *re = slope.mul_add(page.re[node].to_f64(), *re);
-                    *im = slope.mul_add(page.im[node].to_f64(), *im);
+        let n_nodes = re.len();
+        if let Some(others) = &self.stencil.turns[d] {
+            let (page, node) = at(first, 0);
+            let (from_re, from_im) = (&page.re[node..][..n_nodes], &page.im[node..][..n_nodes]);
+            let out = re.iter_mut().zip(im);
+            for ((re, im), others) in out.zip(others.chunks_exact(extent - 1)) {
+                let (mut x, mut y) = (0.0, 0.0);
+                for (slope, &other) in slopes[1..].iter().zip(others) {
+                    x += slope * from_re[other as usize].to_f64();
+                    y += slope * from_im[other as usize].to_f64();
                 }
+                (*re, *im) = (T::from_f64(x), T::from_f64(y));
             }
             return;
         }
-        for lane in (0..re.len()).step_by(BATCH) {
-            let n = BATCH.min(re.len() - lane);
-            let zero = V::Wide::splat(0.0);
-            let (mut x, mut y) = (zero, zero);
-            for (offset, slope) in slopes.iter().enumerate().skip(1) {
-                let (page, node) = at(first, offset);
-                let (from_re, from_im) = (&page.re[node + lane..][..n], &page.im[node + lane..][..n]);
-                let slope = V::Wide::splat(*slope);
-                // SAFETY: `n` scalars are readable.
-                unsafe {
-                    x = V::load_n(from_re.as_ptr(), n).widen(0).mul_add(slope, x);
-                    y = V::load_n(from_im.as_ptr(), n).widen(0).mul_add(slope, y);
+        if stride < n_nodes {
+            // The run turns around within the axis: node by node.
+            for (k, (re, im)) in re.iter_mut().zip(im).enumerate() {
+                let (mut x, mut y) = (0.0, 0.0);
+                for (offset, slope) in slopes.iter().enumerate().skip(1) {
+                    let (page, node) = at(first + k, offset);
+                    x += slope * page.re[node].to_f64();
+                    y += slope * page.im[node].to_f64();
                 }
+                (*re, *im) = (T::from_f64(x), T::from_f64(y));
             }
-            // SAFETY: `n` numbers are writable.
+            return;
+        }
+        // The last vector overlaps the one before, which is cheaper than a mask.
+        let starts = (0..n_nodes.saturating_sub(V::N)).step_by(V::N).chain([n_nodes.saturating_sub(V::N)]);
+        let lanes = n_nodes.min(V::N);
+        for (offset, slope) in slopes.iter().enumerate().skip(1) {
+            let (page, node) = at(first, offset);
+            let (from_re, from_im) = (&page.re[node..][..n_nodes], &page.im[node..][..n_nodes]);
+            let slope = V::splat(T::from_f64(*slope));
+            // SAFETY: `lanes` scalars from each start on are readable, and writable where the sums go.
             unsafe {
-                x.store_n(re[lane..].as_mut_ptr(), n);
-                y.store_n(im[lane..].as_mut_ptr(), n);
+                if slopes.len() == 3 && offset == 1 {
+                    // Both neighbours of a ring of three at once.
+                    let (page, node) = at(first, 2);
+                    let (other_re, other_im) = (&page.re[node..][..n_nodes], &page.im[node..][..n_nodes]);
+                    let other = V::splat(T::from_f64(slopes[2]));
+                    for lane in starts.clone() {
+                        let x = V::load_n(from_re.as_ptr().add(lane), lanes).mul(slope);
+                        let y = V::load_n(from_im.as_ptr().add(lane), lanes).mul(slope);
+                        let x = V::load_n(other_re.as_ptr().add(lane), lanes).mul_add(other, x);
+                        let y = V::load_n(other_im.as_ptr().add(lane), lanes).mul_add(other, y);
+                        x.store_n(re.as_mut_ptr().add(lane), lanes);
+                        y.store_n(im.as_mut_ptr().add(lane), lanes);
+                    }
+                    return;
+                }
+                for lane in (0..n_nodes).step_by(V::N) {
+                    let n = V::N.min(n_nodes - lane);
+                    let (to_re, to_im) = (re.as_mut_ptr().add(lane), im.as_mut_ptr().add(lane));
+                    let mut x = V::load_n(from_re.as_ptr().add(lane), n).mul(slope);
+                    let mut y = V::load_n(from_im.as_ptr().add(lane), n).mul(slope);
+                    if offset > 1 {
+                        (x, y) = (x.add(V::load_n(to_re, n)), y.add(V::load_n(to_im, n)));
+                    }
+                    x.store_n(to_re, n);
+                    y.store_n(to_im, n);
+                }
             }
         }
     }
@@ -212,20 +261,24 @@ impl<T: Real> StructurePass<'_, T> {
 
 /// Appends Σ_lanes (re_i re_j + im_i im_j) of all components to `out`.
 #[inline(always)]
-fn products<W: Lanes<T = f64>>(gradients: &[f64], axes: usize, width: usize, out: &mut Vec<f64>) {
+fn products<V: Lanes>(gradients: &[V::T], axes: usize, width: usize, out: &mut Vec<f64>) {
     let mut rows = [0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
     let components = n_components(axes);
     let mut c = 0;
     for i in 0..axes {
         for j in i..axes {
             let (a, b) = (&gradients[2 * i * width..][..2 * width], &gradients[2 * j * width..][..2 * width]);
-            let mut sum = W::splat(0.0);
-            for lane in (0..2 * width).step_by(BATCH) {
-                // SAFETY: eight numbers are readable from `lane` on.
-                sum = unsafe { W::load(a.as_ptr().add(lane)).mul_add(W::load(b.as_ptr().add(lane)), sum) };
+            let mut sum = V::splat(V::T::default());
+            for lane in (0..2 * width).step_by(V::N) {
+                // SAFETY: N numbers are readable from `lane` on.
+                sum = unsafe { V::load(a.as_ptr().add(lane)).mul_add(V::load(b.as_ptr().add(lane)), sum) };
+            }
+            let mut wide = sum.widen(0);
+            for half in 1..V::N / BATCH {
+                wide = wide.add(sum.widen(half));
             }
             // SAFETY: a row of eight numbers.
-            unsafe { sum.store(rows[c * BATCH..].as_mut_ptr()) };
+            unsafe { wide.store(rows[c * BATCH..].as_mut_ptr()) };
             c += 1;
         }
     }
@@ -236,10 +289,10 @@ fn products<W: Lanes<T = f64>>(gradients: &[f64], axes: usize, width: usize, out
         // SAFETY: eight rows of eight numbers on both sides.
         unsafe {
             let from = rows[first * BATCH..].as_ptr();
-            W::transpose(from, BATCH, BATCH, BATCH, columns.as_mut_ptr(), BATCH, BATCH);
-            let mut total = W::splat(0.0);
+            V::Wide::transpose(from, BATCH, BATCH, BATCH, columns.as_mut_ptr(), BATCH, BATCH);
+            let mut total = V::Wide::splat(0.0);
             for column in columns.chunks_exact(BATCH) {
-                total = total.add(W::load(column.as_ptr()));
+                total = total.add(V::Wide::load(column.as_ptr()));
             }
             total.store_array(&mut sum);
         }

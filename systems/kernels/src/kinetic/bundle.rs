@@ -20,10 +20,15 @@ use crate::threads::for_each_chunk;
 
 /// Vectors per row of a bundle, at most.
 const BUNDLE_VECTORS: usize = 4;
-/// Bundles that one thread takes at a time.
+/// Bundles that one thread takes at a time, and at least as many nodes.
 const CHUNK_BUNDLES: usize = 64;
+/// See [`CHUNK_BUNDLES`].
+const CHUNK_NODES: usize = 4096;
 /// With fewer lanes, a dense line fills its vectors with its own nodes.
 const LANES_MIN: usize = 4;
+
+/// Nodes of a block of three-node lines whose nodes are closer than a vector is long.
+const PERIOD_MAX: usize = 48;
 
 /// Neighbouring lines with one propagator.
 #[derive(Debug, Clone, Copy)]
@@ -117,13 +122,53 @@ impl<T: Real> AxisPass<T> {
 
     /// Runs the pass over all pages.
     pub fn run(&self, level: Level, threads: Threads<'_>, planes: &[Planes<T>]) {
-        let n_chunks = self.bundles.len().div_ceil(CHUNK_BUNDLES);
+        self.run_to(level, threads, planes, planes, false);
+    }
+
+    /// Runs the pass from `planes` to the pages `to`, or adds what it gives to them. Only three-node lines can leave the
+    /// place they are in.
+    pub fn run_to(
+        &self,
+        level: Level,
+        threads: Threads<'_>,
+        planes: &[Planes<T>],
+        to: &[Planes<T>],
+        adds: bool,
+    ) {
+        let in_chunk = CHUNK_BUNDLES.max(CHUNK_NODES.div_ceil(self.extent * self.stride));
+        let n_chunks = self.bundles.len().div_ceil(in_chunk);
         for_each_chunk(threads, n_chunks, |chunk| {
-            let bundles = chunk * CHUNK_BUNDLES..self.bundles.len().min((chunk + 1) * CHUNK_BUNDLES);
-            with_scratch(self.scratch(), |scratch| {
-                T::bundle_pass(level, BundlePass { axis: self, planes, bundles, scratch });
-            });
+            let bundles = chunk * in_chunk..self.bundles.len().min((chunk + 1) * in_chunk);
+            self.run_bundles(level, (planes, to), adds, bundles);
         });
+    }
+
+    /// Runs the pass over the lines whose first nodes are in `nodes`, on the calling thread.
+    pub fn run_on(&self, level: Level, planes: &[Planes<T>], nodes: Range<usize>) {
+        let bundle = |node: usize| self.bundles.partition_point(|bundle| bundle.node < node);
+        self.run_bundles(level, (planes, planes), false, bundle(nodes.start)..bundle(nodes.end));
+    }
+
+    fn run_bundles(
+        &self,
+        level: Level,
+        (planes, to): (&[Planes<T>], &[Planes<T>]),
+        adds: bool,
+        bundles: Range<usize>,
+    ) {
+        with_scratch(self.scratch(), |scratch| {
+            T::bundle_pass(level, BundlePass { axis: self, planes, to, adds, bundles, scratch });
+        });
+    }
+
+    /// Whether the lines have three nodes and one derivative.
+    pub fn is_slope(&self) -> bool {
+        matches!(self.table, Table::Slope(_))
+    }
+
+    /// Nodes from one node of a line to the next, and nodes of the block that all lines of one outer index fill.
+    pub fn block(&self) -> (usize, usize) {
+        (self.stride, self.stride * self.extent)
     }
 }
 
@@ -131,6 +176,8 @@ impl<T: Real> AxisPass<T> {
 pub struct BundlePass<'a, T: SimdReal> {
     axis: &'a AxisPass<T>,
     planes: &'a [Planes<T>],
+    to: &'a [Planes<T>],
+    adds: bool,
     bundles: Range<usize>,
     scratch: *mut T,
 }
@@ -146,18 +193,26 @@ impl<T: Real> Kernel<T> for BundlePass<'_, T> {
                 Table::Rings(weights) => {
                     for bundle in bundles {
                         let [a, b, c, d, e, f] = weights[bundle.entry as usize];
-                        let edges = [
-                            (V::splat(a), V::splat(b)),
-                            (V::splat(c), V::splat(d)),
-                            (V::splat(e), V::splat(f)),
-                        ];
-                        self.rings::<V>(bundle, Couple { edges });
+                        let splat = <V::Narrow as Lanes>::splat;
+                        let edges = [(splat(a), splat(b)), (splat(c), splat(d)), (splat(e), splat(f))];
+                        self.rings::<V::Narrow, false>(bundle, Couple { edges });
                     }
                 }
                 Table::Slope(slope) => {
-                    let slope = V::splat(*slope);
-                    for bundle in bundles {
-                        self.rings::<V>(bundle, Differences { slope });
+                    let is_thin = self.axis.stride < V::N && !core::ptr::eq(self.planes, self.to);
+                    match (is_thin, self.adds) {
+                        (true, false) => self.thin_slopes::<V, false>(*slope),
+                        (true, true) => self.thin_slopes::<V, true>(*slope),
+                        (false, adds) => {
+                            let map = Differences { slope: <V::Narrow as Lanes>::splat(*slope) };
+                            for bundle in bundles {
+                                if adds {
+                                    self.rings::<V::Narrow, true>(bundle, map);
+                                } else {
+                                    self.rings::<V::Narrow, false>(bundle, map);
+                                }
+                            }
+                        }
                     }
                 }
                 Table::Dense(fibres) => {
@@ -190,49 +245,131 @@ impl<T: Real> BundlePass<'_, T> {
     /// `k` is below the extent.
     #[inline(always)]
     unsafe fn row(&self, bundle: &Bundle, k: usize) -> Planes<T> {
+        // SAFETY: says the caller.
+        unsafe { self.row_of(self.planes, bundle, k) }
+    }
+
+    /// Row `k` of a bundle in `planes`.
+    ///
+    /// # Safety
+    /// `k` is below the extent, the planes are of the axis' shape.
+    #[inline(always)]
+    unsafe fn row_of(&self, planes: &[Planes<T>], bundle: &Bundle, k: usize) -> Planes<T> {
         let node = bundle.node + k * self.axis.stride;
         // SAFETY: the node exists.
         unsafe {
-            match self.planes {
+            match planes {
                 [page] => page.offset(node),
                 pages => pages.get_unchecked(node / self.axis.page_nodes).offset(node % self.axis.page_nodes),
             }
         }
     }
 
-    /// Three-node lines through `map`.
+    /// Three-node lines through `map`, stored or added where the pass goes to.
     ///
     /// # Safety
     /// The axis has extent 3 and the caller owns the bundle.
     #[inline(always)]
-    unsafe fn rings<V: Lanes<T = T>>(
-        &self,
-        bundle: &Bundle,
-        map: impl OnRing<V>,
-    ) {
+    unsafe fn rings<V: Lanes<T = T>, const ADDS: bool>(&self, bundle: &Bundle, map: impl OnRing<V>) {
         let lanes = bundle.lanes as usize;
         // SAFETY: rows have `lanes` nodes.
         unsafe {
             let rows = [self.row(bundle, 0), self.row(bundle, 1), self.row(bundle, 2)];
-            let mut lane = 0;
-            while lane + V::N <= lanes {
-                let x =
-                    rows.map(|row| Complex { re: V::load(row.re.add(lane)), im: V::load(row.im.add(lane)) });
-                for (row, y) in rows.iter().zip(map.on(x)) {
-                    y.re.store(row.re.add(lane));
-                    y.im.store(row.im.add(lane));
+            let to = [0, 1, 2].map(|k| self.row_of(self.to, bundle, k));
+            let places = (&rows, &to);
+            if lanes < V::N {
+                let x = [
+                    load_n::<V>(rows[0], 0, lanes),
+                    load_n::<V>(rows[1], 0, lanes),
+                    load_n::<V>(rows[2], 0, lanes),
+                ];
+                let [mut a, mut b, mut c] = map.on(x);
+                if ADDS {
+                    a = a.add(load_n::<V>(to[0], 0, lanes));
+                    b = b.add(load_n::<V>(to[1], 0, lanes));
+                    c = c.add(load_n::<V>(to[2], 0, lanes));
                 }
+                store_n(to[0], 0, lanes, a);
+                store_n(to[1], 0, lanes, b);
+                store_n(to[2], 0, lanes, c);
+                return;
+            }
+            // The last vector overlaps the one before: it is computed first, from what is still untouched, and stored last.
+            // Masked vectors would cost more than all others together.
+            let last = ring_at::<V, ADDS>(places, lanes - V::N, map);
+            let mut lane = 0;
+            while lane + V::N < lanes {
+                store_ring(&to, lane, ring_at::<V, ADDS>(places, lane, map));
                 lane += V::N;
             }
-            if lane < lanes {
-                let n = lanes - lane;
-                let x = rows.map(|row| Complex {
-                    re: V::load_n(row.re.add(lane), n),
-                    im: V::load_n(row.im.add(lane), n),
-                });
-                for (row, y) in rows.iter().zip(map.on(x)) {
-                    y.re.store_n(row.re.add(lane), n);
-                    y.im.store_n(row.im.add(lane), n);
+            store_ring(&to, lanes - V::N, last);
+        }
+    }
+
+    /// κ(Ψ_{j+1} − Ψ_{j−1}) along lines whose nodes are closer than a vector is long: every node reads all four places where
+    /// its neighbours can be, and a factor of 1 or 0 keeps the two that are its own.
+    ///
+    /// # Safety
+    /// The axis has extent 3, the pass goes elsewhere and the caller owns the bundles.
+    #[inline(always)]
+    unsafe fn thin_slopes<V: Lanes<T = T>, const ADDS: bool>(&self, slope: T) {
+        let (stride, page_nodes) = (self.axis.stride, self.axis.page_nodes);
+        let period = 3 * stride;
+        let bundles = &self.axis.bundles[self.bundles.clone()];
+        let (Some(first), Some(last)) = (bundles.first(), bundles.last()) else { return };
+        let (zero, one) = (T::default(), T::from_f64(1.0));
+        // For nodes 0 and on of a block: whether the next node is up, or the first; the one before down, or the last.
+        let mut keeps = [[zero; PERIOD_MAX + 16]; 4];
+        for k in 0..period + V::N {
+            let coordinate = k % period / stride;
+            keeps[0][k] = if coordinate < 2 { one } else { zero };
+            keeps[1][k] = if coordinate == 2 { one } else { zero };
+            keeps[2][k] = if coordinate > 0 { one } else { zero };
+            keeps[3][k] = if coordinate == 0 { one } else { zero };
+        }
+        let end = last.node + period;
+        let mut at = first.node;
+        while at < end {
+            let page = at / page_nodes;
+            let (mut node, stop) = (at % page_nodes, page_nodes.min(end - page * page_nodes));
+            at = page * page_nodes + stop;
+            let (from, to) = (self.planes[page], self.to[page]);
+            // SAFETY: vectors stay inside the page, single nodes inside their block.
+            unsafe {
+                let one_node = |node: usize| {
+                    let coordinate = node / stride % 3;
+                    let first = node - coordinate * stride;
+                    let (up, down) = (first + (coordinate + 1) % 3 * stride, first + (coordinate + 2) % 3 * stride);
+                    for (from, to) in [(from.re, to.re), (from.im, to.im)] {
+                        // In double precision and rounded after each step: the bits of the vectors.
+                        let apart = T::from_f64((*from.add(up)).to_f64() - (*from.add(down)).to_f64());
+                        let y = T::from_f64(apart.to_f64() * slope.to_f64());
+                        let to = to.add(node);
+                        *to = if ADDS { T::from_f64(y.to_f64() + (*to).to_f64()) } else { y };
+                    }
+                };
+                while node < stop && node < 2 * stride {
+                    one_node(node);
+                    node += 1;
+                }
+                let factor = V::splat(slope);
+                while node + V::N + 2 * stride <= stop {
+                    let phase = node % period;
+                    let keeps = [0, 1, 2, 3].map(|k| V::load(keeps[k].as_ptr().add(phase)));
+                    for (from, to) in [(from.re, to.re), (from.im, to.im)] {
+                        let up = V::load(from.add(node + stride)).mul(keeps[0]);
+                        let up = V::load(from.add(node - 2 * stride)).mul_add(keeps[1], up);
+                        let apart = V::load(from.add(node - stride)).neg_mul_add(keeps[2], up);
+                        let apart = V::load(from.add(node + 2 * stride)).neg_mul_add(keeps[3], apart);
+                        let to = to.add(node);
+                        let y = apart.mul(factor);
+                        (if ADDS { y.add(V::load(to)) } else { y }).store(to);
+                    }
+                    node += V::N;
+                }
+                while node < stop {
+                    one_node(node);
+                    node += 1;
                 }
             }
         }
@@ -270,6 +407,82 @@ impl<T: Real> BundlePass<'_, T> {
                 }
             }
         }
+    }
+}
+
+/// One vector of a bundle through `map`, plus what is where it goes if the pass adds.
+///
+/// # Safety
+/// Rows have a vector of nodes from `lane` on.
+#[inline(always)]
+unsafe fn ring_at<V: Lanes, const ADDS: bool>(
+    (rows, to): (&[Planes<V::T>; 3], &[Planes<V::T>; 3]),
+    lane: usize,
+    map: impl OnRing<V>,
+) -> [Complex<V>; 3] {
+    // SAFETY: says the caller.
+    unsafe {
+        let x = [load::<V>(rows[0], lane), load::<V>(rows[1], lane), load::<V>(rows[2], lane)];
+        let [a, b, c] = map.on(x);
+        if ADDS {
+            let (p, q, r) = (load::<V>(to[0], lane), load::<V>(to[1], lane), load::<V>(to[2], lane));
+            return [a.add(p), b.add(q), c.add(r)];
+        }
+        [a, b, c]
+    }
+}
+
+/// # Safety
+/// As [`ring_at`], for writing.
+#[inline(always)]
+unsafe fn store_ring<V: Lanes>(to: &[Planes<V::T>; 3], lane: usize, [a, b, c]: [Complex<V>; 3]) {
+    // SAFETY: says the caller.
+    unsafe {
+        store(to[0], lane, a);
+        store(to[1], lane, b);
+        store(to[2], lane, c);
+    }
+}
+
+/// A vector of a row from `lane` on.
+///
+/// # Safety
+/// The row has as many nodes.
+#[inline(always)]
+unsafe fn load<V: Lanes>(row: Planes<V::T>, lane: usize) -> Complex<V> {
+    // SAFETY: says the caller.
+    unsafe { Complex { re: V::load(row.re.add(lane)), im: V::load(row.im.add(lane)) } }
+}
+
+/// `n` nodes of a row from `lane` on.
+///
+/// # Safety
+/// The row has as many nodes.
+#[inline(always)]
+unsafe fn load_n<V: Lanes>(row: Planes<V::T>, lane: usize, n: usize) -> Complex<V> {
+    // SAFETY: says the caller.
+    unsafe { Complex { re: V::load_n(row.re.add(lane), n), im: V::load_n(row.im.add(lane), n) } }
+}
+
+/// # Safety
+/// As [`load`], for writing.
+#[inline(always)]
+unsafe fn store<V: Lanes>(row: Planes<V::T>, lane: usize, x: Complex<V>) {
+    // SAFETY: says the caller.
+    unsafe {
+        x.re.store(row.re.add(lane));
+        x.im.store(row.im.add(lane));
+    }
+}
+
+/// # Safety
+/// As [`load_n`], for writing.
+#[inline(always)]
+unsafe fn store_n<V: Lanes>(row: Planes<V::T>, lane: usize, n: usize, x: Complex<V>) {
+    // SAFETY: says the caller.
+    unsafe {
+        x.re.store_n(row.re.add(lane), n);
+        x.im.store_n(row.im.add(lane), n);
     }
 }
 

@@ -9,10 +9,11 @@ use super::dft::Complex;
 use super::lines::Rows;
 use super::sweep::{Transpose, with_scratch};
 use super::varying::Diffusion;
-use crate::field::{Real, Threads};
+use core::ops::Range;
+
+use crate::field::Real;
 use crate::half_potential::{Planes, Time};
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
-use crate::threads::for_each_chunk;
 
 /// Most nodes of a block.
 const BLOCK_MAX: usize = 27;
@@ -81,20 +82,29 @@ impl<T: Real> CellBlocks<T> {
         self.half.iter().map(|factors| 4 * factors.re.len() * T::BYTES).sum()
     }
 
-    /// Runs the axes over all pages, for the half or the whole duration.
-    pub fn run(&self, level: Level, threads: Threads<'_>, planes: &[Planes<T>], is_half: bool) {
-        for_each_chunk(threads, planes.len(), |page| {
-            with_scratch(2 * BLOCK_MAX * (64 / T::BYTES), |scratch| {
-                T::cell_pass(level, CellPass { blocks: self, page, planes: planes[page], is_half, scratch });
-            });
+    /// Nodes of a block.
+    pub fn block(&self) -> usize {
+        3usize.pow(self.n_axes as u32)
+    }
+
+    /// Runs the axes over the blocks of `nodes`, which lie in one page, for the half or the whole duration, on the calling
+    /// thread.
+    pub fn run_on(&self, level: Level, planes: &[Planes<T>], nodes: Range<usize>, is_half: bool) {
+        let cells = nodes.start / self.block()..nodes.end / self.block();
+        let page = cells.start / self.cells_per_page;
+        with_scratch(2 * BLOCK_MAX * (64 / T::BYTES), |scratch| {
+            let planes = planes[page];
+            T::cell_pass(level, CellPass { blocks: self, page, cells, planes, is_half, scratch });
         });
     }
 }
 
-/// The blocks of one page. Built only with the plan's planes and scratch.
+/// Some blocks of one page. Built only with the plan's planes and scratch.
 pub struct CellPass<'a, T: SimdReal> {
     blocks: &'a CellBlocks<T>,
     page: usize,
+    /// Counted over all pages.
+    cells: Range<usize>,
     planes: Planes<T>,
     is_half: bool,
     scratch: *mut T,
@@ -104,12 +114,12 @@ impl<T: Real> Kernel<T> for CellPass<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let CellPass { blocks, page, planes, is_half, scratch } = self;
+        let CellPass { blocks, page, cells, planes, is_half, scratch } = self;
         let factors = if is_half { &blocks.half } else { &blocks.whole };
-        let block = 3usize.pow(blocks.n_axes as u32);
+        let block = blocks.block();
         let step = 2 * V::N;
-        for first in (0..blocks.cells_per_page).step_by(V::N) {
-            let n = V::N.min(blocks.cells_per_page - first);
+        for at in cells.clone().step_by(V::N) {
+            let (n, first) = (V::N.min(cells.end - at), at - page * blocks.cells_per_page);
             // SAFETY: `n` whole cells are inside the page; the scratch holds `block` rows of two vectors.
             unsafe {
                 let nodes = planes.offset(first * block);
@@ -119,7 +129,6 @@ impl<T: Real> Kernel<T> for CellPass<'_, T> {
                 let mut stride = block;
                 for factors in factors {
                     stride /= 3;
-                    let at = page * blocks.cells_per_page + first;
                     let q = (
                         V::load_n(factors.re.as_ptr().add(at), n),
                         V::load_n(factors.im.as_ptr().add(at), n),

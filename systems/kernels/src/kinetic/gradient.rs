@@ -14,9 +14,14 @@ use crate::simd::Level;
 
 /// The pass Ψ → ∂Ψ along storage axis `axis`.
 pub(crate) fn derivative_pass<T: Real>(shape: &Shape, axis: usize, spacing: f64) -> AxisPass<T> {
+    derivative_times(1.0, shape, axis, spacing)
+}
+
+/// The pass Ψ → `factor`·∂Ψ along storage axis `axis`.
+pub(crate) fn derivative_times<T: Real>(factor: f64, shape: &Shape, axis: usize, spacing: f64) -> AxisPass<T> {
     let extent = shape.extents[axis];
     let table = if extent == 3 {
-        Table::Slope(T::from_f64(ring3::slope(spacing)))
+        Table::Slope(T::from_f64(factor * ring3::slope(spacing)))
     } else {
         let unit = core::f64::consts::TAU / (extent as f64 * spacing);
         let phase = |mode: usize| {
@@ -25,7 +30,7 @@ pub(crate) fn derivative_pass<T: Real>(shape: &Shape, axis: usize, spacing: f64)
                 core::cmp::Ordering::Equal => 0.0,
                 core::cmp::Ordering::Greater => mode as f64 - extent as f64,
             };
-            (0.0, k * unit)
+            (0.0, factor * k * unit)
         };
         let scheme = match FftPlan::new(extent, phase) {
             Some(plan) => Scheme::Fft(plan),

@@ -10,10 +10,13 @@
 
 mod expansion;
 
+use core::mem::MaybeUninit;
+use core::ops::Range;
+
 use super::bundle::AxisPass;
 use super::dft::Complex;
 use super::fibre::diagonalise;
-use super::gradient::derivative_pass;
+use super::gradient::{derivative_pass, derivative_times};
 use super::sparse::ActiveSlopes;
 use super::varying::{CellGrid, Diffusion};
 use crate::field::{PageMut, PageRef, Real, Threads};
@@ -27,6 +30,12 @@ pub const OFF_DIAGONAL_FLOOR: f64 = 1e-5;
 
 /// Most vectors of the Krylov basis.
 const BASIS: usize = 5;
+
+/// Most axes of a torus.
+const AXES_MAX: usize = 9;
+
+/// Nodes whose fluxes one thread computes at a time, about.
+const PIECE_NODES: usize = 4096;
 
 /// How the remainder is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +123,17 @@ enum Derivative<T: SimdReal> {
 }
 
 impl<T: Real> Derivative<T> {
+    /// to ← ∂ from.
+    fn run_to(&self, level: Level, threads: Threads<'_>, from: &[Planes<T>], to: &[Planes<T>]) {
+        match self {
+            Self::Whole(pass) if pass.is_slope() => pass.run_to(level, threads, from, to, false),
+            _ => {
+                combine(level, threads, to, &[(from, 1.0, 0.0)], false);
+                self.run(level, threads, to);
+            }
+        }
+    }
+
     fn run(&self, level: Level, threads: Threads<'_>, planes: &[Planes<T>]) {
         match self {
             Self::Whole(pass) => pass.run(level, threads, planes),
@@ -122,7 +142,7 @@ impl<T: Real> Derivative<T> {
     }
 }
 
-/// D^{ij} of one pair; `axes` are positions in the list of axes that the remainder couples.
+/// D^{ij} of one pair i < j; `axes` are positions in the list of axes that the remainder couples.
 struct Pair<T> {
     axes: (usize, usize),
     values: Vec<T>,
@@ -148,8 +168,9 @@ pub struct Remainder<T: SimdReal> {
     /// Bound of the operator's norm.
     bound: Option<f64>,
     derivatives: Vec<Derivative<T>>,
+    /// −½∂ of each axis, where all of them have three nodes.
+    divergences: Vec<AxisPass<T>>,
     gradients: Vec<Scratch<T>>,
-    flux: Scratch<T>,
     basis: Vec<Scratch<T>>,
     image: Scratch<T>,
     counts: RemainderCounts,
@@ -167,6 +188,10 @@ impl<T: Real> Remainder<T> {
         let pages = (&layout, 1);
         let mut remainder = Self::with(diffusion, pages, derivative, duration, time, rule);
         remainder.page_nodes = grid.shape.page_nodes;
+        if remainder.coupled.iter().all(|&axis| grid.shape.extents[axis] == 3) {
+            let pass = |&axis: &usize| derivative_times(-0.5, &grid.shape, axis, grid.spacing[axis]);
+            remainder.divergences = remainder.coupled.iter().map(pass).collect();
+        }
         remainder
     }
 
@@ -219,8 +244,8 @@ impl<T: Real> Remainder<T> {
             greatest: None,
             bound: None,
             derivatives: coupled.iter().copied().map(derivative).collect(),
+            divergences: Vec::new(),
             gradients: coupled.iter().map(|_| Scratch::new(n)).collect(),
-            flux: Scratch::new(n),
             basis: (0..rule.vectors).map(|_| Scratch::new(n)).collect(),
             image: Scratch::new(n),
             counts: RemainderCounts::default(),
@@ -240,7 +265,7 @@ impl<T: Real> Remainder<T> {
 
     /// Bytes of the fields and tables.
     pub fn bytes(&self) -> usize {
-        let fields = self.gradients.len() + 2 + self.basis.len();
+        let fields = self.gradients.len() + 1 + self.basis.len();
         2 * fields * self.image.re.len() * T::BYTES
             + self.pairs.iter().map(|pair| pair.values.len() * T::BYTES).sum::<usize>()
             + 4 * self.cells.len()
@@ -345,36 +370,29 @@ impl<T: Real> Remainder<T> {
         let source = self.basis[k].planes(nodes);
         let gradients: Vec<Vec<Planes<T>>> = self.gradients.iter_mut().map(|g| g.planes(nodes)).collect();
         for (gradient, derivative) in gradients.iter().zip(&self.derivatives) {
-            combine(level, threads, gradient, &[(&source, 1.0, 0.0)], false);
-            derivative.run(level, threads, gradient);
+            derivative.run_to(level, threads, &source, gradient);
         }
+        let (run, is_per_node) = (self.run, self.is_per_node);
+        let (cells, pairs, gradients) = (&self.cells, &self.pairs, &gradients[..]);
+        let piece = PIECE_NODES.next_multiple_of(run).min(nodes);
+        let n_pieces = nodes.div_ceil(piece);
+        for_each_chunk(threads, n_pieces * source.len(), |chunk| {
+            let (page, first) = (chunk / n_pieces, chunk % n_pieces * piece);
+            let nodes = first..nodes.min(first + piece);
+            T::flux_pass(level, FluxPass { page, nodes, run, is_per_node, cells, pairs, gradients });
+        });
         let image = self.image.planes(nodes);
-        let flux = self.flux.planes(nodes);
-        for (i, derivative) in self.derivatives.iter().enumerate() {
-            let terms: Vec<(&[T], &[Planes<T>])> = self
-                .pairs
-                .iter()
-                .filter_map(|pair| match pair.axes {
-                    (a, b) if a == i => Some((&pair.values[..], &gradients[b][..])),
-                    (a, b) if b == i => Some((&pair.values[..], &gradients[a][..])),
-                    _ => None,
-                })
-                .collect();
-            for_each_chunk(threads, flux.len(), |page| {
-                T::flux_pass(
-                    level,
-                    FluxPass {
-                        page,
-                        run: self.run,
-                        is_per_node: self.is_per_node,
-                        cells: &self.cells,
-                        terms: &terms,
-                        flux: flux[page],
-                    },
-                );
-            });
-            derivative.run(level, threads, &flux);
-            combine(level, threads, &image, &[(&flux, -0.5, 0.0)], i > 0);
+        for (i, (derivative, flux)) in self.derivatives.iter().zip(gradients).enumerate() {
+            match derivative {
+                // −½ is part of these passes.
+                Derivative::Whole(_) if self.divergences.len() > i => {
+                    self.divergences[i].run_to(level, threads, flux, &image, i > 0);
+                }
+                _ => {
+                    derivative.run(level, threads, flux);
+                    combine(level, threads, &image, &[(flux, -0.5, 0.0)], i > 0);
+                }
+            }
         }
     }
 }
@@ -451,45 +469,128 @@ fn inner<T: Real>(a: &Scratch<T>, b: &Scratch<T>, nodes: usize) -> f64 {
     reduce::inner(&a.pages(nodes), &b.pages(nodes)).0
 }
 
-/// F_i = Σ_j D^{ij} ∂_jΨ on one page. Built only with fields of one shape.
+/// F_i = Σ_j D^{ij} ∂_jΨ in the place of ∂_iΨ, on some nodes of a page. Built only with fields of one shape.
 pub struct FluxPass<'a, T: SimdReal> {
     page: usize,
+    nodes: Range<usize>,
     run: usize,
     is_per_node: bool,
     cells: &'a [u32],
-    terms: &'a [(&'a [T], &'a [Planes<T>])],
-    flux: Planes<T>,
+    pairs: &'a [Pair<T>],
+    gradients: &'a [Vec<Planes<T>>],
 }
 
 impl<T: Real> Kernel<T> for FluxPass<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let FluxPass { page, run, is_per_node, cells, terms, flux } = self;
+        let n_axes = self.gradients.len();
+        let page_nodes = self.gradients[0][self.page].len;
+        let mut rows = [Planes { re: core::ptr::null_mut(), im: core::ptr::null_mut(), len: 0 }; AXES_MAX];
+        for (row, gradient) in rows.iter_mut().zip(self.gradients) {
+            *row = gradient[self.page];
+        }
         // Where every node is a cell, D is a vector; else it is one number over each run.
-        let length = if is_per_node { flux.len } else { run };
-        for first in (0..flux.len).step_by(length) {
-            let node = page * flux.len + first;
-            let cell = if is_per_node { node } else { cells[node / run] as usize };
-            for lane in (0..length).step_by(V::N) {
-                let n = V::N.min(length - lane);
-                let zero = V::splat(T::default());
-                let (mut re, mut im) = (zero, zero);
-                // SAFETY: `n` nodes of the page, and as many cells where nodes are cells.
-                unsafe {
-                    for (values, gradient) in terms {
-                        let gradient = gradient.get_unchecked(page).offset(first + lane);
-                        let d = if is_per_node {
-                            V::load_n(values.as_ptr().add(cell + lane), n)
-                        } else {
-                            V::splat(*values.get_unchecked(cell))
-                        };
-                        re = V::load_n(gradient.re, n).mul_add(d, re);
-                        im = V::load_n(gradient.im, n).mul_add(d, im);
+        let length = if self.is_per_node { self.nodes.len() } else { self.run };
+        let mut d = [[T::default(); AXES_MAX]; AXES_MAX + 1];
+        for first in self.nodes.clone().step_by(length) {
+            let node = self.page * page_nodes + first;
+            if self.is_per_node {
+                // SAFETY: `length` nodes of the page, and as many cells.
+                unsafe { self.per_node::<V>(&rows[..n_axes], first, node) };
+                continue;
+            }
+            let cell = self.cells[node / self.run] as usize;
+            for pair in self.pairs {
+                let value = pair.values[cell];
+                (d[pair.axes.0][pair.axes.1], d[pair.axes.1][pair.axes.0]) = (value, value);
+            }
+            for lane in (0..length).step_by(PART) {
+                // SAFETY: nodes of the page.
+                unsafe { per_run::<V>(&rows[..n_axes], first + lane, PART.min(length - lane), &d) };
+            }
+        }
+    }
+}
+
+impl<T: Real> FluxPass<'_, T> {
+    /// The fluxes where every node from `first` on has a cell of its own, `cell` and on.
+    ///
+    /// # Safety
+    /// The nodes and cells exist and belong to the caller.
+    #[inline(always)]
+    unsafe fn per_node<V: Lanes<T = T>>(&self, rows: &[Planes<T>], first: usize, cell: usize) {
+        let zero = V::splat(T::default());
+        for lane in (0..self.nodes.len()).step_by(V::N) {
+            let n = V::N.min(self.nodes.len() - lane);
+            let mut flux = [Complex { re: zero, im: zero }; AXES_MAX];
+            // SAFETY: says the caller.
+            unsafe {
+                for pair in self.pairs {
+                    let d = V::load_n(pair.values.as_ptr().add(cell + lane), n);
+                    for (i, j) in [pair.axes, (pair.axes.1, pair.axes.0)] {
+                        let row = rows.get_unchecked(j).offset(first + lane);
+                        let to = flux.get_unchecked_mut(i);
+                        to.re = V::load_n(row.re, n).mul_add(d, to.re);
+                        to.im = V::load_n(row.im, n).mul_add(d, to.im);
                     }
-                    let to = flux.offset(first + lane);
-                    re.store_n(to.re, n);
-                    im.store_n(to.im, n);
+                }
+                for (row, flux) in rows.iter().zip(&flux) {
+                    flux.re.store_n(row.re.add(first + lane), n);
+                    flux.im.store_n(row.im.add(first + lane), n);
+                }
+            }
+        }
+    }
+}
+
+/// Most nodes of a cell whose fluxes are computed from one copy of their gradients.
+const PART: usize = 32;
+
+/// The fluxes of `n` ≤ [`PART`] nodes of one cell from `node` on: two axes at a time, so that eight sums are under way and
+/// none of them leaves its register.
+///
+/// # Safety
+/// Rows have these nodes and belong to the caller.
+#[inline(always)]
+unsafe fn per_run<V: Lanes>(
+    rows: &[Planes<V::T>],
+    node: usize,
+    n: usize,
+    d: &[[V::T; AXES_MAX]; AXES_MAX + 1],
+) {
+    // Filled only as far as there are axes and nodes: clearing it would cost as much as a row.
+    let mut x = [const { MaybeUninit::<[[V::T; PART]; 2]>::uninit() }; AXES_MAX];
+    // Vectors from these nodes on; the last overlaps the one before, which is cheaper than a mask.
+    let starts = (0..n.saturating_sub(V::N)).step_by(V::N).chain([n.saturating_sub(V::N)]);
+    let lanes = n.min(V::N);
+    // SAFETY: says the caller; indices are below the number of axes, which is at most nine.
+    unsafe {
+        for (x, row) in x.iter_mut().zip(rows) {
+            let x = x.as_mut_ptr().cast::<V::T>();
+            for lane in starts.clone() {
+                V::load_n(row.re.add(node + lane), lanes).store(x.add(lane));
+                V::load_n(row.im.add(node + lane), lanes).store(x.add(PART + lane));
+            }
+        }
+        for i in (0..rows.len()).step_by(2) {
+            let (of_a, of_b) = (d.get_unchecked(i), d.get_unchecked(i + 1));
+            for lane in starts.clone() {
+                let zero = V::splat(V::T::default());
+                let (mut a, mut b) = (Complex { re: zero, im: zero }, Complex { re: zero, im: zero });
+                for j in 0..rows.len() {
+                    let x = x.get_unchecked(j).as_ptr().cast::<V::T>();
+                    let (re, im) = (V::load(x.add(lane)), V::load(x.add(PART + lane)));
+                    let (p, q) = (V::splat(*of_a.get_unchecked(j)), V::splat(*of_b.get_unchecked(j)));
+                    a = Complex { re: re.mul_add(p, a.re), im: im.mul_add(p, a.im) };
+                    b = Complex { re: re.mul_add(q, b.re), im: im.mul_add(q, b.im) };
+                }
+                let row = rows.get_unchecked(i);
+                a.re.store_n(row.re.add(node + lane), lanes);
+                a.im.store_n(row.im.add(node + lane), lanes);
+                if let Some(row) = rows.get(i + 1) {
+                    b.re.store_n(row.re.add(node + lane), lanes);
+                    b.im.store_n(row.im.add(node + lane), lanes);
                 }
             }
         }

@@ -21,12 +21,12 @@ pub(crate) fn weights(diffusion: [f64; 3], spacing: f64, duration: f64, time: Ti
     let r = libm::sqrt(0.5 * apart.iter().fold(0.0, |sum, x| sum + x * x));
     match time {
         Time::Real => {
-            let (sin, half) = (libm::sin(duration * sigma), libm::sin(0.5 * duration * sigma));
-            // e^{−iτσ} − 1, cos τr − 1 and sin(τr)/r, each without cancellation.
-            let (e_re, e_im) = (-2.0 * half * half, -sin);
-            let half = libm::sin(0.5 * duration * r);
-            let c = -2.0 * half * half;
-            let s = if r * duration.abs() < 1e-9 { duration } else { libm::sin(duration * r) / r };
+            // e^{−iτσ} − 1, cos τr − 1 and sin(τr)/r from half the angles, each without cancellation.
+            let (sin, cos) = libm::sincos(0.5 * duration * sigma);
+            let (e_re, e_im) = (-2.0 * sin * sin, -2.0 * sin * cos);
+            let (sin, cos) = libm::sincos(0.5 * duration * r);
+            let c = -2.0 * sin * sin;
+            let s = if r * duration.abs() < 1e-9 { duration } else { 2.0 * sin * cos / r };
             // (1 + E)(1 + C + iσS) − 1 on the complement, and −i(1 + E)S on A.
             let x = sigma * s;
             let (a_re, a_im) = (e_re + c + e_re * c - e_im * x, e_im + x + e_im * c + e_re * x);

@@ -22,7 +22,11 @@ use super::{Axis, AxisTerm, Probe, plan_axis, ring3};
 use crate::field::{PageMut, Real, Shape, Threads};
 use crate::half_potential::{self, LocalFlow, Planes, Prefactor, Time};
 use crate::simd::{Level, SimdReal};
+use crate::threads::for_each_chunk;
 use std::collections::BTreeMap;
+
+/// Bytes of Ψ that stay in the first-level cache while axis after axis runs over them.
+const BLOCK_BYTES: usize = 24 << 10;
 
 /// Where the metric's cells are: boxes of equal shape that tile every page.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,6 +155,10 @@ pub struct Varying<T: SimdReal> {
     /// Half the flow's duration.
     half: f64,
     axes: Vec<Line<T>>,
+    /// Leading axes whose lines are longer than a block.
+    n_outer: usize,
+    /// Nodes of the blocks in which the other axes run one after the other, in cache.
+    block: usize,
     inside: Option<CellBlocks<T>>,
     remainder: Option<Remainder<T>>,
     described: Vec<String>,
@@ -188,7 +196,18 @@ impl<T: Real> Varying<T> {
         let inside = (inside > 0).then(|| CellBlocks::new(diffusion, inside, half, time));
         let remainder =
             (!diffusion.off_diagonal.is_empty()).then(|| Remainder::new(diffusion, duration, time, rule));
-        Ok(Varying { level, grid: grid.clone(), time, half, axes, inside, remainder, described })
+        let page = grid.shape.page_nodes;
+        let fits = |line: &&Line<T>| {
+            let nodes = line.pass.block().1;
+            2 * nodes * T::BYTES <= BLOCK_BYTES && page.is_multiple_of(nodes)
+        };
+        let n_outer = axes.len() - axes.iter().rev().take_while(fits).count();
+        let block = axes.get(n_outer).map_or(
+            // Nothing but axes inside cells: a page at a time.
+            page,
+            |line: &Line<T>| line.pass.block().1,
+        );
+        Ok(Varying { level, grid: grid.clone(), time, half, axes, n_outer, block, inside, remainder, described })
     }
 
     /// Renews what depends on the cells marked in `changed`. Only for a plastic plan.
@@ -222,25 +241,41 @@ impl<T: Real> Varying<T> {
         let opened = probe.now();
         assert_eq!(pages.len(), self.grid.shape.n_pages(), "as many pages as the shape has");
         let planes: Vec<_> = pages.iter_mut().map(Planes::of).collect();
-        for line in &self.axes {
+        let is_due = self.remainder.as_mut().is_some_and(|remainder| remainder.is_due(tick));
+        let outer = &self.axes[..self.n_outer];
+        for line in outer {
             line.pass.run(self.level, threads, &planes);
         }
-        let is_due = self.remainder.as_mut().is_some_and(|remainder| remainder.is_due(tick));
-        if let Some(inside) = &self.inside {
-            inside.run(self.level, threads, &planes, is_due);
-        }
+        self.run_blocks(threads, &planes, is_due, !is_due);
         if is_due {
             if let Some(remainder) = &mut self.remainder {
                 remainder.apply(self.level, threads, pages);
             }
-            if let Some(inside) = &self.inside {
-                inside.run(self.level, threads, &planes, true);
-            }
+            self.run_blocks(threads, &planes, true, true);
         }
-        for line in self.axes.iter().rev() {
+        for line in self.axes[..self.n_outer].iter().rev() {
             line.pass.run(self.level, threads, &planes);
         }
         probe.record(opened - began, probe.now() - opened);
+    }
+
+    /// The middle of the palindrome, block by block: the first half of it, or all, or (`is_half` and `closes`) the second
+    /// half.
+    fn run_blocks(&self, threads: Threads<'_>, planes: &[Planes<T>], is_half: bool, closes: bool) {
+        let opens = !(is_half && closes);
+        let inner = &self.axes[self.n_outer..];
+        for_each_chunk(threads, self.grid.shape.n_nodes() / self.block, |block| {
+            let nodes = block * self.block..(block + 1) * self.block;
+            for line in inner.iter().filter(|_| opens) {
+                line.pass.run_on(self.level, planes, nodes.clone());
+            }
+            if let Some(inside) = &self.inside {
+                inside.run_on(self.level, planes, nodes.clone(), is_half);
+            }
+            for line in inner.iter().rev().filter(|_| closes) {
+                line.pass.run_on(self.level, planes, nodes.clone());
+            }
+        });
     }
 
     /// The closing local flow.
