@@ -34,6 +34,9 @@ pub struct BenchRequest {
     pub secs: f64,
 }
 
+/// Ticks of a scene before it is measured: caches are warm, the ledger has settled.
+const WARM_TICKS: usize = 100;
+
 /// Quantiles of one stage in microseconds.
 #[derive(Debug, Clone, Serialize)]
 pub struct StageRow {
@@ -58,7 +61,7 @@ pub struct StageRow {
 /// The result of one measurement.
 #[derive(Debug, Clone, Serialize)]
 pub struct BenchReport {
-    /// Extents as given.
+    /// Extents as given, or the scene's name.
     pub shape: String,
     /// Nodes.
     pub nodes: usize,
@@ -154,16 +157,35 @@ pub fn bench_setup(shape: &[usize], precision: Precision) -> Result<Setup, Bench
 /// [`BenchError`] when the shape or the world is impossible.
 pub fn run(request: &BenchRequest) -> Result<BenchReport, BenchError> {
     let setup = bench_setup(&request.shape, request.precision)?;
-    let nodes = setup.torus.n_nodes();
-    let mut simulation = Simulation::new(&setup, &request.options)?;
+    let name = request.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
+    measure(name, &setup, &request.options, request.secs, 3)
+}
+
+/// Measures the ticks of a world as a scene describes it; `name` is the scene's. On a sparse torus nodes are those of the
+/// pages that are active in the end.
+///
+/// # Errors
+/// [`BenchError::Build`] when the world is impossible.
+pub fn run_scene(name: String, setup: &Setup, options: &BuildOptions, secs: f64) -> Result<BenchReport, BenchError> {
+    measure(name, setup, options, secs, WARM_TICKS)
+}
+
+fn measure(
+    shape: String,
+    setup: &Setup,
+    options: &BuildOptions,
+    secs: f64,
+    n_warm: usize,
+) -> Result<BenchReport, BenchError> {
+    let mut simulation = Simulation::new(setup, options)?;
     let before = simulation.sample().norm;
     let mut ticks: Vec<f64> = Vec::with_capacity(SAMPLES_MAX);
     let mut stages: [Vec<u64>; Stage::COUNT] = Default::default();
-    for _ in 0..3 {
+    for _ in 0..n_warm {
         simulation.tick();
     }
     let began = now_nanos();
-    let budget = (request.secs * 1e9) as u64;
+    let budget = (secs * 1e9) as u64;
     while ticks.len() < SAMPLES_MAX && (ticks.len() < 3 || now_nanos() - began < budget) {
         let start = now_nanos();
         simulation.tick();
@@ -173,12 +195,13 @@ pub fn run(request: &BenchRequest) -> Result<BenchReport, BenchError> {
         }
     }
     let norm_drift = simulation.sample().norm / before - 1.0;
+    let nodes = simulation.active_pages().len() * simulation.torus().page_nodes();
     let simd = simulation.compute().level.to_string();
     let peak_bytes_per_node = peak_resident_bytes() as f64 / nodes as f64;
     drop(simulation);
-    let scalar = request.precision.bytes() as f64;
+    let scalar = setup.precision.bytes() as f64;
     let bytes_per_node = 2.0 * 4.0 * scalar + 2.0 * scalar;
-    let threads = request.options.threads.max(1);
+    let threads = options.threads.max(1);
     let bandwidth = copy_bandwidth((3.0 * scalar * nodes as f64) as usize, threads);
     ticks.sort_by(f64::total_cmp);
     let ms = ticks[ticks.len() / 2];
@@ -189,9 +212,9 @@ pub fn run(request: &BenchRequest) -> Result<BenchReport, BenchError> {
         .map(|(stage, samples)| stage_row(*stage, samples, scalar * nodes as f64, bandwidth))
         .collect();
     Ok(BenchReport {
-        shape: request.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x"),
+        shape,
         nodes,
-        precision: request.precision.name(),
+        precision: setup.precision.name(),
         threads,
         simd,
         ms,

@@ -2,26 +2,33 @@
 //! Invariant: measures and prints; never judges.
 
 use super::{
-    DEFAULT_SCENE, Failure, LevelName, PrecisionName, RealtimeArguments, level, print_line, threads,
+    Failure, LevelName, PrecisionName, RealtimeArguments, SceneArguments, level, load, print_line, threads,
 };
 use crate::bench::{self, BenchRequest, parse_shape};
 use crate::runner::{now_nanos, privileges};
-use crate::{exit, memory, scene};
+use crate::scene::{self, Scene};
+use crate::{exit, memory};
 use clap::Args;
 use nikola_systems::components::setup::Precision;
 use nikola_systems::world::BuildOptions;
+use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub(super) struct BenchArguments {
+    /// Measure the ticks of this scene, instead of a rough field on a shape.
+    pub(super) scene: Option<PathBuf>,
+    /// Change a field of the scene, e.g. --set torus.extents.z=9 (may be repeated).
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub(super) sets: Vec<String>,
     /// Extents, slowest axis first.
-    #[arg(long, default_value = "3x3x3x3x3x3x3x3x3")]
+    #[arg(long, default_value = "3x3x3x3x3x3x3x3x3", conflicts_with = "scene")]
     pub(super) shape: String,
     /// Worker threads.
     #[arg(long, default_value_t = 1, value_name = "T", allow_negative_numbers = true)]
     pub(super) threads: usize,
-    /// Scalar type.
-    #[arg(long, value_enum, default_value = "f32")]
-    pub(super) precision: PrecisionName,
+    /// Scalar type; f32 or the scene's when absent.
+    #[arg(long, value_enum)]
+    pub(super) precision: Option<PrecisionName>,
     /// Highest SIMD level to use.
     #[arg(long, value_enum)]
     pub(super) simd: Option<LevelName>,
@@ -31,8 +38,8 @@ pub(super) struct BenchArguments {
     /// Print one JSON object.
     #[arg(long)]
     pub(super) json: bool,
-    /// Run the built-in scene at one thousand ticks per second instead, beside a loop that only sleeps.
-    #[arg(long, conflicts_with_all = ["shape", "precision"])]
+    /// Run the scene, or the built-in one, at one thousand ticks per second, beside a loop that only sleeps.
+    #[arg(long, conflicts_with = "shape")]
     pub(super) realtime: bool,
     #[command(flatten)]
     pub(super) granted: RealtimeArguments,
@@ -54,16 +61,22 @@ pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
     if arguments.realtime {
         return realtime(arguments, &options);
     }
-    let request = BenchRequest {
-        shape: parse_shape(&arguments.shape).map_err(usage)?,
-        precision: match arguments.precision {
-            PrecisionName::F32 => Precision::F32,
-            PrecisionName::F64 => Precision::F64,
-        },
-        options,
-        secs: arguments.secs,
+    let report = if arguments.scene.is_some() || !arguments.sets.is_empty() {
+        let scene = scene_of(arguments)?;
+        let resolved = scene::resolve(&scene, &scene.base_dir)?;
+        bench::run_scene(scene.stem(), &resolved.setup, &options, arguments.secs)
+    } else {
+        bench::run(&BenchRequest {
+            shape: parse_shape(&arguments.shape).map_err(usage)?,
+            precision: match arguments.precision {
+                None | Some(PrecisionName::F32) => Precision::F32,
+                Some(PrecisionName::F64) => Precision::F64,
+            },
+            options,
+            secs: arguments.secs,
+        })
     };
-    let report = bench::run(&request).map_err(usage)?;
+    let report = report.map_err(usage)?;
     if arguments.json {
         let text = serde_json::to_string(&report).map_err(|error| Failure::new(error, exit::INTERNAL))?;
         print_line(&text)
@@ -72,11 +85,21 @@ pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
     }
 }
 
+/// The scene to measure.
+fn scene_of(arguments: &BenchArguments) -> Result<Scene, Failure> {
+    let precision = arguments.precision.map(|precision| match precision {
+        PrecisionName::F32 => "precision=F32".to_string(),
+        PrecisionName::F64 => "precision=F64".to_string(),
+    });
+    let of_scene = SceneArguments { scene: arguments.scene.clone(), sets: arguments.sets.clone() };
+    load(&of_scene, precision.as_slice())
+}
+
 fn realtime(arguments: &BenchArguments, options: &BuildOptions) -> Result<(), Failure> {
     for warning in privileges::request(arguments.granted.privileges()).warnings {
         eprintln!("{warning}");
     }
-    let scene = scene::load_str("default.ron", DEFAULT_SCENE, &[])?;
+    let scene = scene_of(arguments)?;
     let report = bench::realtime::run(&scene, arguments.secs, options)
         .map_err(|error| Failure::new(&error, error.exit_code()))?;
     if arguments.json {

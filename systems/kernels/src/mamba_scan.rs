@@ -19,7 +19,7 @@ use rustfft::num_traits::{One, Zero};
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::simd::SimdReal;
 
-pub use cells::{CellMetric, CellWalk};
+pub use cells::{CellMetric, CellSteps, CellWalk};
 
 /// Components of the state: one per axis of the metric.
 pub const STATE: usize = 9;

@@ -20,7 +20,7 @@ use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, DirectPlan, FluxPass, OuterBatch, PageSweep};
-use crate::mamba_scan::CellWalk;
+use crate::mamba_scan::{CellSteps, CellWalk};
 use crate::metric_update::StructurePass;
 use crate::reduce::{self, Piece, RingRun, RingSums, SpectralMoments, Sum, SumPiece, Totals};
 use crate::wave_form::{PairBatch, PairPage};
@@ -185,6 +185,8 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn slope_pass(level: Level, pass: SlopePass<'_, Self>);
     #[doc(hidden)]
+    fn cell_steps(level: Level, steps: CellSteps<'_, Self>);
+    #[doc(hidden)]
     fn cell_walk(level: Level, walk: CellWalk<'_, Self>);
     #[doc(hidden)]
     fn pair_page(level: Level, page: PairPage<'_, Self>);
@@ -278,6 +280,9 @@ macro_rules! simd_real {
             }
             fn slope_pass(level: Level, pass: SlopePass<'_, $t>) {
                 dispatch(level, pass);
+            }
+            fn cell_steps(level: Level, steps: CellSteps<'_, $t>) {
+                dispatch(level, steps);
             }
             fn cell_walk(level: Level, walk: CellWalk<'_, $t>) {
                 dispatch(level, walk);

@@ -4,7 +4,8 @@
 //! Invariant: the step is limited by the spectral radius of the node's own G, so the recurrence never grows where
 //! cells change slowly compared with Δ; one traversal is one chain, whatever the threads. In the eigenbasis of G the
 //! recurrence is diagonal, but two of the four traversals change cells at every node, where the two changes of basis cost
-//! twice what G itself costs: G is applied as it is, the same map.
+//! twice what G itself costs: G is applied as it is, the same map. A step of one chain waits for the step before; the
+//! traversals of a thread take turns, so that one works while another waits.
 //! Source: Gu & Dao 2023 for the recurrence; Gershgorin's circles for the limit where it is far.
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
@@ -13,13 +14,17 @@ use super::{Order, Recurrence, STATE, STEP_LIMIT, State};
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::kinetic::fibre::diagonalise;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
-/// Numbers of a column of G: nine and padding.
+/// Numbers of one part of h: nine and padding. What stands in the padding is finite and of no consequence.
 const WIDTH: usize = 16;
 
-/// What a node gives to the recurrence: B·Re Ψ, B·Im Ψ, Δ(1 − r̂), and padding.
-type CellRecord<T> = [T; 4];
+/// Numbers of a cell's G.
+const TENSOR: usize = STATE * STATE;
+
+/// Traversals that take turns on a thread, at most.
+const TURNS_MAX: usize = 4;
 
 /// G of every cell, r…z.
 #[derive(Debug, Clone)]
@@ -27,25 +32,40 @@ pub struct CellMetric<T> {
     level: Level,
     /// The cell of each node.
     of_node: Vec<u32>,
-    /// Columns of G, cell after cell.
+    /// Nodes cell after cell, and where each cell's begin.
+    nodes: Vec<u32>,
+    starts: Vec<u32>,
+    /// Columns of G, cell after cell, and room to read a vector from the last of them.
     columns: Vec<T>,
-    trace: Vec<f64>,
-    /// Greatest step that the cell allows.
-    step_max: Vec<f64>,
-    records: Vec<CellRecord<T>>,
+    /// a·Tr G of each node's cell, and the greatest step that the cell allows.
+    density_weight: Vec<T>,
+    step_max: Vec<T>,
+    /// What each node gives to the recurrence: B·Re Ψ, B·Im Ψ, Δ(1 − r̂).
+    re: Vec<T>,
+    im: Vec<T>,
+    step: Vec<T>,
 }
 
 impl<T: Real> CellMetric<T> {
     /// Cells with G = 0; `of_node[i]` is the cell of node `i`, below `n_cells`; panics if not.
     pub fn new(level: Level, of_node: Vec<u32>, n_cells: usize) -> Self {
         assert!(of_node.iter().all(|cell| (*cell as usize) < n_cells), "every node's cell exists");
+        let mut nodes: Vec<u32> = (0..of_node.len() as u32).collect();
+        nodes.sort_by_key(|node| of_node[*node as usize]);
+        let starts = (0..=n_cells)
+            .map(|cell| nodes.partition_point(|node| (of_node[*node as usize] as usize) < cell) as u32);
+        let zeros = || vec![T::default(); of_node.len()];
         CellMetric {
             level,
-            records: vec![[T::default(); 4]; of_node.len()],
+            starts: starts.collect(),
+            columns: vec![T::default(); n_cells * TENSOR + WIDTH],
+            density_weight: zeros(),
+            step_max: vec![T::from_f64(f64::INFINITY); of_node.len()],
+            re: zeros(),
+            im: zeros(),
+            step: zeros(),
+            nodes,
             of_node,
-            columns: vec![T::default(); n_cells * STATE * WIDTH],
-            trace: vec![0.0; n_cells],
-            step_max: vec![f64::INFINITY; n_cells],
         }
     }
 
@@ -56,11 +76,10 @@ impl<T: Real> CellMetric<T> {
 
     /// Sets G of a cell; `recurrence` says how large a step can be.
     pub fn set(&mut self, recurrence: &Recurrence, cell: usize, g: &[[f64; STATE]; STATE]) {
-        for (j, column) in g.iter().enumerate() {
-            let to = &mut self.columns[(cell * STATE + j) * WIDTH..][..STATE];
-            to.iter_mut().zip(column).for_each(|(slot, value)| *slot = T::from_f64(*value));
+        for (to, value) in self.columns[cell * TENSOR..][..TENSOR].iter_mut().zip(g.as_flattened()) {
+            *to = T::from_f64(*value);
         }
-        self.trace[cell] = (0..STATE).map(|i| g[i][i]).sum();
+        let trace: f64 = (0..STATE).map(|i| g[i][i]).sum();
         let row = |row: &[f64; STATE]| row.iter().fold(0.0, |sum, x| sum + x.abs());
         let bound = g.iter().map(row).fold(0.0, f64::max);
         // Most metrics are far from the limit: only near it, the radius itself is worth its cost.
@@ -71,7 +90,12 @@ impl<T: Real> CellMetric<T> {
             diagonalise(&mut matrix, STATE);
             (0..STATE).fold(0.0, |most: f64, i| most.max(matrix[i * STATE + i]))
         };
-        self.step_max[cell] = STEP_LIMIT / radius;
+        let density_weight = T::from_f64(recurrence.density_weight * trace);
+        let step_max = T::from_f64(STEP_LIMIT / radius);
+        for &node in &self.nodes[self.starts[cell] as usize..self.starts[cell + 1] as usize] {
+            self.density_weight[node as usize] = density_weight;
+            self.step_max[node as usize] = step_max;
+        }
     }
 
     /// Runs every order over Ψ; `slices` are those of the tick, oldest first.
@@ -80,7 +104,7 @@ impl<T: Real> CellMetric<T> {
     /// - source: the module's
     /// - scheme and order: definition
     /// - stability bound: eigenvalues of each factor in −0.6…1
-    /// - bytes and flops per node and order: 5 scalars, 9 columns of G in cache; 340 flops
+    /// - bytes and flops per node and order: 4 scalars, 9 columns of G in cache; 340 flops
     pub(super) fn run(
         &mut self,
         recurrence: &Recurrence,
@@ -90,69 +114,131 @@ impl<T: Real> CellMetric<T> {
         (orders, slices): (&[Order], &[u32]),
         states: &mut [State],
     ) {
-        self.fill_records(recurrence, pages, openness);
-        let walk = |(order, state): (&Order, &mut State)| {
-            let walk = CellWalk { metric: self, order, slices, state };
-            T::cell_walk(self.level, walk);
+        let mut first = 0;
+        for (p, page) in pages.iter().enumerate() {
+            let openness = match openness {
+                Values::Uniform(value) => Values::Uniform(value),
+                Values::PerNode(slices) => Values::PerNode(&slices[p..=p]),
+            };
+            T::cell_steps(self.level, CellSteps { metric: self, recurrence, page: *page, openness, first });
+            first += page.re.len();
+        }
+        let metric = &*self;
+        let walk = |(orders, states): (&[Order], &mut [State])| {
+            T::cell_walk(metric.level, CellWalk { metric, orders, slices, states });
         };
         match threads {
-            Threads::Pool(pool) => {
-                pool.install(|| states.par_iter_mut().enumerate().for_each(|(k, s)| walk((&orders[k], s))));
-            }
-            Threads::Serial => orders.iter().zip(states).for_each(walk),
-        }
-    }
-
-    fn fill_records(&mut self, recurrence: &Recurrence, pages: &[PageRef<'_, T>], openness: Values<'_, T>) {
-        let mut node = 0;
-        for (p, page) in pages.iter().enumerate() {
-            for i in 0..page.re.len() {
-                let (re, im) = (page.re[i].to_f64(), page.im[i].to_f64());
-                let openness = match openness {
-                    Values::Uniform(value) => value.to_f64(),
-                    Values::PerNode(slices) => slices[p][i].to_f64(),
-                };
-                let cell = self.of_node[node] as usize;
-                let slowed = 1.0 + recurrence.density_weight * (re * re + im * im) * self.trace[cell];
-                let step = (recurrence.step / slowed * openness).min(self.step_max[cell]);
-                let input = recurrence.input_weight;
-                self.records[node] =
-                    [T::from_f64(input * re), T::from_f64(input * im), T::from_f64(step), T::default()];
-                node += 1;
+            Threads::Pool(pool) => pool.install(|| {
+                let turns = orders.len().div_ceil(pool.current_num_threads()).clamp(1, TURNS_MAX);
+                orders.par_chunks(turns).zip(states.par_chunks_mut(turns)).for_each(walk);
+            }),
+            Threads::Serial => {
+                orders.chunks(TURNS_MAX).zip(states.chunks_mut(TURNS_MAX)).for_each(walk);
             }
         }
     }
 }
 
-/// One traversal. Built only with an order and slices of the metric's nodes.
+/// What the nodes of a page give to the recurrence. Built only with pages of the metric's nodes.
+pub struct CellSteps<'a, T: SimdReal> {
+    metric: &'a mut CellMetric<T>,
+    recurrence: &'a Recurrence,
+    page: PageRef<'a, T>,
+    openness: Values<'a, T>,
+    first: usize,
+}
+
+impl<T: Real> Kernel<T> for CellSteps<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let CellSteps { metric, recurrence, page, openness, first } = self;
+        let n_nodes = page.re.len();
+        let place = first..first + n_nodes;
+        let of_nodes = (&metric.density_weight[place.clone()], &metric.step_max[place.clone()]);
+        let to = (&mut metric.re[place.clone()], &mut metric.im[place.clone()], &mut metric.step[place]);
+        let one = V::splat(T::from_f64(1.0));
+        let step = V::splat(T::from_f64(recurrence.step));
+        let input = V::splat(T::from_f64(recurrence.input_weight));
+        for node in (0..n_nodes).step_by(V::N) {
+            let n = V::N.min(n_nodes - node);
+            // SAFETY: slices of `n_nodes` numbers each.
+            unsafe {
+                let (re, im) = (V::load_n(page.re.as_ptr().add(node), n), V::load_n(page.im.as_ptr().add(node), n));
+                let density = im.mul_add(im, re.mul(re));
+                let slowed = density.mul_add(V::load_n(of_nodes.0.as_ptr().add(node), n), one);
+                let openness = match openness {
+                    Values::Uniform(value) => V::splat(value),
+                    Values::PerNode(slices) => V::load_n(slices[0].as_ptr().add(node), n),
+                };
+                let step = step.div(slowed).mul(openness);
+                let step = step.min(V::load_n(of_nodes.1.as_ptr().add(node), n));
+                input.mul(re).store_n(to.0.as_mut_ptr().add(node), n);
+                input.mul(im).store_n(to.1.as_mut_ptr().add(node), n);
+                step.store_n(to.2.as_mut_ptr().add(node), n);
+            }
+        }
+    }
+}
+
+/// Some traversals, in turns. Built only with orders and slices of the metric's nodes, and a state for each order.
 pub struct CellWalk<'a, T: SimdReal> {
     metric: &'a CellMetric<T>,
-    order: &'a Order,
+    orders: &'a [Order],
     slices: &'a [u32],
-    state: &'a mut State,
+    states: &'a mut [State],
+}
+
+/// Where a traversal is: its nodes are the sums of a number of one list and one of the other.
+#[derive(Clone, Copy, Default)]
+struct Cursor<'a> {
+    slow: &'a [u32],
+    fast: &'a [u32],
+    at: (usize, usize),
+}
+
+impl<'a> Cursor<'a> {
+    fn new(order: &'a Order, slices: &'a [u32]) -> Self {
+        let positions = &order.positions[..];
+        let (slow, fast) = if order.is_time_fastest { (positions, slices) } else { (slices, positions) };
+        Cursor { slow, fast, at: (0, 0) }
+    }
+
+    fn n_nodes(&self) -> usize {
+        self.slow.len() * self.fast.len()
+    }
+
+    #[inline(always)]
+    fn next(&mut self) -> usize {
+        let node = self.slow[self.at.0] + self.fast[self.at.1];
+        self.at.1 += 1;
+        if self.at.1 == self.fast.len() {
+            self.at = (self.at.0 + 1, 0);
+        }
+        node as usize
+    }
 }
 
 impl<T: Real> Kernel<T> for CellWalk<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let CellWalk { metric, order, slices, state } = self;
-        let mut h = [[T::default(); WIDTH]; 2];
-        if order.is_time_fastest {
-            for &position in &order.positions {
-                for &slice in slices {
-                    metric.step::<V>((position + slice) as usize, &mut h);
-                }
-            }
-        } else {
-            for &slice in slices {
-                for &position in &order.positions {
-                    metric.step::<V>((position + slice) as usize, &mut h);
-                }
+        let CellWalk { metric, orders, slices, states } = self;
+        let mut h = [[[T::default(); WIDTH]; 2]; TURNS_MAX];
+        let mut cursors = [Cursor::default(); TURNS_MAX];
+        for (cursor, order) in cursors.iter_mut().zip(orders) {
+            *cursor = Cursor::new(order, slices);
+            assert_eq!(cursor.n_nodes(), metric.n_nodes(), "a traversal visits every node once");
+        }
+        for _ in 0..metric.n_nodes() {
+            for (cursor, h) in cursors[..orders.len()].iter_mut().zip(&mut h) {
+                metric.step::<V>(cursor.next(), h);
             }
         }
-        for d in 0..STATE {
-            (state.re[d], state.im[d]) = (h[0][d].to_f64(), h[1][d].to_f64());
+        for (state, h) in states.iter_mut().zip(&h) {
+            for d in 0..STATE {
+                (state.re[d], state.im[d]) = (h[0][d].to_f64(), h[1][d].to_f64());
+            }
         }
     }
 }
@@ -161,34 +247,36 @@ impl<T: Real> CellMetric<T> {
     /// One node.
     #[inline(always)]
     fn step<V: Lanes<T = T>>(&self, node: usize, h: &mut [[T; WIDTH]; 2]) {
-        let cell = self.of_node[node] as usize;
-        let [re, im, step, _] = self.records[node];
-        let columns = self.columns[cell * STATE * WIDTH..][..STATE * WIDTH].as_ptr();
-        let old = *h;
-        for part in (0..WIDTH).step_by(V::N) {
-            // Three sums each, so that a product need not wait for the one before.
+        let columns = self.columns[self.of_node[node] as usize * TENSOR..][..TENSOR + WIDTH].as_ptr();
+        let x = [V::splat(self.re[node]), V::splat(self.im[node])];
+        let step = V::splat(self.step[node]);
+        // With more than one vector to a part of h, the second needs what the first has changed.
+        let copy;
+        let old = if V::N < WIDTH {
+            copy = *h;
+            copy.as_ptr().cast::<T>()
+        } else {
+            h.as_ptr().cast::<T>()
+        };
+        for part in (0..STATE).step_by(V::N) {
             let zero = V::splat(T::default());
-            let mut sums = [[zero; 3]; 2];
-            for j in 0..STATE {
-                // SAFETY: a cell has nine columns of WIDTH numbers.
-                let column = unsafe { V::load(columns.add(j * WIDTH + part)) };
-                for (sums, old) in sums.iter_mut().zip(&old) {
-                    sums[j % 3] = column.mul_add(V::splat(old[j]), sums[j % 3]);
+            // Two sums each, so that a product need not wait for the one before.
+            let (mut re, mut im) = ([zero; 2], [zero; 2]);
+            // SAFETY: a cell has nine columns of nine numbers, and as many to read behind them as a vector is long; h has
+            // two parts of WIDTH numbers.
+            unsafe {
+                for j in 0..STATE {
+                    let column = V::load(columns.add(j * STATE + part));
+                    re[j % 2] = column.mul_add(V::splat(*old.add(j)), re[j % 2]);
+                    im[j % 2] = column.mul_add(V::splat(*old.add(WIDTH + j)), im[j % 2]);
                 }
+                let [of_re, of_im] = h;
+                let (to_re, to_im) = (of_re.as_mut_ptr().add(part), of_im.as_mut_ptr().add(part));
+                let new = re[0].add(re[1]).neg_mul_add(step, V::load(to_re).add(x[0]));
+                new.store(to_re);
+                let new = im[0].add(im[1]).neg_mul_add(step, V::load(to_im).add(x[1]));
+                new.store(to_im);
             }
-            for ((h, sums), x) in h.iter_mut().zip(sums).zip([re, im]) {
-                let image = sums[0].add(sums[1]).add(sums[2]);
-                // SAFETY: WIDTH numbers.
-                unsafe {
-                    let here = h.as_mut_ptr().add(part);
-                    let new = image.neg_mul_add(V::splat(step), V::load(here).add(V::splat(x)));
-                    new.store(here);
-                }
-            }
-        }
-        // Padding takes no part.
-        for h in h {
-            h[STATE..].fill(T::default());
         }
     }
 }
