@@ -166,7 +166,12 @@ pub fn run(request: &BenchRequest) -> Result<BenchReport, BenchError> {
 ///
 /// # Errors
 /// [`BenchError::Build`] when the world is impossible.
-pub fn run_scene(name: String, setup: &Setup, options: &BuildOptions, secs: f64) -> Result<BenchReport, BenchError> {
+pub fn run_scene(
+    name: String,
+    setup: &Setup,
+    options: &BuildOptions,
+    secs: f64,
+) -> Result<BenchReport, BenchError> {
     measure(name, setup, options, secs, WARM_TICKS)
 }
 

@@ -24,9 +24,13 @@ use nikola_kernels::kinetic::remainder::{RemainderCounts, RemainderRule};
 use nikola_kernels::kinetic::sparse::{SparseKinetic, SparseVarying};
 use nikola_kernels::kinetic::varying::{CellGrid, Diffusion, OffDiagonal, Varying};
 use nikola_kernels::kinetic::{AxisTerm, Kinetic, Probe};
+use nikola_kernels::metric_update::{self, CellStencil};
 use nikola_kernels::reduce::{SpectralMoments, spectral_moments};
 use nikola_kernels::simd::Level;
 use nikola_kernels::{PageMut, PageRef, Real, Shape, Threads, Values};
+
+/// Nodes of a cell from which on the energy is summed by structure tensors.
+const CELL_NODES_MIN: usize = 9;
 
 /// How a static off-diagonal remainder is applied: in every tick, one order better than the composition needs.
 const STATIC_REMAINDER: RemainderRule = RemainderRule { every: 1, vectors: 4 };
@@ -59,6 +63,8 @@ pub struct Propagators<T: Real> {
     pub revision: u64,
     /// What a varying metric and an active set are planned from; none for a constant metric on a dense torus.
     active: Option<ActiveMetric>,
+    /// How the energy of a plastic metric on a dense torus is summed cell by cell.
+    stencil: Option<(Level, CellStencil)>,
     /// Time spent inside fused sweeps.
     pub probe: Probe,
 }
@@ -178,6 +184,9 @@ impl<T: Real> Propagators<T> {
     /// Σ of the density of Re⟨wΨ, TΨ⟩ over the nodes, where T is [live](Self::is_live): with w = 1, times a node's volume,
     /// the kinetic energy.
     pub fn kinetic_form(&self, threads: Threads<'_>, pages: &[PageRef<'_, T>], weight: Values<'_, T>) -> f64 {
+        if let (Some((level, stencil)), Some(diffusion)) = (&self.stencil, &self.diffusion) {
+            return metric_update::kinetic_form(*level, threads, (stencil, diffusion), pages, weight);
+        }
         match (&self.active, &self.lattice, &self.diffusion, weight) {
             (Some(active), _, Some(diffusion), Values::Uniform(weight)) if active.is_dense() => {
                 weight.to_f64() * gradient_energy(diffusion, pages)
@@ -282,7 +291,15 @@ pub fn propagators<T: Real>(
     let probe = Probe { now_nanos: options.now_nanos, ..Probe::default() };
     let active = ActiveMetric::new(setup, &shape, &terms, diffusion.as_ref(), rule, time);
     let lattice = active.as_ref().map(|active| active.lattice(diffusion.as_ref()));
+    let stencil = match (&diffusion, setup.plasticity, &setup.growth) {
+        // Where a cell is a node or two, its tensor costs more than it saves.
+        (Some(diffusion), Some(_), None) if diffusion.grid.cell_nodes() >= CELL_NODES_MIN => {
+            Some((level, CellStencil::new(&diffusion.grid)))
+        }
+        _ => None,
+    };
     Ok(Propagators {
+        stencil,
         composition,
         shape,
         which,

@@ -7,10 +7,12 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
+mod energy;
 mod mean;
 
 use core::ops::Range;
 
+pub use energy::kinetic_form;
 pub use mean::log_mean;
 
 use crate::field::{PageRef, Real, Threads};

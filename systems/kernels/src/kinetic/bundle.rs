@@ -339,7 +339,8 @@ impl<T: Real> BundlePass<'_, T> {
                 let one_node = |node: usize| {
                     let coordinate = node / stride % 3;
                     let first = node - coordinate * stride;
-                    let (up, down) = (first + (coordinate + 1) % 3 * stride, first + (coordinate + 2) % 3 * stride);
+                    let (up, down) =
+                        (first + (coordinate + 1) % 3 * stride, first + (coordinate + 2) % 3 * stride);
                     for (from, to) in [(from.re, to.re), (from.im, to.im)] {
                         // In double precision and rounded after each step: the bits of the vectors.
                         let apart = T::from_f64((*from.add(up)).to_f64() - (*from.add(down)).to_f64());

@@ -18,7 +18,12 @@ pub(crate) fn derivative_pass<T: Real>(shape: &Shape, axis: usize, spacing: f64)
 }
 
 /// The pass Ψ → `factor`·∂Ψ along storage axis `axis`.
-pub(crate) fn derivative_times<T: Real>(factor: f64, shape: &Shape, axis: usize, spacing: f64) -> AxisPass<T> {
+pub(crate) fn derivative_times<T: Real>(
+    factor: f64,
+    shape: &Shape,
+    axis: usize,
+    spacing: f64,
+) -> AxisPass<T> {
     let extent = shape.extents[axis];
     let table = if extent == 3 {
         Table::Slope(T::from_f64(factor * ring3::slope(spacing)))

@@ -14,18 +14,21 @@
 //! is one page.
 
 mod image;
+mod whole;
 
 pub use image::Image;
 
+use self::whole::Whole;
 use super::fibre::derivative;
 use super::gradient::Wide;
 use super::sparse::Blocks;
 use super::varying::{CellGrid, Diffusion};
-use crate::field::{PageRef, Real, Shape, Threads, Values};
+use crate::field::{PageRef, Real, Threads, Values};
 use crate::metric_update::{component, n_components};
 use crate::threads::map_chunks;
 use core::ops::Range;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Cells of a structure tensor that one thread takes at a time.
 const CHUNK_CELLS: usize = 16;
@@ -42,8 +45,8 @@ pub struct Lattice {
     nodes: Vec<Vec<u32>>,
     /// D where no page is active, along each axis.
     background: Vec<f64>,
-    /// The storage shape of a torus that is all there.
-    dense: Option<Shape>,
+    /// A torus that is all there.
+    dense: Option<Arc<Whole>>,
 }
 
 /// One storage axis.
@@ -132,7 +135,7 @@ impl Lattice {
         let blocks = Blocks { extents: grid.shape.extents.clone(), sides: grid.shape.extents.clone() };
         let background = vec![0.0; grid.cell.len()];
         let mut lattice = Self::new(&blocks, &grid.spacing, &grid.cell, background);
-        lattice.dense = Some(grid.shape.clone());
+        lattice.dense = Some(Arc::new(Whole::new(grid, &lattice.nodes)));
         lattice.activate(&blocks, &[0]);
         lattice
     }
@@ -213,8 +216,8 @@ impl Lattice {
     /// P ∂_axis P of a field.
     fn gradient(&self, axis: usize, field: &Wide) -> Wide {
         let a = &self.axes[axis];
-        if let Some(shape) = &self.dense {
-            return field.derivative(shape, axis, a.spacing);
+        if let Some(whole) = &self.dense {
+            return field.derivative(&whole.shape, axis, a.spacing);
         }
         self.convolve(a, field, &a.slope)
     }
@@ -370,9 +373,15 @@ impl Lattice {
             false => (0..self.axes.len()).map(|axis| self.gradient(axis, &field)).collect(),
         };
         let flux = gradient.iter().map(|_| zero()).collect();
-        let mut image =
-            Image { image: fixed.clone(), field, gradient, flux, fixed, is_stale: vec![false; n] };
-        if !is_uniform {
+        let (image, before) = (fixed.clone(), zero());
+        let mut image = Image { image, before, field, gradient, flux, fixed, is_stale: vec![false; n] };
+        if is_uniform {
+            return image;
+        }
+        if let Some(whole) = &self.dense {
+            whole.set_fluxes(self, diffusion, &mut image, 0..self.n_cells());
+            whole.set_image(&mut image);
+        } else {
             (0..n).for_each(|node| self.set_flux(diffusion, &mut image, node));
             (0..n).for_each(|node| self.set_image(&mut image, node));
         }
@@ -388,6 +397,11 @@ impl Lattice {
         cells: impl Iterator<Item = usize> + Clone,
         pages: &[PageRef<'_, T>],
     ) -> (f64, f64) {
+        if let Some(whole) = self.dense.as_ref().filter(|_| !image.gradient.is_empty()) {
+            whole.set_fluxes(self, diffusion, image, cells);
+            whole.set_image(image);
+            return image.change(pages);
+        }
         for node in cells.flat_map(|cell| self.nodes_of(cell)) {
             let is_reached = image.gradient.iter().any(|g| g.re[node] != 0.0 || g.im[node] != 0.0);
             if !is_reached {

@@ -32,7 +32,7 @@ pub const OFF_DIAGONAL_FLOOR: f64 = 1e-5;
 const BASIS: usize = 5;
 
 /// Most axes of a torus.
-const AXES_MAX: usize = 9;
+pub(super) const AXES_MAX: usize = 9;
 
 /// Nodes whose fluxes one thread computes at a time, about.
 const PIECE_NODES: usize = 4096;
@@ -492,7 +492,7 @@ impl<T: Real> Kernel<T> for FluxPass<'_, T> {
         }
         // Where every node is a cell, D is a vector; else it is one number over each run.
         let length = if self.is_per_node { self.nodes.len() } else { self.run };
-        let mut d = [[T::default(); AXES_MAX]; AXES_MAX + 1];
+        let mut d: Tensor<T> = [[T::default(); AXES_MAX]; AXES_MAX + 1];
         for first in self.nodes.clone().step_by(length) {
             let node = self.page * page_nodes + first;
             if self.is_per_node {
@@ -506,8 +506,9 @@ impl<T: Real> Kernel<T> for FluxPass<'_, T> {
                 (d[pair.axes.0][pair.axes.1], d[pair.axes.1][pair.axes.0]) = (value, value);
             }
             for lane in (0..length).step_by(PART) {
+                let (rows, n) = (&rows[..n_axes], PART.min(length - lane));
                 // SAFETY: nodes of the page.
-                unsafe { per_run::<V>(&rows[..n_axes], first + lane, PART.min(length - lane), &d) };
+                unsafe { fluxes_of_run::<V>((rows, rows), first + lane, n, &d) };
             }
         }
     }
@@ -544,20 +545,24 @@ impl<T: Real> FluxPass<'_, T> {
     }
 }
 
+/// D^{ij} of a cell, and a row of zeros to complete the last pair.
+pub(super) type Tensor<T> = [[T; AXES_MAX]; AXES_MAX + 1];
+
 /// Most nodes of a cell whose fluxes are computed from one copy of their gradients.
-const PART: usize = 32;
+pub(super) const PART: usize = 32;
 
 /// The fluxes of `n` ≤ [`PART`] nodes of one cell from `node` on: two axes at a time, so that eight sums are under way and
 /// none of them leaves its register.
 ///
 /// # Safety
-/// Rows have these nodes and belong to the caller.
+/// Both lists have a row for each of at most nine axes, of these nodes; the caller owns those that are written. They may
+/// be the same.
 #[inline(always)]
-unsafe fn per_run<V: Lanes>(
-    rows: &[Planes<V::T>],
+pub(super) unsafe fn fluxes_of_run<V: Lanes>(
+    (rows, to): (&[Planes<V::T>], &[Planes<V::T>]),
     node: usize,
     n: usize,
-    d: &[[V::T; AXES_MAX]; AXES_MAX + 1],
+    d: &Tensor<V::T>,
 ) {
     // Filled only as far as there are axes and nodes: clearing it would cost as much as a row.
     let mut x = [const { MaybeUninit::<[[V::T; PART]; 2]>::uninit() }; AXES_MAX];
@@ -585,10 +590,10 @@ unsafe fn per_run<V: Lanes>(
                     a = Complex { re: re.mul_add(p, a.re), im: im.mul_add(p, a.im) };
                     b = Complex { re: re.mul_add(q, b.re), im: im.mul_add(q, b.im) };
                 }
-                let row = rows.get_unchecked(i);
+                let row = to.get_unchecked(i);
                 a.re.store_n(row.re.add(node + lane), lanes);
                 a.im.store_n(row.im.add(node + lane), lanes);
-                if let Some(row) = rows.get(i + 1) {
+                if let Some(row) = to.get(i + 1) {
                     b.re.store_n(row.re.add(node + lane), lanes);
                     b.im.store_n(row.im.add(node + lane), lanes);
                 }

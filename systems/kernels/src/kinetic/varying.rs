@@ -207,7 +207,18 @@ impl<T: Real> Varying<T> {
             page,
             |line: &Line<T>| line.pass.block().1,
         );
-        Ok(Varying { level, grid: grid.clone(), time, half, axes, n_outer, block, inside, remainder, described })
+        Ok(Varying {
+            level,
+            grid: grid.clone(),
+            time,
+            half,
+            axes,
+            n_outer,
+            block,
+            inside,
+            remainder,
+            described,
+        })
     }
 
     /// Renews what depends on the cells marked in `changed`. Only for a plastic plan.

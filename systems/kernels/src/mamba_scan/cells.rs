@@ -164,7 +164,8 @@ impl<T: Real> Kernel<T> for CellSteps<'_, T> {
             let n = V::N.min(n_nodes - node);
             // SAFETY: slices of `n_nodes` numbers each.
             unsafe {
-                let (re, im) = (V::load_n(page.re.as_ptr().add(node), n), V::load_n(page.im.as_ptr().add(node), n));
+                let (re, im) =
+                    (V::load_n(page.re.as_ptr().add(node), n), V::load_n(page.im.as_ptr().add(node), n));
                 let density = im.mul_add(im, re.mul(re));
                 let slowed = density.mul_add(V::load_n(of_nodes.0.as_ptr().add(node), n), one);
                 let openness = match openness {

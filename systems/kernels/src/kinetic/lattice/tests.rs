@@ -1,11 +1,12 @@
 //! The operator against its lines' matrices, the dense kernels and itself.
 
 use super::*;
+use crate::field::Shape;
 use crate::kinetic::fibre::FibreLine;
 use crate::kinetic::gradient::energy;
 use crate::kinetic::tests::noise;
 use crate::kinetic::varying::OffDiagonal;
-use crate::metric_update::{CellStencil, structure};
+use crate::metric_update::{CellStencil, kinetic_form, structure};
 use crate::simd::Level;
 
 const SPACING: [f64; 3] = [0.8, 1.1, 0.9];
@@ -56,6 +57,27 @@ fn on_a_dense_torus_the_form_is_the_gradient_energy() {
         let found = lattice.form(Threads::Serial, &diffusion, &pages, Values::Uniform(1.0));
         let expected = energy(&diffusion, &pages);
         assert!((found / expected - 1.0).abs() < 1e-13, "{extents:?}: {found} against {expected}");
+    }
+}
+
+#[test]
+fn summed_by_cells_the_form_is_the_same_with_and_without_a_weight() {
+    for (extents, cell) in
+        [(&[3, 9, 3][..], &[1, 3, 3][..]), (&[9, 9][..], &[3, 3][..]), (&[3, 3][..], &[1, 1][..])]
+    {
+        let n: usize = extents.iter().product();
+        let grid = grid(extents, n / extents[0], cell);
+        let diffusion = metric(&grid, grid.n_cells());
+        let (re, im, w) = (noise(n, 1), noise(n, 2), random(n, 3, 0.0, 0.4));
+        let pages = pages(&re, &im, n / extents[0]);
+        let weight: Vec<&[f64]> = w.chunks(n / extents[0]).collect();
+        let (lattice, stencil) = (Lattice::dense(&grid), CellStencil::new(&grid));
+        for weight in [Values::Uniform(0.7), Values::PerNode(&weight)] {
+            let place = (&stencil, &diffusion);
+            let found = kinetic_form(Level::detect(), Threads::Serial, place, &pages, weight);
+            let expected = lattice.form(Threads::Serial, &diffusion, &pages, weight);
+            assert!((found / expected - 1.0).abs() < 1e-12, "{extents:?}: {found} against {expected}");
+        }
     }
 }
 

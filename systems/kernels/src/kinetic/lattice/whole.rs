@@ -1,0 +1,141 @@
+//! TE on a torus that is all there: fluxes cell by cell, their divergence along whole lines, in vectors.
+//!
+//! Invariant: as [`super::Lattice::renew_image`]: an image that followed D is that of a new image, bit for bit, because the
+//! divergence is always taken as a whole and a cell's flux depends on its own D alone.
+//! Source: `remainder.rs`, with the diagonal.
+
+#![allow(unsafe_code)] // Fields as raw planes.
+
+use super::{Image, Lattice};
+use crate::field::{Shape, Threads};
+use crate::half_potential::Planes;
+use crate::kinetic::bundle::AxisPass;
+use crate::kinetic::gradient::{Wide, derivative_times};
+use crate::kinetic::remainder::{AXES_MAX, PART, Tensor, fluxes_of_run};
+use crate::kinetic::varying::{CellGrid, Diffusion};
+use crate::simd::{Kernel, Lanes, Level, dispatch};
+use core::ops::Range;
+
+/// The lines of a torus that is all there.
+pub(super) struct Whole {
+    pub shape: Shape,
+    level: Level,
+    /// −½∂ of each axis.
+    divergences: Vec<AxisPass<f64>>,
+    /// Nodes of every cell, where they follow each other.
+    runs: Option<Vec<Range<usize>>>,
+}
+
+impl std::fmt::Debug for Whole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Whole({:?})", self.shape)
+    }
+}
+
+/// A field as planes, page after page. What is behind them is written only where the caller owns it.
+fn planes(field: &Wide, page_nodes: usize) -> Vec<Planes<f64>> {
+    let pages = field.re.chunks(page_nodes).zip(field.im.chunks(page_nodes));
+    let of = |(re, im): (&[f64], &[f64])| Planes {
+        re: re.as_ptr().cast_mut(),
+        im: im.as_ptr().cast_mut(),
+        len: re.len(),
+    };
+    pages.map(of).collect()
+}
+
+fn planes_mut(field: &mut Wide, page_nodes: usize) -> Vec<Planes<f64>> {
+    let pages = field.re.chunks_mut(page_nodes).zip(field.im.chunks_mut(page_nodes));
+    pages.map(|(re, im)| Planes { re: re.as_mut_ptr(), im: im.as_mut_ptr(), len: re.len() }).collect()
+}
+
+impl Whole {
+    pub fn new(grid: &CellGrid, nodes: &[Vec<u32>]) -> Self {
+        let run = |nodes: &Vec<u32>| {
+            let first = *nodes.first()? as usize;
+            let is_run = nodes.iter().enumerate().all(|(k, node)| *node as usize == first + k);
+            is_run.then_some(first..first + nodes.len())
+        };
+        let pass = |axis: usize| derivative_times(-0.5, &grid.shape, axis, grid.spacing[axis]);
+        Whole {
+            level: Level::detect(),
+            divergences: (0..grid.cell.len()).map(pass).collect(),
+            runs: nodes.iter().map(run).collect(),
+            shape: grid.shape.clone(),
+        }
+    }
+
+    /// The fluxes on `cells` whose gradient is not nothing.
+    pub fn set_fluxes(
+        &self,
+        lattice: &Lattice,
+        diffusion: &Diffusion,
+        image: &mut Image,
+        cells: impl Iterator<Item = usize>,
+    ) {
+        let is_reached = |image: &Image, mut nodes: Range<usize>| {
+            nodes.any(|node| image.gradient.iter().any(|g| g.re[node] != 0.0 || g.im[node] != 0.0))
+        };
+        let Some(runs) = &self.runs else {
+            let nodes = cells.flat_map(|cell| lattice.nodes_of(cell));
+            nodes.for_each(|node| lattice.set_flux(diffusion, image, node));
+            return;
+        };
+        let n_nodes = self.shape.n_nodes();
+        let mut d: Tensor<f64> = [[0.0; AXES_MAX]; AXES_MAX + 1];
+        let whole = |field: &Wide| planes(field, n_nodes)[0];
+        let from: Vec<Planes<f64>> = image.gradient.iter().map(whole).collect();
+        let to: Vec<Planes<f64>> = image.flux.iter_mut().map(|flux| planes_mut(flux, n_nodes)[0]).collect();
+        for cell in cells {
+            let nodes = runs[cell].clone();
+            if !is_reached(image, nodes.clone()) {
+                continue;
+            }
+            for (axis, row) in d.iter_mut().enumerate().take(from.len()) {
+                row[axis] = diffusion.at(axis, cell) - lattice.background[axis];
+            }
+            for pair in &diffusion.off_diagonal {
+                let value = pair.values[cell];
+                (d[pair.axes.0][pair.axes.1], d[pair.axes.1][pair.axes.0]) = (value, value);
+            }
+            dispatch::<f64, _>(self.level, CellFlux { from: &from, to: &to, nodes, d: &d });
+        }
+    }
+
+    /// TE from the fluxes; what it was before is kept beside it.
+    pub fn set_image(&self, image: &mut Image) {
+        std::mem::swap(&mut image.image, &mut image.before);
+        image.image.re.copy_from_slice(&image.fixed.re);
+        image.image.im.copy_from_slice(&image.fixed.im);
+        let nodes = self.shape.page_nodes;
+        let to = planes_mut(&mut image.image, nodes);
+        for (pass, flux) in self.divergences.iter().zip(&image.flux) {
+            if pass.is_slope() {
+                pass.run_to(self.level, Threads::Serial, &planes(flux, nodes), &to, true);
+            } else {
+                let mut part = flux.clone();
+                pass.run(self.level, Threads::Serial, &planes_mut(&mut part, nodes));
+                image.image.add(1.0, &part);
+            }
+        }
+    }
+}
+
+/// F_i = Σ_j D^{ij} ∂_jE on the nodes of a cell. Built only with fields that have them.
+struct CellFlux<'a> {
+    from: &'a [Planes<f64>],
+    to: &'a [Planes<f64>],
+    nodes: Range<usize>,
+    d: &'a Tensor<f64>,
+}
+
+impl Kernel<f64> for CellFlux<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = f64>>(self) {
+        let CellFlux { from, to, nodes, d } = self;
+        for first in nodes.clone().step_by(PART) {
+            // SAFETY: the nodes exist in all fields, and the caller owns those that are written.
+            unsafe { fluxes_of_run::<V>((from, to), first, PART.min(nodes.end - first), d) };
+        }
+    }
+}
