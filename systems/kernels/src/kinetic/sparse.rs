@@ -9,16 +9,18 @@
 //! Source: restricted Hamiltonians as in dynamically pruned grids (Hartke, PCCP 8 (2006) 3627); Strang 1968.
 //!
 //! ```text
-//! run:    one page, all consecutive axes along which it is alone in its column; blocks in the first-level cache
+//! run:    one page, all axes along which it is alone in its column; blocks in the first-level cache
 //! column: the pages of one column along one axis, rows across pages
 //! ```
 //!
-//! Runs and columns that touch no common page form a level; levels follow each other, the units of one are shared.
+//! Forward runs come first, so that a page is visited once for them and once per column it is in. Runs and columns that
+//! touch no common page form a level; levels follow each other, the units of one are shared.
 
 #![allow(unsafe_code)] // Pages shared between units as raw planes.
 
 mod gram;
 mod lines;
+mod mirror;
 mod passes;
 mod triple;
 mod varying;
@@ -38,6 +40,7 @@ use crate::threads::for_each_chunk;
 #[doc(hidden)]
 pub use gram::GramUnit;
 pub use gram::{ColumnGram, ColumnLayers, Leak};
+use mirror::Mirror;
 #[doc(hidden)]
 pub use passes::SparseUnit;
 use triple::Triple;
@@ -47,7 +50,7 @@ pub use varying::SparseVarying;
 pub use varying::{ActivePass, SlopePass};
 
 /// Lanes of a bundle of lines along an axis whose neighbours lie far apart.
-const BUNDLE_LANES: usize = 64;
+const BUNDLE_LANES: usize = 96;
 
 /// Parts a column is cut into, so that one column can keep several threads busy.
 const COLUMN_PARTS: usize = 4;
@@ -99,7 +102,9 @@ impl Blocks {
 enum LinePlan<T: SimdReal> {
     /// One page of side 3.
     Triple(Triple<T>),
-    /// Any pattern.
+    /// A pattern that is its own mirror image.
+    Mirror(Mirror<T>),
+    /// Any other pattern.
     Fibre(Fibre<T>),
     /// Every page of the ring: the transform of the dense torus.
     Dense(Axis<T>),
@@ -109,6 +114,7 @@ impl<T: Real> LinePlan<T> {
     fn buffer(&self) -> usize {
         match self {
             Self::Triple(_) => 0,
+            Self::Mirror(mirror) => mirror.scratch(),
             Self::Fibre(fibre) => fibre.scratch(),
             Self::Dense(axis) => axis.buffer(),
         }
@@ -126,7 +132,8 @@ struct Column<T: SimdReal> {
 /// Work that one thread does without interruption.
 #[derive(Debug, Clone, PartialEq)]
 enum Unit {
-    Run { slot: usize, axes: Range<usize>, opens: bool },
+    /// The opening local flow, if it `opens`, and `axes` along which the page is alone, last first.
+    Run { slot: usize, axes: Vec<usize>, opens: bool },
     Column { column: usize, bundles: Range<usize> },
 }
 
@@ -220,7 +227,7 @@ impl<T: Real> SparseKinetic<T> {
             }
             self.along.push(first..self.columns.len());
         }
-        self.levels = [self.schedule(false), self.schedule(true)];
+        self.levels = self.schedule();
         self.scratch = self.columns.iter().map(|column| self.column_scratch(column)).max().unwrap_or(0);
         let rows = self.block_rows();
         let lanes = 64 / T::BYTES;
@@ -251,6 +258,7 @@ impl<T: Real> SparseKinetic<T> {
             let fibre = Fibre::new(&line, self.duration, Time::Real);
             match Triple::new(&fibre) {
                 Some(triple) if pattern.len() == 1 => LinePlan::Triple(triple),
+                _ if is_own_mirror(&pattern) => LinePlan::Mirror(Mirror::new(fibre)),
                 _ => LinePlan::Fibre(fibre),
             }
         };
@@ -259,52 +267,49 @@ impl<T: Real> SparseKinetic<T> {
         line
     }
 
-    /// Cuts the work into levels. Forward goes from the last storage axis to the first, backward the other way.
-    fn schedule(&self, is_backward: bool) -> Vec<Vec<Unit>> {
+    /// Cuts the work into levels: forward runs, then columns from the last storage axis to the first; backward the
+    /// other way round. Pages that touch no common column commute, so each is as late (forward) or as early (backward)
+    /// as its columns let it.
+    fn schedule(&self) -> [Vec<Vec<Unit>>; 2] {
         let n_axes = self.blocks.sides.len();
         let mut levels: Vec<Vec<Unit>> = Vec::new();
         let mut put = |level: usize, unit: Unit| {
             levels.resize_with(levels.len().max(level + 1), Vec::new);
             levels[level].push(unit);
         };
-        // Per page: the next free level, and the axes of the run that is open.
+        // Per page: the next free level.
         let mut next = vec![0; self.pages.len()];
-        let mut open: Vec<Option<Range<usize>>> = vec![Some(0..0); self.pages.len()];
-        for step in 0..n_axes {
-            let axis = if is_backward { step } else { n_axes - 1 - step };
-            for index in self.along[axis].clone() {
-                let column = &self.columns[index];
-                if let [slot] = column.slots[..] {
-                    let run = open[slot].get_or_insert(0..0);
-                    *run = match (run.start == run.end, is_backward) {
-                        (true, _) => axis..axis + 1,
-                        (false, false) => axis..run.end,
-                        (false, true) => run.start..axis + 1,
-                    };
-                    continue;
-                }
-                for &slot in &column.slots {
-                    if let Some(axes) = open[slot].take() {
-                        put(next[slot], Unit::Run { slot, axes, opens: next[slot] == 0 });
-                        next[slot] += 1;
-                    }
-                }
-                let level = column.slots.iter().map(|&slot| next[slot]).max().unwrap_or(0);
-                let bundles = self.n_bundles(axis);
-                let part = bundles.div_ceil(COLUMN_PARTS);
-                for start in (0..bundles).step_by(part) {
-                    let bundles = start..bundles.min(start + part);
-                    put(level, Unit::Column { column: index, bundles });
-                }
-                column.slots.iter().for_each(|&slot| next[slot] = level + 1);
+        for (index, column) in self.columns.iter().enumerate().filter(|(_, column)| column.slots.len() > 1) {
+            let level = column.slots.iter().map(|&slot| next[slot]).max().unwrap_or(0);
+            let bundles = self.n_bundles(column.axis);
+            let part = bundles.div_ceil(COLUMN_PARTS);
+            for start in (0..bundles).step_by(part) {
+                let bundles = start..bundles.min(start + part);
+                put(level, Unit::Column { column: index, bundles });
+            }
+            column.slots.iter().for_each(|&slot| next[slot] = level + 1);
+        }
+        let mut openings = Vec::new();
+        for (slot, &level) in next.iter().enumerate() {
+            let is_alone =
+                |axis: &usize| self.columns[self.column_at[slot * n_axes + axis]].slots.len() == 1;
+            let axes = (0..n_axes).rev().filter(is_alone).collect();
+            put(level, Unit::Run { slot, axes, opens: level == 0 });
+            if level > 0 {
+                openings.push(Unit::Run { slot, axes: Vec::new(), opens: true });
             }
         }
-        for (slot, run) in open.into_iter().enumerate() {
-            if let Some(axes) = run {
-                put(next[slot], Unit::Run { slot, axes, opens: next[slot] == 0 });
+        let mut forward = levels.clone();
+        forward.reverse();
+        for unit in forward.iter_mut().flatten() {
+            if let Unit::Run { opens, .. } = unit {
+                *opens = true;
             }
         }
-        levels
+        if !openings.is_empty() {
+            levels.insert(0, openings);
+        }
+        [forward, levels]
     }
 
     /// Opening local flow, then all axes, in the order of an even (forward) or odd (backward) tick. Panics unless
@@ -314,8 +319,8 @@ impl<T: Real> SparseKinetic<T> {
     /// - source: the module's
     /// - scheme and order: exact per axis; second order between axes, over ticks of alternating direction
     /// - stability bound: none (unitary on any active set)
-    /// - bytes and flops per node: 4 scalars per run or column it is part of; 21 flops per axis alone, 8m in a column of
-    ///   m active nodes per line
+    /// - bytes and flops per node: 4 scalars per run or column it is part of; 21 flops per axis alone, 4m in a column of
+    ///   m active nodes per line (8m where the pattern isn't its own mirror image)
     pub fn sweep(
         &self,
         threads: Threads<'_>,
@@ -372,19 +377,18 @@ impl<T: Real> SparseKinetic<T> {
         self.blocks.sides[self.split..].iter().product()
     }
 
-    /// Whether lines along `axis` lie too close in memory for vectors across them.
-    fn is_narrow(&self, axis: usize) -> bool {
-        self.blocks.stride(axis) < 64 / T::BYTES
+    /// Whether lines along `axis` lie too close in memory for vectors across them, so that blocks are transposed.
+    fn is_in_block(&self, axis: usize) -> bool {
+        axis >= self.split
     }
 
     /// Bundles of lines of a column along `axis`.
     fn n_bundles(&self, axis: usize) -> usize {
-        let stride = self.blocks.stride(axis);
-        let outer = self.blocks.page_nodes() / (self.blocks.sides[axis] * stride);
-        if self.is_narrow(axis) {
-            outer.div_ceil(64 / T::BYTES)
+        if self.is_in_block(axis) {
+            (self.blocks.page_nodes() / self.block_rows()).div_ceil(64 / T::BYTES)
         } else {
-            outer * stride.div_ceil(BUNDLE_LANES)
+            let stride = self.blocks.stride(axis);
+            self.blocks.page_nodes() / (self.blocks.sides[axis] * stride) * stride.div_ceil(BUNDLE_LANES)
         }
     }
 
@@ -392,19 +396,25 @@ impl<T: Real> SparseKinetic<T> {
     fn column_scratch(&self, column: &Column<T>) -> usize {
         let lanes = 64 / T::BYTES;
         let nodes = column.slots.len() * self.blocks.sides[column.axis];
-        let rows = if self.is_narrow(column.axis) {
-            let rows = nodes * self.blocks.stride(column.axis);
-            // A transform gathers one line's rows behind them.
-            let gathered = match *column.line {
-                LinePlan::Dense(_) => nodes * row_step(nodes, lanes, lanes),
-                LinePlan::Triple(_) | LinePlan::Fibre(_) => 0,
-            };
-            rows * row_step(rows, lanes, lanes) + gathered
+        let (rows, lanes_max) = if self.is_in_block(column.axis) {
+            let block = self.block_rows();
+            (column.slots.len() * block * row_step(block, lanes, lanes), lanes)
         } else {
-            nodes * row_step(nodes, BUNDLE_LANES, lanes)
+            (0, BUNDLE_LANES)
         };
-        rows + column.line.buffer()
+        // A transform gathers its rows behind them.
+        let gathered = match *column.line {
+            LinePlan::Dense(_) => nodes * row_step(nodes, lanes_max, lanes),
+            LinePlan::Triple(_) | LinePlan::Mirror(_) | LinePlan::Fibre(_) => 0,
+        };
+        rows + gathered + column.line.buffer()
     }
+}
+
+/// Whether a pattern of positions, ascending, looks alike from both ends.
+fn is_own_mirror(pattern: &[usize]) -> bool {
+    let ends = pattern.first().zip(pattern.last()).map(|(a, b)| a + b);
+    pattern.iter().zip(pattern.iter().rev()).all(|(a, b)| Some(a + b) == ends)
 }
 
 /// Index of the member that follows the largest gap of the ring; the first of several.

@@ -11,6 +11,7 @@ use super::passes::{Bundle, Visitor, column_bundles};
 use super::{Column, SparseKinetic};
 use crate::field::{PageRef, Real, Threads};
 use crate::half_potential::Planes;
+use crate::kinetic::lines::Lines;
 use crate::kinetic::sweep::with_scratch;
 use crate::reduce::SpectralMoments;
 use crate::simd::{Kernel, Lanes, SimdReal};
@@ -297,44 +298,78 @@ impl<V: Lanes<T: Real>> Visitor<V> for Pairs<'_> {
     unsafe fn visit(&mut self, bundle: &Bundle<'_, V::T>) {
         let m = bundle.rows.len();
         for j in 0..m {
-            for k in j..m {
-                let (a, b, sum) = (bundle.rows[j], bundle.rows[k], &mut self.sums[j * m + k]);
-                V::call(Pair { a, b, lanes: bundle.lanes, sum });
+            let mut k = j;
+            while k < m {
+                let sums = &mut self.sums[j * m + k..];
+                k += match m - k {
+                    1 => V::call(Products::<_, 1> { bundle, j, k, sums }),
+                    2 => V::call(Products::<_, 2> { bundle, j, k, sums }),
+                    _ => V::call(Products::<_, 3> { bundle, j, k, sums }),
+                };
             }
         }
     }
 }
 
-/// Σ conj(a)·b over two rows, added to `sum`. Built only with rows of `lanes` nodes.
-struct Pair<'a, T> {
-    a: Planes<T>,
-    b: Planes<T>,
-    lanes: usize,
-    sum: &'a mut [[f64; WIDE]; 2],
+/// Σ conj(Ψ_j)·Ψ over the rows `k .. k + R` of a bundle, added to the first R of `sums`; returns R. Built only with
+/// rows that have all lanes of the bundle's lines.
+struct Products<'a, T, const R: usize> {
+    bundle: &'a Bundle<'a, T>,
+    j: usize,
+    k: usize,
+    sums: &'a mut [[[f64; WIDE]; 2]],
 }
 
-impl<T: Real> Kernel<T> for Pair<'_, T> {
-    type Out = ();
+impl<T: Real, const R: usize> Kernel<T> for Products<'_, T, R> {
+    type Out = usize;
     #[inline(always)]
-    fn run<V: Lanes<T = T>>(self) {
-        let Pair { a, b, lanes, sum } = self;
-        // SAFETY: rows have `lanes` nodes; the sums have as many lanes as an f64 vector.
+    fn run<V: Lanes<T = T>>(self) -> usize {
+        let Products { bundle, j, k, sums } = self;
+        let Lines { outer, outer_stride, inner, inner_stride, lanes, .. } = bundle.lines;
+        let zero = V::Wide::splat(0.0);
+        let (mut re, mut im) = ([zero; R], [zero; R]);
+        // SAFETY: rows have the lanes of the lines; the sums have as many lanes as an f64 vector.
         unsafe {
-            let mut re = V::Wide::load(sum[0].as_ptr());
-            let mut im = V::Wide::load(sum[1].as_ptr());
-            for lane in (0..lanes).step_by(V::N) {
-                let n = V::N.min(lanes - lane);
-                let (a_re, a_im) = (V::load_n(a.re.add(lane), n), V::load_n(a.im.add(lane), n));
-                let (b_re, b_im) = (V::load_n(b.re.add(lane), n), V::load_n(b.im.add(lane), n));
-                for half in 0..V::N / WIDE {
-                    let (a_re, a_im) = (a_re.widen(half), a_im.widen(half));
-                    let (b_re, b_im) = (b_re.widen(half), b_im.widen(half));
-                    re = a_im.mul_add(b_im, a_re.mul_add(b_re, re));
-                    im = a_im.neg_mul_add(b_re, a_re.mul_add(b_im, im));
+            for r in 0..R {
+                re[r] = V::Wide::load(sums[r][0].as_ptr());
+                im[r] = V::Wide::load(sums[r][1].as_ptr());
+            }
+            for o in 0..outer {
+                for i in 0..inner {
+                    let base = bundle.base + o * outer_stride + i * inner_stride;
+                    for lane in (0..lanes).step_by(V::N) {
+                        let (at, n) = (base + lane, V::N.min(lanes - lane));
+                        let (a_re, a_im) = row::<V>(bundle.rows[j], at, n);
+                        for half in 0..V::N / WIDE {
+                            let (a_re, a_im) = (a_re.widen(half), a_im.widen(half));
+                            for r in 0..R {
+                                let (b_re, b_im) = row::<V>(bundle.rows[k + r], at, n);
+                                let (b_re, b_im) = (b_re.widen(half), b_im.widen(half));
+                                re[r] = a_im.mul_add(b_im, a_re.mul_add(b_re, re[r]));
+                                im[r] = a_im.neg_mul_add(b_re, a_re.mul_add(b_im, im[r]));
+                            }
+                        }
+                    }
                 }
             }
-            re.store(sum[0].as_mut_ptr());
-            im.store(sum[1].as_mut_ptr());
+            for r in 0..R {
+                re[r].store(sums[r][0].as_mut_ptr());
+                im[r].store(sums[r][1].as_mut_ptr());
+            }
         }
+        R
+    }
+}
+
+/// `n` lanes of a row from `at` on.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn row<V: Lanes>(row: Planes<V::T>, at: usize, n: usize) -> (V, V) {
+    // SAFETY: says the caller.
+    unsafe {
+        let (re, im) = (row.re.add(at), row.im.add(at));
+        if n == V::N { (V::load(re), V::load(im)) } else { (V::load_n(re, n), V::load_n(im, n)) }
     }
 }
