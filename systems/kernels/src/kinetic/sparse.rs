@@ -35,15 +35,16 @@ use super::{Axis, AxisTerm, BLOCK_ROWS, Probe, plan_axis};
 use crate::field::{PageMut, Real, Threads};
 use crate::half_potential::{self, LocalFlow, LocalPlan, Operands, Planes, Prefactor, Time};
 use crate::simd::{Level, SimdReal};
-use crate::threads::for_each_chunk;
+use crate::threads::for_each_level;
 
 #[doc(hidden)]
 pub use gram::GramUnit;
 pub use gram::{ColumnGram, ColumnLayers, Leak};
+use gram::Ring;
 use mirror::Mirror;
 #[doc(hidden)]
 pub use passes::SparseUnit;
-use triple::Triple;
+use triple::{Lead, Triple};
 pub(crate) use varying::ActiveSlopes;
 pub use varying::SparseVarying;
 #[doc(hidden)]
@@ -142,6 +143,8 @@ pub struct SparseKinetic<T: SimdReal> {
     level: Level,
     blocks: Blocks,
     terms: Vec<AxisTerm>,
+    /// T along each axis, as elements.
+    rings: Vec<Ring>,
     duration: f64,
     lines: BTreeMap<(usize, Vec<usize>), Arc<LinePlan<T>>>,
     /// Row-major lattice indices, ascending.
@@ -151,6 +154,8 @@ pub struct SparseKinetic<T: SimdReal> {
     column_at: Vec<usize>,
     /// `along[axis]` is the range of `columns` along that axis.
     along: Vec<Range<usize>>,
+    /// The axis that leads the run of each page, and what it does, if it is alone along any with a side of 3.
+    leads: Vec<Option<(usize, Lead<T>)>>,
     /// Levels of units, forward and backward.
     levels: [Vec<Vec<Unit>>; 2],
     /// First axis of the blocks that a run transposes.
@@ -174,12 +179,14 @@ impl<T: Real> SparseKinetic<T> {
             level,
             blocks: blocks.clone(),
             terms: terms.to_vec(),
+            rings: terms.iter().map(|term| Ring::new(term.extent)).collect(),
             duration,
             lines: BTreeMap::new(),
             pages: Vec::new(),
             columns: Vec::new(),
             column_at: Vec::new(),
             along: Vec::new(),
+            leads: Vec::new(),
             levels: [Vec::new(), Vec::new()],
             split,
             scratch: 0,
@@ -227,6 +234,7 @@ impl<T: Real> SparseKinetic<T> {
             }
             self.along.push(first..self.columns.len());
         }
+        self.leads = (0..pages.len()).map(|slot| self.lead(slot)).collect();
         self.levels = self.schedule();
         self.scratch = self.columns.iter().map(|column| self.column_scratch(column)).max().unwrap_or(0);
         let rows = self.block_rows();
@@ -255,16 +263,31 @@ impl<T: Real> SparseKinetic<T> {
             let spacing = core::f64::consts::TAU / term.wavenumber_unit / term.extent as f64;
             let diffusion = vec![term.diffusion; term.extent];
             let line = FibreLine { spacing, diffusion: &diffusion, active: Some(&active) };
-            let fibre = Fibre::new(&line, self.duration, Time::Real);
-            match Triple::new(&fibre) {
-                Some(triple) if pattern.len() == 1 => LinePlan::Triple(triple),
-                _ if is_own_mirror(&pattern) => LinePlan::Mirror(Mirror::new(fibre)),
-                _ => LinePlan::Fibre(fibre),
+            match (&pattern[..], side) {
+                ([_], 3) => LinePlan::Triple(Triple::new(&line.hamiltonian(), self.duration)),
+                _ => {
+                    let fibre = Fibre::new(&line, self.duration, Time::Real);
+                    match is_own_mirror(&pattern) {
+                        true => LinePlan::Mirror(Mirror::new(fibre)),
+                        false => LinePlan::Fibre(fibre),
+                    }
+                }
             }
         };
         let line = Arc::new(line);
         self.lines.insert((axis, pattern), Arc::clone(&line));
         line
+    }
+
+    /// The lead of a page's run.
+    fn lead(&self, slot: usize) -> Option<(usize, Lead<T>)> {
+        let triple = |axis: usize| match self.plan_alone(slot, axis) {
+            LinePlan::Triple(triple) => Some((axis, triple)),
+            _ => None,
+        };
+        let mut triples = (0..self.blocks.sides.len()).rev().filter_map(triple);
+        let (axis, first) = triples.next()?;
+        Some((axis, first.lead(triples.map(|(_, triple)| triple.angle()).sum())))
     }
 
     /// Cuts the work into levels: forward runs, then columns from the last storage axis to the first; backward the
@@ -334,24 +357,24 @@ impl<T: Real> SparseKinetic<T> {
         assert!(pages.iter().all(|page| page.re.len() == nodes), "pages of the blocks' size");
         let planes: Vec<Planes<T>> = pages.iter_mut().map(Planes::of).collect();
         let opening = opening.map(|flow| (LocalPlan::new(flow, Prefactor::NONE), flow));
-        for units in &self.levels[usize::from(is_backward)] {
-            for_each_chunk(threads, units.len(), |u| {
-                let unit = &units[u];
-                let opening = match (unit, &opening) {
-                    (Unit::Run { slot, opens: true, .. }, Some((plan, flow))) => {
-                        Some((plan, Operands::of(flow, *slot, nodes)))
-                    }
-                    _ => None,
-                };
-                with_scratch(self.scratch, |scratch| {
-                    let planes = &planes;
-                    T::sparse_unit(
-                        self.level,
-                        SparseUnit { kinetic: self, unit, planes, opening, scratch, probe },
-                    );
-                });
+        let levels = &self.levels[usize::from(is_backward)];
+        let sizes: Vec<usize> = levels.iter().map(Vec::len).collect();
+        for_each_level(threads, &sizes, |level, u| {
+            let unit = &levels[level][u];
+            let opening = match (unit, &opening) {
+                (Unit::Run { slot, opens: true, .. }, Some((plan, flow))) => {
+                    Some((plan, Operands::of(flow, *slot, nodes)))
+                }
+                _ => None,
+            };
+            with_scratch(self.scratch, |scratch| {
+                let planes = &planes;
+                T::sparse_unit(
+                    self.level,
+                    SparseUnit { kinetic: self, unit, planes, opening, scratch, probe },
+                );
             });
-        }
+        });
     }
 
     /// The propagator of a page along an axis along which it is alone.

@@ -1,11 +1,11 @@
 //! The flow on an active set as passes over lines, and what its boundary measures, for a device.
 //!
-//! Invariant: nodes are counted over the active pages in their order. Columns of as many pages are one pass, in
-//! the order of [`super::SparseKinetic::sweep`]: pages alone, then the others axis after axis, or the other way round.
-//! Columns of one axis touch no common node, so their order does not matter. A measure is a sum of squares of amplitudes, without the cancellation that a Gram matrix in single
-//! precision would have: one per layer of nodes, and one per node behind a face for the amplitude that would leave.
+//! Invariant: nodes are counted over the active pages in their order. Columns of as many pages are one pass, in the
+//! order of [`super::SparseKinetic::sweep`]: pages alone, then the others axis after axis, or the other way round.
+//! Columns of one axis touch no common node, so their order does not matter. A measure is a sum of squares of
+//! amplitudes, without the cancellation that a Gram matrix in single precision would have: one per layer of nodes, and
+//! one per node behind a face for the amplitude that would leave.
 
-use super::gram::Ring;
 use super::mirror::Mirror;
 use super::{Column, ColumnLayers, Leak, LinePlan, SparseKinetic};
 use crate::backend::{LineFlows, LineKind, LinePass, LineProgram, Measure, Measures};
@@ -121,7 +121,7 @@ impl<T: Real> SparseKinetic<T> {
     fn measures(&self, axis: usize, first_slots: &[usize]) -> Measures {
         let side = self.blocks.sides[axis];
         let n = self.blocks.extents[axis];
-        let ring = Ring::new(n);
+        let ring = &self.rings[axis];
         let scale = 0.5 * self.terms[axis].diffusion * self.terms[axis].wavenumber_unit.powi(2);
         let (mut items, mut coefficients) = (Vec::new(), vec![1.0]);
         for index in self.along[axis].clone() {

@@ -15,6 +15,9 @@ use crate::simd::{Kernel, Lanes};
 /// Rows of a half matrix that share one load of Ψ; as many complex sums as sixteen registers hold.
 const TILE: usize = 5;
 
+/// Bytes between what is propagated and what is fetched: the time of four vectors covers a trip to the last cache.
+const AHEAD: usize = 128;
+
 /// The propagator of a line of m nodes, as its even and its odd half.
 pub(super) struct Mirror<T> {
     /// U − 1 as a whole.
@@ -77,6 +80,8 @@ impl<T: Real> MirrorPass<'_, T> {
     #[inline(always)]
     fn all<V: Lanes<T = T>>(self) {
         let Lines { outer, outer_stride, inner, inner_stride, lanes, .. } = self.lines;
+        // Transposed rows are one vector long and in the cache.
+        let is_far = lanes > 64 / T::BYTES;
         for o in 0..outer {
             for i in 0..inner {
                 let base = self.base + o * outer_stride + i * inner_stride;
@@ -84,6 +89,10 @@ impl<T: Real> MirrorPass<'_, T> {
                 // SAFETY: the rows have all lanes of the lines, and belong to this unit.
                 unsafe {
                     while lane + V::N <= lanes {
+                        // More rows than the processor's prefetchers follow, a page's length apart.
+                        if is_far && lane.is_multiple_of(64 / T::BYTES) {
+                            self.prefetch::<V>(base + lane + AHEAD / T::BYTES);
+                        }
                         self.vector::<V, true>(base + lane, V::N);
                         lane += V::N;
                     }
@@ -92,6 +101,15 @@ impl<T: Real> MirrorPass<'_, T> {
                     }
                 }
             }
+        }
+    }
+
+    /// Fetches a line of the cache of each row towards it; behind the last lanes it is the next bundle's.
+    #[inline(always)]
+    fn prefetch<V: Lanes<T = T>>(&self, shift: usize) {
+        for row in self.rows {
+            V::prefetch(row.re.wrapping_add(shift));
+            V::prefetch(row.im.wrapping_add(shift));
         }
     }
 

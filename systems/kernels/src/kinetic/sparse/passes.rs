@@ -133,13 +133,17 @@ impl<T: Real> SparseUnit<'_, T> {
                 step: stride * step,
                 lanes,
             };
+            let lead = match &kinetic.leads[slot] {
+                Some((first, lead)) if *first == axis => Some(lead),
+                _ => None,
+            };
             // SAFETY: the lines cover exactly the rows.
             unsafe {
                 match (minor, major) {
                     (LinePlan::Triple(minor), Some(LinePlan::Triple(major))) => {
-                        V::call(TriplePass { planes, lines, plans: [minor, major] });
+                        V::call(TriplePass { planes, lines, plans: [minor, major], lead });
                     }
-                    (LinePlan::Triple(plan), _) => V::call(TriplePass { planes, lines, plans: [plan] }),
+                    (LinePlan::Triple(plan), _) => V::call(TriplePass { planes, lines, plans: [plan], lead }),
                     (LinePlan::Dense(axis), _) => {
                         run_group::<V, FLOW>(std::slice::from_ref(axis), planes, lines, buffer);
                     }
@@ -332,9 +336,16 @@ pub(super) unsafe fn column_bundles<V: Lanes>(
             step: stride * step,
             lanes: V::N,
         };
-        for bundle in range {
+        for bundle in range.clone() {
             let first = bundle * V::N;
             let n = V::N.min(n_blocks - first);
+            if bundle + 1 < range.end {
+                // Transposes jump from block to block, which no prefetcher of the processor follows.
+                let (next, ahead) = (first + V::N, V::N.min(n_blocks - first - V::N) * block);
+                for &slot in &column.slots {
+                    planes[slot].offset(next * block).prefetch::<V>(ahead);
+                }
+            }
             for (k, &slot) in column.slots.iter().enumerate() {
                 let (page, rows) = (planes[slot].offset(first * block), batch.offset(k * block * step));
                 V::call(Transpose::<V::T, true> { page, rows, block, step, n });
