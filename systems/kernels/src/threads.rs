@@ -32,11 +32,7 @@ const SPINS_MAX: usize = 4_000;
 
 /// Calls `work(level, i)` for each `i` below `sizes[level]`, each once, no level before the one before it is done.
 /// Threads are woken once for all levels, since a level may take no longer than waking them.
-pub(crate) fn for_each_level(
-    threads: Threads<'_>,
-    sizes: &[usize],
-    work: impl Fn(usize, usize) + Sync,
-) {
+pub(crate) fn for_each_level(threads: Threads<'_>, sizes: &[usize], work: impl Fn(usize, usize) + Sync) {
     match threads {
         Threads::Pool(pool) if pool.current_num_threads() > 1 && sizes.iter().any(|&size| size > 1) => {
             let (next, gate) = (AtomicUsize::new(0), Gate::default());

@@ -39,8 +39,8 @@ use crate::threads::for_each_level;
 
 #[doc(hidden)]
 pub use gram::GramUnit;
-pub use gram::{ColumnGram, ColumnLayers, Leak};
 use gram::Ring;
+pub use gram::{ColumnGram, ColumnLayers, Leak};
 use mirror::Mirror;
 #[doc(hidden)]
 pub use passes::SparseUnit;
@@ -134,8 +134,15 @@ struct Column<T: SimdReal> {
 #[derive(Debug, Clone, PartialEq)]
 enum Unit {
     /// The opening local flow, if it `opens`, and `axes` along which the page is alone, last first.
-    Run { slot: usize, axes: Vec<usize>, opens: bool },
-    Column { column: usize, bundles: Range<usize> },
+    Run {
+        slot: usize,
+        axes: Vec<usize>,
+        opens: bool,
+    },
+    Column {
+        column: usize,
+        bundles: Range<usize>,
+    },
 }
 
 /// A kinetic flow on an active set that may change between ticks.
@@ -314,8 +321,7 @@ impl<T: Real> SparseKinetic<T> {
         }
         let mut openings = Vec::new();
         for (slot, &level) in next.iter().enumerate() {
-            let is_alone =
-                |axis: &usize| self.columns[self.column_at[slot * n_axes + axis]].slots.len() == 1;
+            let is_alone = |axis: &usize| self.columns[self.column_at[slot * n_axes + axis]].slots.len() == 1;
             let axes = (0..n_axes).rev().filter(is_alone).collect();
             put(level, Unit::Run { slot, axes, opens: level == 0 });
             if level > 0 {

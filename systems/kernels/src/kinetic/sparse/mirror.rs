@@ -206,7 +206,13 @@ impl<T: Real> MirrorPass<'_, T> {
     }
 
     #[inline(always)]
-    unsafe fn store<V: Lanes<T = T>, const FULL: bool>(&self, k: usize, shift: usize, n: usize, x: Complex<V>) {
+    unsafe fn store<V: Lanes<T = T>, const FULL: bool>(
+        &self,
+        k: usize,
+        shift: usize,
+        n: usize,
+        x: Complex<V>,
+    ) {
         // SAFETY: the row has the lanes, says the caller.
         unsafe {
             let row = self.rows.get_unchecked(k);
@@ -248,7 +254,11 @@ unsafe fn keep<V: Lanes>(list: *mut V::T, k: usize, x: Complex<V>) {
 /// # Safety
 /// Table and list have n columns and numbers, and R rows from there on.
 #[inline(always)]
-unsafe fn sums<V: Lanes, const R: usize>(table: *const [V::T; 2], n: usize, list: *const V::T) -> [Complex<V>; R] {
+unsafe fn sums<V: Lanes, const R: usize>(
+    table: *const [V::T; 2],
+    n: usize,
+    list: *const V::T,
+) -> [Complex<V>; R] {
     let mut sums = [Complex::<V>::zero(); R];
     for k in 0..n {
         // SAFETY: says the caller.

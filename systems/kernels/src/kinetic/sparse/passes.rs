@@ -124,7 +124,8 @@ impl<T: Real> SparseUnit<'_, T> {
             };
             let nodes: usize = kinetic.blocks.sides[axis + 1 - taken..=axis].iter().product();
             let stride = kinetic.blocks.stride(axis);
-            let (inner, inner_stride, lanes) = if lanes == 0 { (1, 0, stride) } else { (stride, step, lanes) };
+            let (inner, inner_stride, lanes) =
+                if lanes == 0 { (1, 0, stride) } else { (stride, step, lanes) };
             let lines = Lines {
                 outer: rows / (nodes * stride),
                 outer_stride: nodes * stride * step,
