@@ -12,24 +12,29 @@ use nikola_engine::systems::components::setup::{Precision, Setup};
 use nikola_engine::systems::components::telemetry::Stage;
 use nikola_engine::systems::components::torus::{PageRule, Torus};
 use nikola_engine::systems::world::BuildOptions;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Nodes in `n` pages: crosses of a page and its eighteen face neighbours, one beside the other.
+/// Nodes in `n` pages: crosses of a page and its eighteen face neighbours, one beside the other along the first axis,
+/// then, where a round of it is full, one page further along the second.
 fn crosses(torus: &Torus, n: usize) -> Vec<[usize; 9]> {
-    let mut pages = Vec::new();
-    for cross in 0..n.div_ceil(19) {
+    let mut pages = BTreeSet::new();
+    let [first, second, ..] = torus.extents();
+    // Crosses that share arms have fewer pages than nineteen each.
+    for cross in 0.. {
+        if cross >= n.div_ceil(19) && pages.len() >= n {
+            break;
+        }
         let mut centre = torus.extents().map(|extent| extent / 2);
-        centre[0] = (centre[0] + 9 * cross) % torus.extents()[0];
+        centre[0] = (centre[0] + 9 * cross) % first;
+        centre[1] = (centre[1] + 9 * cross / first * 3) % second;
         let (page, _) = torus.locate(centre);
-        pages.push(page);
+        pages.insert(page);
         for &axis in torus.storage() {
             pages.extend([false, true].map(|is_upper| torus.neighbour(page, axis, is_upper)));
         }
     }
-    pages.sort_unstable();
-    pages.dedup();
-    pages.truncate(n);
-    pages.into_iter().map(|page| torus.node(page, 0)).collect()
+    pages.into_iter().take(n).map(|page| torus.node(page, 0)).collect()
 }
 
 fn setup(extent: usize, n_pages: usize) -> Setup {

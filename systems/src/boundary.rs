@@ -46,8 +46,8 @@ use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Page, Potential, Psi};
-use nikola_kernels::kinetic::sparse::{ColumnGram, ColumnLayers, Leak, SparseKinetic};
-use nikola_kernels::{PageMut, PageRef, Real, Values, source};
+use nikola_kernels::kinetic::sparse::{ColumnLayers, Leak};
+use nikola_kernels::{PageMut, Real, Values, source};
 use prune::{book_pruned, farewell, note_spared, share_out};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -152,7 +152,7 @@ fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
         Some(mut device) => {
             device.measure(axis).map_or_else(Default::default, |sums| sparse.judged(axis, &sums))
         }
-        None => measured(sparse, &compute, axis, &pages_ref(psi.iter())),
+        None => sparse.faces(compute.threads(), axis, &pages_ref(psi.iter())),
     };
     let norm2 = |column: &ColumnLayers| (0..column.slots.len()).map(|k| column.page_norm2(k)).sum::<f64>();
     let total: f64 = columns.iter().map(norm2).sum();
@@ -178,17 +178,6 @@ fn decide<T: Real + Scalar>(world: &mut World, look: &mut Look<T>) -> Decided {
         egress.push_growth(GrowthEvent { tick: tick.0, key: page(&torus, index).key, change });
     });
     Decided { births, prunes }
-}
-
-/// Layers and leaks along one axis, from the columns of the pages.
-fn measured<T: Real>(
-    sparse: &SparseKinetic<T>,
-    compute: &Compute,
-    axis: usize,
-    pages: &[PageRef<'_, T>],
-) -> (Vec<ColumnLayers>, Vec<Leak>) {
-    let grams = sparse.grams(compute.threads(), axis, pages);
-    (grams.iter().map(ColumnGram::layers).collect(), sparse.leaks(axis, &grams))
 }
 
 /// Counts the ticks for which pages have been quiet, as far as one axis shows.

@@ -2,6 +2,7 @@
 //! cut by the data's shape. Source: plain work sharing over an atomic counter.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -23,6 +24,79 @@ pub(crate) fn for_each_chunk(threads: Threads<'_>, n_chunks: usize, work: impl F
             });
         }
         _ => (0..n_chunks).for_each(work),
+    }
+}
+
+/// Rounds of waiting before a thread sleeps: about as long as waking it takes.
+const SPINS_MAX: usize = 4_000;
+
+/// Calls `work(level, i)` for each `i` below `sizes[level]`, each once, no level before the one before it is done.
+/// Threads are woken once for all levels, since a level may take no longer than waking them.
+pub(crate) fn for_each_level(threads: Threads<'_>, sizes: &[usize], work: impl Fn(usize, usize) + Sync) {
+    match threads {
+        Threads::Pool(pool) if pool.current_num_threads() > 1 && sizes.iter().any(|&size| size > 1) => {
+            let (next, gate) = (AtomicUsize::new(0), Gate::default());
+            pool.broadcast(|_| {
+                let (mut level, mut first) = (0, 0);
+                loop {
+                    let unit = next.fetch_add(1, Ordering::Relaxed);
+                    while level < sizes.len() && unit >= first + sizes[level] {
+                        first += sizes[level];
+                        level += 1;
+                    }
+                    if level == sizes.len() {
+                        break;
+                    }
+                    // Whoever took an earlier unit waits for still earlier ones at most, so nobody waits for ever.
+                    gate.wait(first);
+                    let _done = Done(&gate);
+                    work(level, unit - first);
+                }
+            });
+        }
+        _ => sizes.iter().enumerate().for_each(|(level, &size)| (0..size).for_each(|i| work(level, i))),
+    }
+}
+
+/// Counts finished units.
+#[derive(Default)]
+struct Gate {
+    done: AtomicUsize,
+    sleepers: AtomicUsize,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// Returns when `n` units are done.
+    fn wait(&self, n: usize) {
+        for _ in 0..SPINS_MAX {
+            if self.done.load(Ordering::Acquire) >= n {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // Sequentially consistent, as in `Done`: either the sleeper sees the last unit, or that unit sees the sleeper.
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        while self.done.load(Ordering::SeqCst) < n {
+            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Marks a unit as done, also where it panics: nobody may wait for it.
+struct Done<'a>(&'a Gate);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.done.fetch_add(1, Ordering::SeqCst);
+        if self.0.sleepers.load(Ordering::SeqCst) > 0 {
+            // A sleeper that has looked and not yet slept holds the lock.
+            drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.0.changed.notify_all();
+        }
     }
 }
 

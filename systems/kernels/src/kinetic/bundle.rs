@@ -224,7 +224,7 @@ impl<T: Real> Kernel<T> for BundlePass<'_, T> {
                         }
                         let fibre = &fibres[bundle.entry as usize];
                         let (rows, lanes) = (&rows[..self.axis.extent], bundle.lanes as usize);
-                        let pass = FibrePass { fibre, rows, lanes, scratch: self.scratch };
+                        let pass = FibrePass { fibre, rows, lanes, shift: 0, scratch: self.scratch };
                         if lanes < LANES_MIN { pass.by_nodes::<V>() } else { pass.by_lanes::<V>() }
                     }
                 }

@@ -142,7 +142,7 @@ impl<T: Real> Fibre<T> {
             })
             .collect();
         with_scratch(self.scratch(), |scratch| {
-            T::fibre_pass(level, FibrePass { fibre: self, rows: &rows, lanes, scratch });
+            T::fibre_pass(level, FibrePass { fibre: self, rows: &rows, lanes, shift: 0, scratch });
         });
     }
 }
@@ -252,11 +252,13 @@ fn rotate(a: &mut [f64], vectors: &mut [f64], m: usize, p: usize, q: usize) {
     }
 }
 
-/// U on a bundle of lines. Built only with one row of `lanes` nodes per active node and the fibre's scratch.
+/// U on a bundle of lines. Built only with one row per active node, which has `lanes` nodes from `shift` on, and the
+/// fibre's scratch.
 pub struct FibrePass<'a, T: SimdReal> {
     pub(crate) fibre: &'a Fibre<T>,
     pub(crate) rows: &'a [Planes<T>],
     pub(crate) lanes: usize,
+    pub(crate) shift: usize,
     pub(crate) scratch: *mut T,
 }
 
@@ -272,13 +274,19 @@ impl<T: Real> FibrePass<'_, T> {
     /// Vectors across lines.
     #[inline(always)]
     pub(crate) fn by_lanes<V: Lanes<T = T>>(&self) {
+        // A tile's sums, Ψ and an entry: on AVX2 more registers than there are, with wide vectors.
+        self.by_vectors::<V::Narrow>();
+    }
+
+    #[inline(always)]
+    fn by_vectors<V: Lanes<T = T>>(&self) {
         let m = self.fibre.m;
         for lane in (0..self.lanes).step_by(V::N) {
             let n = V::N.min(self.lanes - lane);
             // SAFETY: rows have `lanes` nodes, the scratch two vectors per row; both belong to this call.
             unsafe {
                 for (k, row) in self.rows.iter().enumerate() {
-                    let row = row.offset(lane);
+                    let row = row.offset(self.shift + lane);
                     V::load_n(row.re, n).store(self.scratch.add(2 * k * V::N));
                     V::load_n(row.im, n).store(self.scratch.add((2 * k + 1) * V::N));
                 }
@@ -302,8 +310,8 @@ impl<T: Real> FibrePass<'_, T> {
             unsafe {
                 let (x, y) = (self.scratch, self.scratch.add(*m));
                 for (k, row) in self.rows.iter().enumerate() {
-                    x.add(k).write(*row.re.add(lane));
-                    y.add(k).write(*row.im.add(lane));
+                    x.add(k).write(*row.re.add(self.shift + lane));
+                    y.add(k).write(*row.im.add(self.shift + lane));
                 }
                 for i in (0..*m).step_by(V::N) {
                     let n = V::N.min(m - i);
@@ -320,11 +328,24 @@ impl<T: Real> FibrePass<'_, T> {
                     new.re.store_array(&mut out_re);
                     new.im.store_array(&mut out_im);
                     for (k, row) in self.rows[i..i + n].iter().enumerate() {
-                        row.re.add(lane).write(out_re[k]);
-                        row.im.add(lane).write(out_im[k]);
+                        row.re.add(self.shift + lane).write(out_re[k]);
+                        row.im.add(self.shift + lane).write(out_im[k]);
                     }
                 }
             }
+        }
+    }
+
+    /// Ψ on active node `k` before the pass.
+    ///
+    /// # Safety
+    /// It is in the scratch.
+    #[inline(always)]
+    unsafe fn old<V: Lanes<T = T>>(&self, k: usize) -> Complex<V> {
+        // SAFETY: says the caller.
+        unsafe {
+            let at = self.scratch.add(2 * k * V::N);
+            Complex { re: V::load(at), im: V::load(at.add(V::N)) }
         }
     }
 
@@ -337,13 +358,9 @@ impl<T: Real> FibrePass<'_, T> {
         let Fibre { m, re, im } = self.fibre;
         // SAFETY: says the caller; the matrix has m² entries.
         unsafe {
-            let old = |k: usize| Complex {
-                re: V::load(self.scratch.add(2 * k * V::N)),
-                im: V::load(self.scratch.add((2 * k + 1) * V::N)),
-            };
             let mut sum = [Complex::<V>::zero(); R];
             for j in 0..*m {
-                let x = old(j);
+                let x = self.old::<V>(j);
                 for (r, sum) in sum.iter_mut().enumerate() {
                     let at = j * m + i + r;
                     let (a, b) = (V::splat(*re.get_unchecked(at)), V::splat(*im.get_unchecked(at)));
@@ -352,7 +369,7 @@ impl<T: Real> FibrePass<'_, T> {
                 }
             }
             for (r, sum) in sum.into_iter().enumerate() {
-                let (new, row) = (old(i + r).add(sum), self.rows[i + r].offset(lane));
+                let (new, row) = (self.old::<V>(i + r).add(sum), self.rows[i + r].offset(self.shift + lane));
                 new.re.store_n(row.re, n);
                 new.im.store_n(row.im, n);
             }

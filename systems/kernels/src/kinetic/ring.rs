@@ -77,7 +77,8 @@ unsafe fn couple<V: Lanes, const AXES: usize, const PASS: u8, const FULL: bool>(
     // SAFETY: says the caller.
     unsafe {
         if AXES == 1 {
-            let x = ring::<V, PASS>(core::array::from_fn(|k| rows.load::<V, FULL>(k, n)), b[0]);
+            let x = [rows.load::<V, FULL>(0, n), rows.load::<V, FULL>(1, n), rows.load::<V, FULL>(2, n)];
+            let x = ring::<V, PASS>(x, b[0]);
             for k in 0..3 {
                 rows.store::<V, FULL>(k, n, x[k]);
             }

@@ -9,16 +9,18 @@
 //! Source: restricted Hamiltonians as in dynamically pruned grids (Hartke, PCCP 8 (2006) 3627); Strang 1968.
 //!
 //! ```text
-//! run:    one page, all consecutive axes along which it is alone in its column; blocks in the first-level cache
+//! run:    one page, all axes along which it is alone in its column; blocks in the first-level cache
 //! column: the pages of one column along one axis, rows across pages
 //! ```
 //!
-//! Runs and columns that touch no common page form a level; levels follow each other, the units of one are shared.
+//! Forward runs come first, so that a page is visited once for them and once per column it is in. Runs and columns that
+//! touch no common page form a level; levels follow each other, the units of one are shared.
 
 #![allow(unsafe_code)] // Pages shared between units as raw planes.
 
 mod gram;
 mod lines;
+mod mirror;
 mod passes;
 mod triple;
 mod varying;
@@ -33,21 +35,23 @@ use super::{Axis, AxisTerm, BLOCK_ROWS, Probe, plan_axis};
 use crate::field::{PageMut, Real, Threads};
 use crate::half_potential::{self, LocalFlow, LocalPlan, Operands, Planes, Prefactor, Time};
 use crate::simd::{Level, SimdReal};
-use crate::threads::for_each_chunk;
+use crate::threads::for_each_level;
 
 #[doc(hidden)]
 pub use gram::GramUnit;
+use gram::Ring;
 pub use gram::{ColumnGram, ColumnLayers, Leak};
+use mirror::Mirror;
 #[doc(hidden)]
 pub use passes::SparseUnit;
-use triple::Triple;
+use triple::{Lead, Triple};
 pub(crate) use varying::ActiveSlopes;
 pub use varying::SparseVarying;
 #[doc(hidden)]
 pub use varying::{ActivePass, SlopePass};
 
 /// Lanes of a bundle of lines along an axis whose neighbours lie far apart.
-const BUNDLE_LANES: usize = 64;
+const BUNDLE_LANES: usize = 96;
 
 /// Parts a column is cut into, so that one column can keep several threads busy.
 const COLUMN_PARTS: usize = 4;
@@ -99,7 +103,9 @@ impl Blocks {
 enum LinePlan<T: SimdReal> {
     /// One page of side 3.
     Triple(Triple<T>),
-    /// Any pattern.
+    /// A pattern that is its own mirror image.
+    Mirror(Mirror<T>),
+    /// Any other pattern.
     Fibre(Fibre<T>),
     /// Every page of the ring: the transform of the dense torus.
     Dense(Axis<T>),
@@ -109,6 +115,7 @@ impl<T: Real> LinePlan<T> {
     fn buffer(&self) -> usize {
         match self {
             Self::Triple(_) => 0,
+            Self::Mirror(mirror) => mirror.scratch(),
             Self::Fibre(fibre) => fibre.scratch(),
             Self::Dense(axis) => axis.buffer(),
         }
@@ -126,8 +133,16 @@ struct Column<T: SimdReal> {
 /// Work that one thread does without interruption.
 #[derive(Debug, Clone, PartialEq)]
 enum Unit {
-    Run { slot: usize, axes: Range<usize>, opens: bool },
-    Column { column: usize, bundles: Range<usize> },
+    /// The opening local flow, if it `opens`, and `axes` along which the page is alone, last first.
+    Run {
+        slot: usize,
+        axes: Vec<usize>,
+        opens: bool,
+    },
+    Column {
+        column: usize,
+        bundles: Range<usize>,
+    },
 }
 
 /// A kinetic flow on an active set that may change between ticks.
@@ -135,6 +150,8 @@ pub struct SparseKinetic<T: SimdReal> {
     level: Level,
     blocks: Blocks,
     terms: Vec<AxisTerm>,
+    /// T along each axis, as elements.
+    rings: Vec<Ring>,
     duration: f64,
     lines: BTreeMap<(usize, Vec<usize>), Arc<LinePlan<T>>>,
     /// Row-major lattice indices, ascending.
@@ -144,6 +161,8 @@ pub struct SparseKinetic<T: SimdReal> {
     column_at: Vec<usize>,
     /// `along[axis]` is the range of `columns` along that axis.
     along: Vec<Range<usize>>,
+    /// The axis that leads the run of each page, and what it does, if it is alone along any with a side of 3.
+    leads: Vec<Option<(usize, Lead<T>)>>,
     /// Levels of units, forward and backward.
     levels: [Vec<Vec<Unit>>; 2],
     /// First axis of the blocks that a run transposes.
@@ -167,12 +186,14 @@ impl<T: Real> SparseKinetic<T> {
             level,
             blocks: blocks.clone(),
             terms: terms.to_vec(),
+            rings: terms.iter().map(|term| Ring::new(term.extent)).collect(),
             duration,
             lines: BTreeMap::new(),
             pages: Vec::new(),
             columns: Vec::new(),
             column_at: Vec::new(),
             along: Vec::new(),
+            leads: Vec::new(),
             levels: [Vec::new(), Vec::new()],
             split,
             scratch: 0,
@@ -220,7 +241,8 @@ impl<T: Real> SparseKinetic<T> {
             }
             self.along.push(first..self.columns.len());
         }
-        self.levels = [self.schedule(false), self.schedule(true)];
+        self.leads = (0..pages.len()).map(|slot| self.lead(slot)).collect();
+        self.levels = self.schedule();
         self.scratch = self.columns.iter().map(|column| self.column_scratch(column)).max().unwrap_or(0);
         let rows = self.block_rows();
         let lanes = 64 / T::BYTES;
@@ -248,10 +270,15 @@ impl<T: Real> SparseKinetic<T> {
             let spacing = core::f64::consts::TAU / term.wavenumber_unit / term.extent as f64;
             let diffusion = vec![term.diffusion; term.extent];
             let line = FibreLine { spacing, diffusion: &diffusion, active: Some(&active) };
-            let fibre = Fibre::new(&line, self.duration, Time::Real);
-            match Triple::new(&fibre) {
-                Some(triple) if pattern.len() == 1 => LinePlan::Triple(triple),
-                _ => LinePlan::Fibre(fibre),
+            match (&pattern[..], side) {
+                ([_], 3) => LinePlan::Triple(Triple::new(&line.hamiltonian(), self.duration)),
+                _ => {
+                    let fibre = Fibre::new(&line, self.duration, Time::Real);
+                    match is_own_mirror(&pattern) {
+                        true => LinePlan::Mirror(Mirror::new(fibre)),
+                        false => LinePlan::Fibre(fibre),
+                    }
+                }
             }
         };
         let line = Arc::new(line);
@@ -259,52 +286,59 @@ impl<T: Real> SparseKinetic<T> {
         line
     }
 
-    /// Cuts the work into levels. Forward goes from the last storage axis to the first, backward the other way.
-    fn schedule(&self, is_backward: bool) -> Vec<Vec<Unit>> {
+    /// The lead of a page's run.
+    fn lead(&self, slot: usize) -> Option<(usize, Lead<T>)> {
+        let triple = |axis: usize| match self.plan_alone(slot, axis) {
+            LinePlan::Triple(triple) => Some((axis, triple)),
+            _ => None,
+        };
+        let mut triples = (0..self.blocks.sides.len()).rev().filter_map(triple);
+        let (axis, first) = triples.next()?;
+        Some((axis, first.lead(triples.map(|(_, triple)| triple.angle()).sum())))
+    }
+
+    /// Cuts the work into levels: forward runs, then columns from the last storage axis to the first; backward the
+    /// other way round. Pages that touch no common column commute, so each is as late (forward) or as early (backward)
+    /// as its columns let it.
+    fn schedule(&self) -> [Vec<Vec<Unit>>; 2] {
         let n_axes = self.blocks.sides.len();
         let mut levels: Vec<Vec<Unit>> = Vec::new();
         let mut put = |level: usize, unit: Unit| {
             levels.resize_with(levels.len().max(level + 1), Vec::new);
             levels[level].push(unit);
         };
-        // Per page: the next free level, and the axes of the run that is open.
+        // Per page: the next free level.
         let mut next = vec![0; self.pages.len()];
-        let mut open: Vec<Option<Range<usize>>> = vec![Some(0..0); self.pages.len()];
-        for step in 0..n_axes {
-            let axis = if is_backward { step } else { n_axes - 1 - step };
-            for index in self.along[axis].clone() {
-                let column = &self.columns[index];
-                if let [slot] = column.slots[..] {
-                    let run = open[slot].get_or_insert(0..0);
-                    *run = match (run.start == run.end, is_backward) {
-                        (true, _) => axis..axis + 1,
-                        (false, false) => axis..run.end,
-                        (false, true) => run.start..axis + 1,
-                    };
-                    continue;
-                }
-                for &slot in &column.slots {
-                    if let Some(axes) = open[slot].take() {
-                        put(next[slot], Unit::Run { slot, axes, opens: next[slot] == 0 });
-                        next[slot] += 1;
-                    }
-                }
-                let level = column.slots.iter().map(|&slot| next[slot]).max().unwrap_or(0);
-                let bundles = self.n_bundles(axis);
-                let part = bundles.div_ceil(COLUMN_PARTS);
-                for start in (0..bundles).step_by(part) {
-                    let bundles = start..bundles.min(start + part);
-                    put(level, Unit::Column { column: index, bundles });
-                }
-                column.slots.iter().for_each(|&slot| next[slot] = level + 1);
+        for (index, column) in self.columns.iter().enumerate().filter(|(_, column)| column.slots.len() > 1) {
+            let level = column.slots.iter().map(|&slot| next[slot]).max().unwrap_or(0);
+            let bundles = self.n_bundles(column.axis);
+            let part = bundles.div_ceil(COLUMN_PARTS);
+            for start in (0..bundles).step_by(part) {
+                let bundles = start..bundles.min(start + part);
+                put(level, Unit::Column { column: index, bundles });
+            }
+            column.slots.iter().for_each(|&slot| next[slot] = level + 1);
+        }
+        let mut openings = Vec::new();
+        for (slot, &level) in next.iter().enumerate() {
+            let is_alone = |axis: &usize| self.columns[self.column_at[slot * n_axes + axis]].slots.len() == 1;
+            let axes = (0..n_axes).rev().filter(is_alone).collect();
+            put(level, Unit::Run { slot, axes, opens: level == 0 });
+            if level > 0 {
+                openings.push(Unit::Run { slot, axes: Vec::new(), opens: true });
             }
         }
-        for (slot, run) in open.into_iter().enumerate() {
-            if let Some(axes) = run {
-                put(next[slot], Unit::Run { slot, axes, opens: next[slot] == 0 });
+        let mut forward = levels.clone();
+        forward.reverse();
+        for unit in forward.iter_mut().flatten() {
+            if let Unit::Run { opens, .. } = unit {
+                *opens = true;
             }
         }
-        levels
+        if !openings.is_empty() {
+            levels.insert(0, openings);
+        }
+        [forward, levels]
     }
 
     /// Opening local flow, then all axes, in the order of an even (forward) or odd (backward) tick. Panics unless
@@ -314,8 +348,8 @@ impl<T: Real> SparseKinetic<T> {
     /// - source: the module's
     /// - scheme and order: exact per axis; second order between axes, over ticks of alternating direction
     /// - stability bound: none (unitary on any active set)
-    /// - bytes and flops per node: 4 scalars per run or column it is part of; 21 flops per axis alone, 8m in a column of
-    ///   m active nodes per line
+    /// - bytes and flops per node: 4 scalars per run or column it is part of; 21 flops per axis alone, 4m in a column of
+    ///   m active nodes per line (8m where the pattern isn't its own mirror image)
     pub fn sweep(
         &self,
         threads: Threads<'_>,
@@ -329,24 +363,24 @@ impl<T: Real> SparseKinetic<T> {
         assert!(pages.iter().all(|page| page.re.len() == nodes), "pages of the blocks' size");
         let planes: Vec<Planes<T>> = pages.iter_mut().map(Planes::of).collect();
         let opening = opening.map(|flow| (LocalPlan::new(flow, Prefactor::NONE), flow));
-        for units in &self.levels[usize::from(is_backward)] {
-            for_each_chunk(threads, units.len(), |u| {
-                let unit = &units[u];
-                let opening = match (unit, &opening) {
-                    (Unit::Run { slot, opens: true, .. }, Some((plan, flow))) => {
-                        Some((plan, Operands::of(flow, *slot, nodes)))
-                    }
-                    _ => None,
-                };
-                with_scratch(self.scratch, |scratch| {
-                    let planes = &planes;
-                    T::sparse_unit(
-                        self.level,
-                        SparseUnit { kinetic: self, unit, planes, opening, scratch, probe },
-                    );
-                });
+        let levels = &self.levels[usize::from(is_backward)];
+        let sizes: Vec<usize> = levels.iter().map(Vec::len).collect();
+        for_each_level(threads, &sizes, |level, u| {
+            let unit = &levels[level][u];
+            let opening = match (unit, &opening) {
+                (Unit::Run { slot, opens: true, .. }, Some((plan, flow))) => {
+                    Some((plan, Operands::of(flow, *slot, nodes)))
+                }
+                _ => None,
+            };
+            with_scratch(self.scratch, |scratch| {
+                let planes = &planes;
+                T::sparse_unit(
+                    self.level,
+                    SparseUnit { kinetic: self, unit, planes, opening, scratch, probe },
+                );
             });
-        }
+        });
     }
 
     /// The propagator of a page along an axis along which it is alone.
@@ -372,19 +406,18 @@ impl<T: Real> SparseKinetic<T> {
         self.blocks.sides[self.split..].iter().product()
     }
 
-    /// Whether lines along `axis` lie too close in memory for vectors across them.
-    fn is_narrow(&self, axis: usize) -> bool {
-        self.blocks.stride(axis) < 64 / T::BYTES
+    /// Whether lines along `axis` lie too close in memory for vectors across them, so that blocks are transposed.
+    fn is_in_block(&self, axis: usize) -> bool {
+        axis >= self.split
     }
 
     /// Bundles of lines of a column along `axis`.
     fn n_bundles(&self, axis: usize) -> usize {
-        let stride = self.blocks.stride(axis);
-        let outer = self.blocks.page_nodes() / (self.blocks.sides[axis] * stride);
-        if self.is_narrow(axis) {
-            outer.div_ceil(64 / T::BYTES)
+        if self.is_in_block(axis) {
+            (self.blocks.page_nodes() / self.block_rows()).div_ceil(64 / T::BYTES)
         } else {
-            outer * stride.div_ceil(BUNDLE_LANES)
+            let stride = self.blocks.stride(axis);
+            self.blocks.page_nodes() / (self.blocks.sides[axis] * stride) * stride.div_ceil(BUNDLE_LANES)
         }
     }
 
@@ -392,19 +425,25 @@ impl<T: Real> SparseKinetic<T> {
     fn column_scratch(&self, column: &Column<T>) -> usize {
         let lanes = 64 / T::BYTES;
         let nodes = column.slots.len() * self.blocks.sides[column.axis];
-        let rows = if self.is_narrow(column.axis) {
-            let rows = nodes * self.blocks.stride(column.axis);
-            // A transform gathers one line's rows behind them.
-            let gathered = match *column.line {
-                LinePlan::Dense(_) => nodes * row_step(nodes, lanes, lanes),
-                LinePlan::Triple(_) | LinePlan::Fibre(_) => 0,
-            };
-            rows * row_step(rows, lanes, lanes) + gathered
+        let (rows, lanes_max) = if self.is_in_block(column.axis) {
+            let block = self.block_rows();
+            (column.slots.len() * block * row_step(block, lanes, lanes), lanes)
         } else {
-            nodes * row_step(nodes, BUNDLE_LANES, lanes)
+            (0, BUNDLE_LANES)
         };
-        rows + column.line.buffer()
+        // A transform gathers its rows behind them.
+        let gathered = match *column.line {
+            LinePlan::Dense(_) => nodes * row_step(nodes, lanes_max, lanes),
+            LinePlan::Triple(_) | LinePlan::Mirror(_) | LinePlan::Fibre(_) => 0,
+        };
+        rows + gathered + column.line.buffer()
     }
+}
+
+/// Whether a pattern of positions, ascending, looks alike from both ends.
+fn is_own_mirror(pattern: &[usize]) -> bool {
+    let ends = pattern.first().zip(pattern.last()).map(|(a, b)| a + b);
+    pattern.iter().zip(pattern.iter().rev()).all(|(a, b)| Some(a + b) == ends)
 }
 
 /// Index of the member that follows the largest gap of the ring; the first of several.

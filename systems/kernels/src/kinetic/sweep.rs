@@ -275,6 +275,9 @@ impl<T: Real, const INTO_ROWS: bool> Kernel<T> for Transpose<T, INTO_ROWS> {
         for (page, rows) in [(page.re, rows.re), (page.im, rows.im)] {
             for column in (0..block).step_by(V::N) {
                 let width = V::N.min(block - column);
+                // A last part too narrow for vectors overlaps the one before; what both write is the same.
+                let part = width.max(V::N / 2).min(block);
+                let (column, width) = (column + width - part, part);
                 // SAFETY: `n ≤ N` blocks of `block` nodes in the page, `block` rows of N lanes in the scratch.
                 unsafe {
                     let (nodes, row) = (page.add(column), rows.add(column * step));

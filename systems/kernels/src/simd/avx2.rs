@@ -77,37 +77,67 @@ unsafe fn load_first_pd(p: *const f64, n: usize) -> __m256d {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn tile_ps(src: *const f32, src_stride: usize, dst: *mut f32, dst_stride: usize) {
+    let mut r = [_mm256_setzero_ps(); 8];
     // SAFETY: says the caller.
     unsafe {
-        let row = |r: usize| src.add(r * src_stride);
-        let r: [__m256; 8] = [
-            _mm256_loadu_ps(row(0)),
-            _mm256_loadu_ps(row(1)),
-            _mm256_loadu_ps(row(2)),
-            _mm256_loadu_ps(row(3)),
-            _mm256_loadu_ps(row(4)),
-            _mm256_loadu_ps(row(5)),
-            _mm256_loadu_ps(row(6)),
-            _mm256_loadu_ps(row(7)),
-        ];
-        // Pairs of rows, then fours, then the two halves of a register.
-        let (a0, a1) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
-        let (a2, a3) = (_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
-        let (a4, a5) = (_mm256_unpacklo_ps(r[4], r[5]), _mm256_unpackhi_ps(r[4], r[5]));
-        let (a6, a7) = (_mm256_unpacklo_ps(r[6], r[7]), _mm256_unpackhi_ps(r[6], r[7]));
-        let (b0, b1) = (_mm256_shuffle_ps::<0x44>(a0, a2), _mm256_shuffle_ps::<0xEE>(a0, a2));
-        let (b2, b3) = (_mm256_shuffle_ps::<0x44>(a1, a3), _mm256_shuffle_ps::<0xEE>(a1, a3));
-        let (b4, b5) = (_mm256_shuffle_ps::<0x44>(a4, a6), _mm256_shuffle_ps::<0xEE>(a4, a6));
-        let (b6, b7) = (_mm256_shuffle_ps::<0x44>(a5, a7), _mm256_shuffle_ps::<0xEE>(a5, a7));
-        _mm256_storeu_ps(dst, _mm256_permute2f128_ps::<0x20>(b0, b4));
-        _mm256_storeu_ps(dst.add(dst_stride), _mm256_permute2f128_ps::<0x20>(b1, b5));
-        _mm256_storeu_ps(dst.add(2 * dst_stride), _mm256_permute2f128_ps::<0x20>(b2, b6));
-        _mm256_storeu_ps(dst.add(3 * dst_stride), _mm256_permute2f128_ps::<0x20>(b3, b7));
-        _mm256_storeu_ps(dst.add(4 * dst_stride), _mm256_permute2f128_ps::<0x31>(b0, b4));
-        _mm256_storeu_ps(dst.add(5 * dst_stride), _mm256_permute2f128_ps::<0x31>(b1, b5));
-        _mm256_storeu_ps(dst.add(6 * dst_stride), _mm256_permute2f128_ps::<0x31>(b2, b6));
-        _mm256_storeu_ps(dst.add(7 * dst_stride), _mm256_permute2f128_ps::<0x31>(b3, b7));
+        for k in 0..8 {
+            r[k] = _mm256_loadu_ps(src.add(k * src_stride));
+        }
+        r = turn_ps(r);
+        for k in 0..8 {
+            _mm256_storeu_ps(dst.add(k * dst_stride), r[k]);
+        }
     }
+}
+
+/// Transposes `rows × cols`, each at most 8, into `cols` rows of `width` scalars: zeros beyond `rows`.
+///
+/// # Safety
+/// They are readable and writable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn part_ps(
+    src: *const f32,
+    src_stride: usize,
+    (rows, cols, width): (usize, usize, usize),
+    dst: *mut f32,
+    dst_stride: usize,
+) {
+    let mut r = [_mm256_setzero_ps(); 8];
+    // SAFETY: says the caller.
+    unsafe {
+        for k in 0..rows {
+            r[k] = load_first_ps(src.add(k * src_stride), cols);
+        }
+        r = turn_ps(r);
+        for k in 0..cols {
+            F32x8([r[k]]).store_n(dst.add(k * dst_stride), width);
+        }
+    }
+}
+
+/// Pairs of rows, then fours, then the two halves of a register.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn turn_ps(r: [__m256; 8]) -> [__m256; 8] {
+    let (a0, a1) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
+    let (a2, a3) = (_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
+    let (a4, a5) = (_mm256_unpacklo_ps(r[4], r[5]), _mm256_unpackhi_ps(r[4], r[5]));
+    let (a6, a7) = (_mm256_unpacklo_ps(r[6], r[7]), _mm256_unpackhi_ps(r[6], r[7]));
+    let (b0, b1) = (_mm256_shuffle_ps::<0x44>(a0, a2), _mm256_shuffle_ps::<0xEE>(a0, a2));
+    let (b2, b3) = (_mm256_shuffle_ps::<0x44>(a1, a3), _mm256_shuffle_ps::<0xEE>(a1, a3));
+    let (b4, b5) = (_mm256_shuffle_ps::<0x44>(a4, a6), _mm256_shuffle_ps::<0xEE>(a4, a6));
+    let (b6, b7) = (_mm256_shuffle_ps::<0x44>(a5, a7), _mm256_shuffle_ps::<0xEE>(a5, a7));
+    [
+        _mm256_permute2f128_ps::<0x20>(b0, b4),
+        _mm256_permute2f128_ps::<0x20>(b1, b5),
+        _mm256_permute2f128_ps::<0x20>(b2, b6),
+        _mm256_permute2f128_ps::<0x20>(b3, b7),
+        _mm256_permute2f128_ps::<0x31>(b0, b4),
+        _mm256_permute2f128_ps::<0x31>(b1, b5),
+        _mm256_permute2f128_ps::<0x31>(b2, b6),
+        _mm256_permute2f128_ps::<0x31>(b3, b7),
+    ]
 }
 
 /// Transposes 4 × 4.
@@ -117,21 +147,61 @@ unsafe fn tile_ps(src: *const f32, src_stride: usize, dst: *mut f32, dst_stride:
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn tile_pd(src: *const f64, src_stride: usize, dst: *mut f64, dst_stride: usize) {
+    let mut r = [_mm256_setzero_pd(); 4];
     // SAFETY: says the caller.
     unsafe {
-        let (r0, r1) = (_mm256_loadu_pd(src), _mm256_loadu_pd(src.add(src_stride)));
-        let (r2, r3) = (_mm256_loadu_pd(src.add(2 * src_stride)), _mm256_loadu_pd(src.add(3 * src_stride)));
-        let (a0, a1) = (_mm256_unpacklo_pd(r0, r1), _mm256_unpackhi_pd(r0, r1));
-        let (a2, a3) = (_mm256_unpacklo_pd(r2, r3), _mm256_unpackhi_pd(r2, r3));
-        _mm256_storeu_pd(dst, _mm256_permute2f128_pd::<0x20>(a0, a2));
-        _mm256_storeu_pd(dst.add(dst_stride), _mm256_permute2f128_pd::<0x20>(a1, a3));
-        _mm256_storeu_pd(dst.add(2 * dst_stride), _mm256_permute2f128_pd::<0x31>(a0, a2));
-        _mm256_storeu_pd(dst.add(3 * dst_stride), _mm256_permute2f128_pd::<0x31>(a1, a3));
+        for k in 0..4 {
+            r[k] = _mm256_loadu_pd(src.add(k * src_stride));
+        }
+        r = turn_pd(r);
+        for k in 0..4 {
+            _mm256_storeu_pd(dst.add(k * dst_stride), r[k]);
+        }
     }
 }
 
+/// Transposes `rows × cols`, each at most 4, into `cols` rows of `width` scalars: zeros beyond `rows`.
+///
+/// # Safety
+/// They are readable and writable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn part_pd(
+    src: *const f64,
+    src_stride: usize,
+    (rows, cols, width): (usize, usize, usize),
+    dst: *mut f64,
+    dst_stride: usize,
+) {
+    let mut r = [_mm256_setzero_pd(); 4];
+    // SAFETY: says the caller.
+    unsafe {
+        for k in 0..rows {
+            r[k] = load_first_pd(src.add(k * src_stride), cols);
+        }
+        r = turn_pd(r);
+        for k in 0..cols {
+            F64x4([r[k]]).store_n(dst.add(k * dst_stride), width);
+        }
+    }
+}
+
+/// Pairs of rows, then the two halves of a register.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn turn_pd(r: [__m256d; 4]) -> [__m256d; 4] {
+    let (a0, a1) = (_mm256_unpacklo_pd(r[0], r[1]), _mm256_unpackhi_pd(r[0], r[1]));
+    let (a2, a3) = (_mm256_unpacklo_pd(r[2], r[3]), _mm256_unpackhi_pd(r[2], r[3]));
+    [
+        _mm256_permute2f128_pd::<0x20>(a0, a2),
+        _mm256_permute2f128_pd::<0x20>(a1, a3),
+        _mm256_permute2f128_pd::<0x31>(a0, a2),
+        _mm256_permute2f128_pd::<0x31>(a1, a3),
+    ]
+}
+
 macro_rules! avx2_lanes {
-    ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $load_first:ident, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
+    ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $part:ident, $load_first:ident, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
      $mul:ident, $div:ident, $sqrt:ident, $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $andnot:ident,
      $round:ident, $cmp:ident, $movemask:ident, $widen:item) => {
         impl Lanes for $name {
@@ -255,9 +325,24 @@ macro_rules! avx2_lanes {
             ) {
                 const TILE: usize = 32 / size_of::<$t>();
                 // The last tile of a row or column overlaps the one before; what both write is the same.
-                let has_tiles = rows >= TILE && cols >= TILE;
-                let whole_rows = if has_tiles { rows } else { 0 };
-                for c in (0..if has_tiles { cols } else { 0 }).step_by(TILE) {
+                if rows < TILE || cols < TILE {
+                    for c in (0..cols).step_by(TILE) {
+                        for r in (0..width).step_by(TILE) {
+                            let part = (
+                                rows.saturating_sub(r).min(TILE),
+                                (cols - c).min(TILE),
+                                (width - r).min(TILE),
+                            );
+                            // SAFETY: the part lies inside rows × cols on one side and cols × width on the other.
+                            unsafe {
+                                let (from, to) = (src.wrapping_add(r * src_stride + c), dst.add(c * dst_stride + r));
+                                $part(from, src_stride, part, to, dst_stride)
+                            };
+                        }
+                    }
+                    return;
+                }
+                for c in (0..cols).step_by(TILE) {
                     let c = c.min(cols - TILE);
                     for r in (0..rows).step_by(TILE) {
                         let r = r.min(rows - TILE);
@@ -265,16 +350,10 @@ macro_rules! avx2_lanes {
                         unsafe { $tile(src.add(r * src_stride + c), src_stride, dst.add(c * dst_stride + r), dst_stride) };
                     }
                 }
-                if whole_rows == width {
-                    return;
-                }
-                for c in 0..cols {
-                    for r in whole_rows..width {
-                        // SAFETY: the caller promises rows × cols readable and cols × width writable scalars.
-                        unsafe {
-                            let x = if r < rows { *src.add(r * src_stride + c) } else { 0.0 };
-                            *dst.add(c * dst_stride + r) = x;
-                        }
+                for c in 0..if rows == width { 0 } else { cols } {
+                    for r in rows..width {
+                        // SAFETY: the caller promises cols × width writable scalars.
+                        unsafe { *dst.add(c * dst_stride + r) = 0.0 };
                     }
                 }
             }
@@ -303,6 +382,7 @@ macro_rules! lanes_f32 {
             f32,
             $n,
             tile_ps,
+            part_ps,
             load_first_ps,
             _mm256_set1_ps,
             _mm256_loadu_ps,
@@ -367,6 +447,7 @@ macro_rules! lanes_f64 {
             f64,
             $n,
             tile_pd,
+            part_pd,
             load_first_pd,
             _mm256_set1_pd,
             _mm256_loadu_pd,

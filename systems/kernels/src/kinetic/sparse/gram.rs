@@ -11,6 +11,7 @@ use super::passes::{Bundle, Visitor, column_bundles};
 use super::{Column, SparseKinetic};
 use crate::field::{PageRef, Real, Threads};
 use crate::half_potential::Planes;
+use crate::kinetic::lines::Lines;
 use crate::kinetic::sweep::with_scratch;
 use crate::reduce::SpectralMoments;
 use crate::simd::{Kernel, Lanes, SimdReal};
@@ -30,7 +31,7 @@ pub struct ColumnGram {
     pub side: usize,
     /// Re G, row-major.
     pub re: Vec<f64>,
-    /// Im G, row-major.
+    /// Im G, row-major; empty where it was not asked for.
     pub im: Vec<f64>,
 }
 
@@ -114,19 +115,25 @@ pub(super) struct Ring {
 
 impl Ring {
     pub fn new(n: usize) -> Self {
-        let element = |offset: usize, of: &dyn Fn(f64, f64) -> f64| {
+        // cos and sin of one turn's n-th parts, each once: plans of long axes need n² of them.
+        let turns: Vec<(f64, f64)> = (0..n)
+            .map(|part| {
+                let angle = core::f64::consts::TAU * part as f64 / n as f64;
+                (libm::cos(angle), libm::sin(angle))
+            })
+            .collect();
+        let element = |offset: usize, of: &dyn Fn(f64, (f64, f64)) -> f64| {
             let sum = (0..n).fold(0.0, |sum, mode| {
                 let signed = if 2 * mode > n { mode as f64 - n as f64 } else { mode as f64 };
-                let angle = core::f64::consts::TAU * (mode * offset % n) as f64 / n as f64;
-                sum + of(signed, angle)
+                sum + of(signed, turns[mode * offset % n])
             });
             sum / n as f64
         };
         let is_nyquist = |m: f64| 2.0 * m == n as f64;
         Self {
-            second: (0..n).map(|o| element(o, &|m, angle| m * m * libm::cos(angle))).collect(),
+            second: (0..n).map(|o| element(o, &|m, (cos, _)| m * m * cos)).collect(),
             first: (0..n)
-                .map(|o| element(o, &|m, angle| if is_nyquist(m) { 0.0 } else { m * libm::sin(angle) }))
+                .map(|o| element(o, &|m, (_, sin)| if is_nyquist(m) { 0.0 } else { m * sin }))
                 .collect(),
         }
     }
@@ -139,8 +146,29 @@ impl<T: Real> SparseKinetic<T> {
     /// - source: the module's
     /// - scheme and order: f64 sums in 8 fixed lanes per column
     /// - stability bound: rounding below 1e-13 relative for layers
-    /// - bytes and flops per node: 2 scalars, 4(m + 1) flops for m active nodes per line
+    /// - bytes and flops per node: 2 scalars, 4(m + 1) flops (half of them for Re alone) for m active nodes per line
     pub fn grams(&self, threads: Threads<'_>, axis: usize, pages: &[PageRef<'_, T>]) -> Vec<ColumnGram> {
+        self.sum::<true>(threads, axis, pages)
+    }
+
+    /// What the pages hold along `axis`, and what would leave through their faces: [`Self::grams`] without Im G, which
+    /// neither depends on.
+    pub fn faces(
+        &self,
+        threads: Threads<'_>,
+        axis: usize,
+        pages: &[PageRef<'_, T>],
+    ) -> (Vec<ColumnLayers>, Vec<Leak>) {
+        let grams = self.sum::<false>(threads, axis, pages);
+        (grams.iter().map(ColumnGram::layers).collect(), self.leaks(axis, &grams))
+    }
+
+    fn sum<const IM: bool>(
+        &self,
+        threads: Threads<'_>,
+        axis: usize,
+        pages: &[PageRef<'_, T>],
+    ) -> Vec<ColumnGram> {
         assert_eq!(pages.len(), self.pages.len(), "as many pages as are active");
         let planes: Vec<Planes<T>> = pages
             .iter()
@@ -163,7 +191,7 @@ impl<T: Real> SparseKinetic<T> {
                 let planes = &planes;
                 T::gram_unit(
                     self.level,
-                    GramUnit { kinetic: self, column, planes, scratch, sums: &mut sums },
+                    GramUnit { kinetic: self, column, planes, scratch, has_im: IM, sums: &mut sums },
                 );
             });
             let fold = |part: usize, j: usize, k: usize| {
@@ -177,7 +205,7 @@ impl<T: Real> SparseKinetic<T> {
                 positions: column.positions.clone(),
                 side: self.blocks.sides[axis],
                 re: all(0),
-                im: all(1),
+                im: if IM { all(1) } else { Vec::new() },
             }
         })
     }
@@ -185,7 +213,7 @@ impl<T: Real> SparseKinetic<T> {
     /// Moments of the spectrum of PTP along `axis`, in the units of [`crate::reduce::spectral_moments`].
     pub fn moments(&self, threads: Threads<'_>, axis: usize, pages: &[PageRef<'_, T>]) -> SpectralMoments {
         let along = self.blocks.pages_along(axis);
-        let ring = Ring::new(self.blocks.extents[axis]);
+        let ring = &self.rings[axis];
         let n = self.blocks.extents[axis];
         let mut moments = SpectralMoments::default();
         for gram in self.grams(threads, axis, pages) {
@@ -212,7 +240,7 @@ impl<T: Real> SparseKinetic<T> {
         drops: &[bool],
     ) -> (f64, f64) {
         let along = self.blocks.pages_along(axis);
-        let ring = Ring::new(self.blocks.extents[axis]);
+        let ring = &self.rings[axis];
         let scale = 0.5 * self.terms[axis].diffusion * self.terms[axis].wavenumber_unit.powi(2);
         let touched = self
             .grams(threads, axis, pages)
@@ -229,7 +257,7 @@ impl<T: Real> SparseKinetic<T> {
     pub fn leaks(&self, axis: usize, grams: &[ColumnGram]) -> Vec<Leak> {
         let along = self.blocks.pages_along(axis);
         let n = self.blocks.extents[axis];
-        let ring = Ring::new(n);
+        let ring = &self.rings[axis];
         let scale = 0.5 * self.terms[axis].diffusion * self.terms[axis].wavenumber_unit.powi(2);
         let mut leaks = Vec::new();
         for gram in grams {
@@ -270,6 +298,7 @@ pub struct GramUnit<'a, T: SimdReal> {
     column: &'a Column<T>,
     planes: &'a [Planes<T>],
     scratch: *mut T,
+    has_im: bool,
     /// (Re, Im) of G_jk, j ≤ k, in lanes.
     sums: &'a mut [[[f64; WIDE]; 2]],
 }
@@ -278,63 +307,114 @@ impl<T: Real> Kernel<T> for GramUnit<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let GramUnit { kinetic, column, planes, scratch, sums } = self;
+        let GramUnit { kinetic, column, planes, scratch, has_im, sums } = self;
         let bundles = 0..kinetic.n_bundles(column.axis);
         // SAFETY: the pages are lent for reading and nothing writes into them.
         unsafe {
-            column_bundles::<V>(kinetic, column, bundles, planes, scratch, false, Pairs { sums });
+            if has_im {
+                let pairs = Pairs::<true> { sums };
+                column_bundles::<V>(kinetic, column, bundles, planes, scratch, false, pairs);
+            } else {
+                let pairs = Pairs::<false> { sums };
+                column_bundles::<V>(kinetic, column, bundles, planes, scratch, false, pairs);
+            }
         }
     }
 }
 
 /// Adds the products of all pairs of rows.
-struct Pairs<'a> {
+struct Pairs<'a, const IM: bool> {
     sums: &'a mut [[[f64; WIDE]; 2]],
 }
 
-impl<V: Lanes<T: Real>> Visitor<V> for Pairs<'_> {
+impl<V: Lanes<T: Real>, const IM: bool> Visitor<V> for Pairs<'_, IM> {
     #[inline(always)]
     unsafe fn visit(&mut self, bundle: &Bundle<'_, V::T>) {
         let m = bundle.rows.len();
         for j in 0..m {
-            for k in j..m {
-                let (a, b, sum) = (bundle.rows[j], bundle.rows[k], &mut self.sums[j * m + k]);
-                V::call(Pair { a, b, lanes: bundle.lanes, sum });
+            let mut k = j;
+            while k < m {
+                let sums = &mut self.sums[j * m + k..];
+                k += match m - k {
+                    1 => V::call(Products::<_, 1, IM> { bundle, j, k, sums }),
+                    2 => V::call(Products::<_, 2, IM> { bundle, j, k, sums }),
+                    _ => V::call(Products::<_, 3, IM> { bundle, j, k, sums }),
+                };
             }
         }
     }
 }
 
-/// Σ conj(a)·b over two rows, added to `sum`. Built only with rows of `lanes` nodes.
-struct Pair<'a, T> {
-    a: Planes<T>,
-    b: Planes<T>,
-    lanes: usize,
-    sum: &'a mut [[f64; WIDE]; 2],
+/// Σ conj(Ψ_j)·Ψ over the rows `k .. k + R` of a bundle, added to the first R of `sums`; returns R. Built only with
+/// rows that have all lanes of the bundle's lines.
+struct Products<'a, T, const R: usize, const IM: bool> {
+    bundle: &'a Bundle<'a, T>,
+    j: usize,
+    k: usize,
+    sums: &'a mut [[[f64; WIDE]; 2]],
 }
 
-impl<T: Real> Kernel<T> for Pair<'_, T> {
-    type Out = ();
+impl<T: Real, const R: usize, const IM: bool> Kernel<T> for Products<'_, T, R, IM> {
+    type Out = usize;
     #[inline(always)]
-    fn run<V: Lanes<T = T>>(self) {
-        let Pair { a, b, lanes, sum } = self;
-        // SAFETY: rows have `lanes` nodes; the sums have as many lanes as an f64 vector.
+    fn run<V: Lanes<T = T>>(self) -> usize {
+        let Products { bundle, j, k, sums } = self;
+        let Lines { outer, outer_stride, inner, inner_stride, lanes, .. } = bundle.lines;
+        let zero = V::Wide::splat(0.0);
+        let (mut re, mut im) = ([zero; R], [zero; R]);
+        // SAFETY: rows have the lanes of the lines; the sums have as many lanes as an f64 vector.
         unsafe {
-            let mut re = V::Wide::load(sum[0].as_ptr());
-            let mut im = V::Wide::load(sum[1].as_ptr());
-            for lane in (0..lanes).step_by(V::N) {
-                let n = V::N.min(lanes - lane);
-                let (a_re, a_im) = (V::load_n(a.re.add(lane), n), V::load_n(a.im.add(lane), n));
-                let (b_re, b_im) = (V::load_n(b.re.add(lane), n), V::load_n(b.im.add(lane), n));
-                for half in 0..V::N / WIDE {
-                    let (a_re, a_im) = (a_re.widen(half), a_im.widen(half));
-                    let (b_re, b_im) = (b_re.widen(half), b_im.widen(half));
-                    re = a_im.mul_add(b_im, a_re.mul_add(b_re, re));
-                    im = a_im.neg_mul_add(b_re, a_re.mul_add(b_im, im));
+            for r in 0..R {
+                re[r] = V::Wide::load(sums[r][0].as_ptr());
+                if IM {
+                    im[r] = V::Wide::load(sums[r][1].as_ptr());
                 }
             }
-            re.store(sum[0].as_mut_ptr());
-            im.store(sum[1].as_mut_ptr());
+            for o in 0..outer {
+                for i in 0..inner {
+                    let base = bundle.base + o * outer_stride + i * inner_stride;
+                    for lane in (0..lanes).step_by(V::N) {
+                        let (at, n) = (base + lane, V::N.min(lanes - lane));
+                        let (a_re, a_im) = row::<V>(bundle.rows[j], at, n);
+                        for half in 0..V::N / WIDE {
+                            let (a_re, a_im) = (a_re.widen(half), a_im.widen(half));
+                            for r in 0..R {
+                                if r == 0 && j == k {
+                                    // Widened already; Im is zero.
+                                    re[r] = a_im.mul_add(a_im, a_re.mul_add(a_re, re[r]));
+                                    continue;
+                                }
+                                let (b_re, b_im) = row::<V>(bundle.rows[k + r], at, n);
+                                let (b_re, b_im) = (b_re.widen(half), b_im.widen(half));
+                                re[r] = a_im.mul_add(b_im, a_re.mul_add(b_re, re[r]));
+                                if IM {
+                                    im[r] = a_im.neg_mul_add(b_re, a_re.mul_add(b_im, im[r]));
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            for r in 0..R {
+                re[r].store(sums[r][0].as_mut_ptr());
+                if IM {
+                    im[r].store(sums[r][1].as_mut_ptr());
+                }
+            }
         }
+        R
+    }
+}
+
+/// `n` lanes of a row from `at` on.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn row<V: Lanes>(row: Planes<V::T>, at: usize, n: usize) -> (V, V) {
+    // SAFETY: says the caller.
+    unsafe {
+        let (re, im) = (row.re.add(at), row.im.add(at));
+        if n == V::N { (V::load(re), V::load(im)) } else { (V::load_n(re, n), V::load_n(im, n)) }
     }
 }

@@ -1,11 +1,12 @@
 //! The flow on an active set as passes over lines, and what its boundary measures, for a device.
 //!
-//! Invariant: nodes are counted over the active pages in their order. Columns of as many pages are one pass, axis after
-//! axis in the order of [`super::SparseKinetic::sweep`]; columns of one axis touch no common node, so their order does
-//! not matter. A measure is a sum of squares of amplitudes, without the cancellation that a Gram matrix in single
-//! precision would have: one per layer of nodes, and one per node behind a face for the amplitude that would leave.
+//! Invariant: nodes are counted over the active pages in their order. Columns of as many pages are one pass, in the
+//! order of [`super::SparseKinetic::sweep`]: pages alone, then the others axis after axis, or the other way round.
+//! Columns of one axis touch no common node, so their order does not matter. A measure is a sum of squares of
+//! amplitudes, without the cancellation that a Gram matrix in single precision would have: one per layer of nodes, and
+//! one per node behind a face for the amplitude that would leave.
 
-use super::gram::Ring;
+use super::mirror::Mirror;
 use super::{Column, ColumnLayers, Leak, LinePlan, SparseKinetic};
 use crate::backend::{LineFlows, LineKind, LinePass, LineProgram, Measure, Measures};
 use crate::field::Real;
@@ -46,8 +47,12 @@ impl SparseKinetic<f32> {
             by_axis.push(passes.collect());
         }
         let program = |passes: Vec<LinePass>| LineProgram { middle: passes.len(), passes };
-        let forward = program(by_axis.iter().rev().flatten().copied().collect());
-        let backward = program(by_axis.iter().flatten().copied().collect());
+        // Backward: columns of several pages, then pages alone; forward is the mirror image.
+        let (alone, together): (Vec<_>, Vec<_>) =
+            by_axis.into_iter().flatten().partition(|pass: &LinePass| pass.rows == pass.side);
+        let backward: Vec<_> = together.into_iter().chain(alone).collect();
+        let forward = program(backward.iter().rev().copied().collect());
+        let backward = program(backward);
         flows.programs.push([forward, backward]);
         if flows.measures.is_empty() {
             flows.measures = (0..n_axes).map(|axis| self.measures(axis, &first_slots)).collect();
@@ -73,7 +78,7 @@ impl SparseKinetic<f32> {
     fn add_table(&self, axis: usize, line: &LinePlan<f32>, tables: &mut Vec<[f32; 2]>) {
         match line {
             LinePlan::Triple(triple) => tables.extend(triple.numbers()),
-            LinePlan::Fibre(fibre) => {
+            LinePlan::Mirror(Mirror { fibre, .. }) | LinePlan::Fibre(fibre) => {
                 let m = fibre.nodes();
                 tables.extend((0..m * m).map(|at| {
                     let (re, im) = fibre.entry(at / m, at % m);
@@ -116,7 +121,7 @@ impl<T: Real> SparseKinetic<T> {
     fn measures(&self, axis: usize, first_slots: &[usize]) -> Measures {
         let side = self.blocks.sides[axis];
         let n = self.blocks.extents[axis];
-        let ring = Ring::new(n);
+        let ring = &self.rings[axis];
         let scale = 0.5 * self.terms[axis].diffusion * self.terms[axis].wavenumber_unit.powi(2);
         let (mut items, mut coefficients) = (Vec::new(), vec![1.0]);
         for index in self.along[axis].clone() {
@@ -175,7 +180,7 @@ impl<T: Real> SparseKinetic<T> {
 fn kind(line: &LinePlan<f32>) -> LineKind {
     match line {
         LinePlan::Triple(_) => LineKind::Triple,
-        LinePlan::Fibre(_) => LineKind::Matrix,
+        LinePlan::Mirror(_) | LinePlan::Fibre(_) => LineKind::Matrix,
         LinePlan::Dense(_) => LineKind::Circulant,
     }
 }

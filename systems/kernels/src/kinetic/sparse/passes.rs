@@ -9,6 +9,7 @@ use core::ops::Range;
 use super::super::fibre::FibrePass;
 use super::super::lines::{FLOW, Lines};
 use super::super::sweep::{Transpose, row_step, run_group};
+use super::mirror::MirrorPass;
 use super::triple::TriplePass;
 use super::{BUNDLE_LANES, Column, LinePlan, Probe, SparseKinetic, Unit};
 use crate::field::Real;
@@ -54,13 +55,17 @@ impl<T: Real> SparseUnit<'_, T> {
     /// # Safety
     /// As [`Kernel::run`].
     #[inline(always)]
-    unsafe fn run_page<V: Lanes<T = T>>(&self, slot: usize, axes: &Range<usize>) -> u64 {
+    unsafe fn run_page<V: Lanes<T = T>>(&self, slot: usize, axes: &[usize]) -> u64 {
         let kinetic = self.kinetic;
         let page = self.planes[slot];
         let block = kinetic.block_rows();
         let n_blocks = page.len / block;
         let step = row_step(block, V::N, V::N);
-        let in_block = axes.start.max(kinetic.split)..axes.end.max(kinetic.split);
+        let mut n_inside = 0;
+        while n_inside < axes.len() && kinetic.is_in_block(axes[n_inside]) {
+            n_inside += 1;
+        }
+        let (inside, outside) = axes.split_at(n_inside);
         let mut local = 0;
         // SAFETY: blocks lie inside the page, the scratch holds `block` rows and the hungriest buffer.
         unsafe {
@@ -70,38 +75,26 @@ impl<T: Real> SparseUnit<'_, T> {
                 let n = V::N.min(n_blocks - first);
                 let nodes = page.offset(first * block);
                 if let Some((plan, operands)) = self.opening {
-                    let before = self.probe.now();
+                    // Every fourth batch is timed, the first always.
+                    let timed = first % (4 * V::N) == 0;
+                    let before = if timed { self.probe.now() } else { 0 };
                     let operands = operands.offset(first * block);
                     V::call(LocalRun { plan, src: nodes, dst: nodes, operands, len: n * block });
-                    local += self.probe.now() - before;
+                    local += if timed { self.probe.now() - before } else { 0 };
                 }
-                if in_block.start < in_block.end {
+                if n_inside > 0 {
                     V::call(Transpose::<T, true> { page: nodes, rows, block, step, n });
-                    self.run_axes::<V>(slot, in_block.clone(), block, rows, buffer, |stride| Lines {
-                        outer: 1,
-                        outer_stride: 0,
-                        inner: stride,
-                        inner_stride: step,
-                        step: stride * step,
-                        lanes: V::N,
-                    });
+                    self.run_axes::<V>(slot, inside, block, rows, buffer, step, V::N);
                     V::call(Transpose::<T, false> { page: nodes, rows, block, step, n });
                 }
             }
-            let outside = axes.start.min(kinetic.split)..axes.end.min(kinetic.split);
-            self.run_axes::<V>(slot, outside, page.len, page, self.scratch, |stride| Lines {
-                outer: 1,
-                outer_stride: 0,
-                inner: 1,
-                inner_stride: 0,
-                step: stride,
-                lanes: stride,
-            });
+            self.run_axes::<V>(slot, outside, page.len, page, self.scratch, 1, 0);
+            local * n_blocks.div_ceil(V::N) as u64 / n_blocks.div_ceil(4 * V::N) as u64
         }
-        local
     }
 
-    /// Axes of a run on `rows` rows, minor axis first; `lines` gives the geometry of one group of lines.
+    /// Axes of a run on `rows` rows, minor axis first. Rows are `step` scalars apart and have `lanes` lanes; without
+    /// lanes they are nodes, and lines that are neighbours in memory are the lanes.
     ///
     /// # Safety
     /// The rows exist and belong to the unit.
@@ -109,57 +102,73 @@ impl<T: Real> SparseUnit<'_, T> {
     unsafe fn run_axes<V: Lanes<T = T>>(
         &self,
         slot: usize,
-        axes: Range<usize>,
+        axes: &[usize],
         rows: usize,
         planes: Planes<T>,
         buffer: *mut T,
-        lines: impl Fn(usize) -> Lines,
+        step: usize,
+        lanes: usize,
     ) {
         let kinetic = self.kinetic;
-        let mut end = axes.end;
-        while end > axes.start {
-            let minor = kinetic.plan_alone(slot, end - 1);
-            let major = (end - 1 > axes.start).then(|| kinetic.plan_alone(slot, end - 2));
-            let stride = kinetic.blocks.stride(end - 1);
+        let mut first = 0;
+        while first < axes.len() {
+            let axis = axes[first];
+            let minor = kinetic.plan_alone(slot, axis);
+            let major = match axes.get(first + 1) {
+                Some(&next) if next + 1 == axis => Some(kinetic.plan_alone(slot, next)),
+                _ => None,
+            };
             let taken = match (minor, major) {
                 (LinePlan::Triple(_), Some(LinePlan::Triple(_))) => 2,
                 _ => 1,
             };
-            let nodes: usize = kinetic.blocks.sides[end - taken..end].iter().product();
-            let one = lines(stride);
-            // Rows are as far apart as the geometry's step says for one stride.
-            let row = one.step / stride;
-            let lines = Lines { outer: rows / (nodes * stride), outer_stride: nodes * stride * row, ..one };
+            let nodes: usize = kinetic.blocks.sides[axis + 1 - taken..=axis].iter().product();
+            let stride = kinetic.blocks.stride(axis);
+            let (inner, inner_stride, lanes) =
+                if lanes == 0 { (1, 0, stride) } else { (stride, step, lanes) };
+            let lines = Lines {
+                outer: rows / (nodes * stride),
+                outer_stride: nodes * stride * step,
+                inner,
+                inner_stride,
+                step: stride * step,
+                lanes,
+            };
+            let lead = match &kinetic.leads[slot] {
+                Some((first, lead)) if *first == axis => Some(lead),
+                _ => None,
+            };
             // SAFETY: the lines cover exactly the rows.
             unsafe {
                 match (minor, major) {
                     (LinePlan::Triple(minor), Some(LinePlan::Triple(major))) => {
-                        V::call(TriplePass { planes, lines, plans: [minor, major] });
+                        V::call(TriplePass { planes, lines, plans: [minor, major], lead });
                     }
-                    (LinePlan::Triple(plan), _) => V::call(TriplePass { planes, lines, plans: [plan] }),
+                    (LinePlan::Triple(plan), _) => V::call(TriplePass { planes, lines, plans: [plan], lead }),
                     (LinePlan::Dense(axis), _) => {
                         run_group::<V, FLOW>(std::slice::from_ref(axis), planes, lines, buffer);
                     }
-                    (LinePlan::Fibre(fibre), _) => {
-                        let mut line = Vec::with_capacity(fibre.nodes());
-                        for (o, i) in (0..lines.outer).flat_map(|o| (0..lines.inner).map(move |i| (o, i))) {
-                            let base = o * lines.outer_stride + i * lines.inner_stride;
-                            line.clear();
-                            line.extend((0..fibre.nodes()).map(|k| planes.offset(base + k * lines.step)));
-                            V::call(FibrePass { fibre, rows: &line, lanes: lines.lanes, scratch: buffer });
+                    (plan, _) => {
+                        let mut line = Vec::with_capacity(nodes);
+                        for k in 0..nodes {
+                            line.push(planes.offset(k * lines.step));
                         }
+                        Bundle { rows: &line, lines, base: 0, free: buffer }.propagate::<V>(plan);
                     }
                 }
             }
-            end -= taken;
+            first += taken;
         }
     }
 }
 
-/// A bundle of lines of a column: row `k` holds the `k`-th active node of `lanes` lines.
+/// Lines of a column: row `k` holds their `k`-th active nodes, from where `lines` counts.
 pub(super) struct Bundle<'a, T> {
     pub rows: &'a [Planes<T>],
-    pub lanes: usize,
+    /// Where the lines are; its step is the rows' affair.
+    pub lines: Lines,
+    /// Scalars from a row's beginning to the first line.
+    pub base: usize,
     /// Where the rows may be gathered: room for all of them, then for the plan's buffer.
     free: *mut T,
 }
@@ -171,27 +180,43 @@ impl<T: Real> Bundle<'_, T> {
     /// The rows and the scratch belong to the caller.
     #[inline(always)]
     unsafe fn propagate<V: Lanes<T = T>>(&self, line: &LinePlan<T>) {
-        let Bundle { rows, lanes, free } = *self;
-        // SAFETY: says the caller.
-        unsafe {
-            match line {
-                LinePlan::Fibre(fibre) => V::call(FibrePass { fibre, rows, lanes, scratch: free }),
-                LinePlan::Dense(axis) => {
-                    let width = lanes.next_multiple_of(V::N);
-                    let step = row_step(rows.len(), width, V::N);
-                    let planes = Planes { re: free, im: free.add(width), len: rows.len() * step };
-                    copy_rows::<V>(rows, planes, step, lanes, true);
-                    let lines =
-                        Lines { outer: 1, outer_stride: 0, inner: 1, inner_stride: 0, step, lanes: width };
-                    run_group::<V, FLOW>(
-                        std::slice::from_ref(axis),
-                        planes,
-                        lines,
-                        free.add(rows.len() * step),
-                    );
-                    copy_rows::<V>(rows, planes, step, lanes, false);
+        let Bundle { rows, lines, base, free } = *self;
+        if let LinePlan::Mirror(plan) = line {
+            V::call(MirrorPass { plan, rows, lines, base, scratch: free });
+            return;
+        }
+        let lanes = lines.lanes;
+        for o in 0..lines.outer {
+            for i in 0..lines.inner {
+                let shift = base + o * lines.outer_stride + i * lines.inner_stride;
+                // SAFETY: says the caller.
+                unsafe {
+                    match line {
+                        LinePlan::Fibre(fibre) => {
+                            V::call(FibrePass { fibre, rows, lanes, shift, scratch: free });
+                        }
+                        LinePlan::Dense(axis) => {
+                            let width = lanes.next_multiple_of(V::N);
+                            let step = row_step(rows.len(), width, V::N);
+                            let planes = Planes { re: free, im: free.add(width), len: rows.len() * step };
+                            copy_rows::<V>(rows, shift, planes, step, lanes, true);
+                            let lines = Lines {
+                                outer: 1,
+                                outer_stride: 0,
+                                inner: 1,
+                                inner_stride: 0,
+                                step,
+                                lanes: width,
+                            };
+                            let buffer = free.add(rows.len() * step);
+                            run_group::<V, FLOW>(std::slice::from_ref(axis), planes, lines, buffer);
+                            copy_rows::<V>(rows, shift, planes, step, lanes, false);
+                        }
+                        LinePlan::Mirror(_) | LinePlan::Triple(_) => {
+                            unreachable!("three nodes are part of a run, a mirrored line is done")
+                        }
+                    }
                 }
-                LinePlan::Triple(_) => unreachable!("a page alone in its column is part of a run"),
             }
         }
     }
@@ -200,10 +225,11 @@ impl<T: Real> Bundle<'_, T> {
 /// Rows ↔ a regular batch.
 ///
 /// # Safety
-/// Rows have `lanes` nodes, the batch as many rows of that many lanes, rounded up to whole vectors.
+/// Rows have `lanes` nodes from `shift` on, the batch as many rows of that many lanes, rounded up to whole vectors.
 #[inline(always)]
 unsafe fn copy_rows<V: Lanes>(
     rows: &[Planes<V::T>],
+    shift: usize,
     batch: Planes<V::T>,
     step: usize,
     lanes: usize,
@@ -214,7 +240,7 @@ unsafe fn copy_rows<V: Lanes>(
             let n = V::N.min(lanes - lane);
             // SAFETY: says the caller.
             unsafe {
-                let (near, far) = (batch.offset(k * step + lane), row.offset(lane));
+                let (near, far) = (batch.offset(k * step + lane), row.offset(shift + lane));
                 if gathers {
                     V::load_n(far.re, n).store(near.re);
                     V::load_n(far.im, n).store(near.im);
@@ -250,8 +276,8 @@ impl<V: Lanes<T: Real>> Visitor<V> for Propagate<'_, V::T> {
     }
 }
 
-/// Visits the bundles of a column in `range`. Narrow lines are transposed into the scratch, visited there, and, if
-/// the visitor writes, transposed back.
+/// Visits the bundles of a column in `range`. Lines along the axes of a block are transposed into the scratch, visited
+/// there, and, if the visitor writes, transposed back.
 ///
 /// # Safety
 /// The planes are the active pages, the scratch has the sizes of `activate`; the caller owns the bundles' nodes, or they
@@ -268,44 +294,69 @@ pub(super) unsafe fn column_bundles<V: Lanes>(
 ) {
     let blocks = &kinetic.blocks;
     let (side, stride) = (blocks.sides[column.axis], blocks.stride(column.axis));
-    let nodes = column.slots.len() * side;
-    let mut rows = Vec::with_capacity(nodes);
+    let mut rows = Vec::with_capacity(column.slots.len() * side);
     // SAFETY: bundles lie inside the pages; see `column_scratch` for the sizes.
     unsafe {
-        if !kinetic.is_narrow(column.axis) {
+        if !kinetic.is_in_block(column.axis) {
+            for &slot in &column.slots {
+                for j in 0..side {
+                    rows.push(planes[slot].offset(j * stride));
+                }
+            }
             let per_outer = stride.div_ceil(BUNDLE_LANES);
             for bundle in range {
                 let (outer, lane) = (bundle / per_outer, bundle % per_outer * BUNDLE_LANES);
+                let lines = Lines {
+                    outer: 1,
+                    outer_stride: 0,
+                    inner: 1,
+                    inner_stride: 0,
+                    step: 0,
+                    lanes: BUNDLE_LANES.min(stride - lane),
+                };
                 let base = outer * side * stride + lane;
-                rows.clear();
-                for &slot in &column.slots {
-                    rows.extend((0..side).map(|j| planes[slot].offset(base + j * stride)));
-                }
-                visitor.visit(&Bundle { rows: &rows, lanes: BUNDLE_LANES.min(stride - lane), free: scratch });
+                visitor.visit(&Bundle { rows: &rows, lines, base, free: scratch });
             }
             return;
         }
-        let block = side * stride;
+        let block = kinetic.block_rows();
         let n_blocks = blocks.page_nodes() / block;
-        let step = row_step(nodes * stride, V::N, V::N);
-        let batch = Planes { re: scratch, im: scratch.add(V::N), len: nodes * stride * step };
-        let free = scratch.add(nodes * stride * step);
-        for bundle in range {
+        let step = row_step(block, V::N, V::N);
+        let batch = Planes { re: scratch, im: scratch.add(V::N), len: column.slots.len() * block * step };
+        let free = scratch.add(column.slots.len() * block * step);
+        for k in 0..column.slots.len() {
+            for j in 0..side {
+                rows.push(batch.offset((k * block + j * stride) * step));
+            }
+        }
+        let lines = Lines {
+            outer: block / (side * stride),
+            outer_stride: side * stride * step,
+            inner: stride,
+            inner_stride: step,
+            step: stride * step,
+            lanes: V::N,
+        };
+        for bundle in range.clone() {
             let first = bundle * V::N;
             let n = V::N.min(n_blocks - first);
-            let of_page = |k: usize| (column.slots[k], batch.offset(k * block * step));
-            for (slot, rows) in (0..column.slots.len()).map(of_page) {
-                let page = planes[slot].offset(first * block);
+            if bundle + 1 < range.end {
+                // Transposes jump from block to block, which no prefetcher of the processor follows.
+                let (next, ahead) = (first + V::N, V::N.min(n_blocks - first - V::N) * block);
+                for &slot in &column.slots {
+                    planes[slot].offset(next * block).prefetch::<V>(ahead);
+                }
+            }
+            for (k, &slot) in column.slots.iter().enumerate() {
+                let (page, rows) = (planes[slot].offset(first * block), batch.offset(k * block * step));
                 V::call(Transpose::<V::T, true> { page, rows, block, step, n });
             }
-            for line in 0..stride {
-                rows.clear();
-                rows.extend((0..nodes).map(|k| batch.offset((k * stride + line) * step)));
-                visitor.visit(&Bundle { rows: &rows, lanes: V::N, free });
-            }
-            for (slot, rows) in (0..column.slots.len()).map(of_page).filter(|_| writes) {
-                let page = planes[slot].offset(first * block);
-                V::call(Transpose::<V::T, false> { page, rows, block, step, n });
+            visitor.visit(&Bundle { rows: &rows, lines, base: 0, free });
+            if writes {
+                for (k, &slot) in column.slots.iter().enumerate() {
+                    let (page, rows) = (planes[slot].offset(first * block), batch.offset(k * block * step));
+                    V::call(Transpose::<V::T, false> { page, rows, block, step, n });
+                }
             }
         }
     }

@@ -1,47 +1,118 @@
 //! Three neighbouring active nodes of a longer ring: what most pages of a sparse set are along most axes.
 //! Invariant: the matrix is symmetric under transposition and reversal, because D is uniform and the nodes are
-//! equidistant; the increment U − 1 is split into its even and odd part. Source: [`super::Fibre`].
+//! equidistant; even and odd part are propagated apart. Source: the eigenvectors of such a matrix, in closed form.
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 use super::super::dft::Complex;
-use super::super::fibre::Fibre;
+use super::super::increment;
 use super::super::lines::{Lines, Rows};
 use crate::field::Real;
-use crate::half_potential::Planes;
+use crate::half_potential::{Planes, Time};
 use crate::simd::{Kernel, Lanes};
 
-/// U − 1 = [a b c; b d b; c b a] as p = (a + c)/2, q = (a − c)/2, b and d.
-#[derive(Clone, Copy)]
+/// U on three nodes: A has the odd mode (1, 0, −1) and two even ones (1, μ, 1).
+///
+/// All axes of a run commute, so the phase of one mode is taken from each axis and given to one of them, the run's
+/// [`Lead`]: without it, U − 1 has rank two and costs 24 instead of 34 operations.
 pub(super) struct Triple<T> {
+    /// The whole increment, as a device takes it.
+    whole: Lead<T>,
+    /// U·e^{iα} − 1, where e^{−iα} is the phase of the lowest mode.
+    rest: Rest<T>,
+    spectrum: Spectrum,
+}
+
+/// [a b c; b d b; c b a] as p = (a + c)/2, q = (a − c)/2, b and d.
+#[derive(Clone, Copy)]
+pub(super) struct Lead<T> {
     p: (T, T),
     q: (T, T),
     b: (T, T),
     d: (T, T),
 }
 
+/// w·(1, μ, 1)ᵀ(1, μ, 1) + q·(1, 0, −1)ᵀ(1, 0, −1).
+#[derive(Clone, Copy)]
+struct Rest<T> {
+    mu: T,
+    w: (T, T),
+    q: (T, T),
+}
+
+/// The modes of A: angles τE of the lower even, the odd and the upper even one, and the μ of the even ones.
+#[derive(Clone, Copy)]
+struct Spectrum {
+    angles: [f64; 3],
+    mu: [f64; 2],
+}
+
+impl Spectrum {
+    /// Of a symmetric and centrosymmetric 3 × 3 matrix, row-major.
+    fn new(a: &[f64], duration: f64) -> Self {
+        let (outer, beta, inner) = (a[0] + a[2], a[1], a[4]);
+        let (mean, half) = (0.5 * (outer + inner), 0.5 * (outer - inner));
+        let r = libm::hypot(half, core::f64::consts::SQRT_2 * beta);
+        let mu = match () {
+            // Only where D vanishes, and with it A.
+            () if beta == 0.0 => [0.0, 0.0],
+            () if half >= 0.0 => [-(half + r) / beta, 2.0 * beta / (half + r)],
+            () => [-2.0 * beta / (r - half), (r - half) / beta],
+        };
+        Self { angles: [mean - r, a[0] - a[2], mean + r].map(|e| duration * e), mu }
+    }
+}
+
 impl<T: Real> Triple<T> {
-    /// p, q, b, d.
+    /// The propagator of a line of three neighbouring nodes, from A, row-major.
+    pub fn new(a: &[f64], duration: f64) -> Self {
+        let spectrum = Spectrum::new(a, duration);
+        let [first, odd, last] = spectrum.angles;
+        let mu = T::from_f64(spectrum.mu[1]);
+        // The weight goes with the rounded μ, so that only its own rounding is left.
+        let square = mu.to_f64() * mu.to_f64();
+        let scaled = |angle: f64, by: f64| {
+            let (re, im) = increment(angle, Time::Real);
+            (T::from_f64(re * by), T::from_f64(im * by))
+        };
+        let rest = Rest { mu, w: scaled(last - first, 1.0 / (2.0 + square)), q: scaled(odd - first, 0.5) };
+        Self { whole: Lead::new(&spectrum, 0.0), rest, spectrum }
+    }
+
+    /// p, q, b, d of the whole.
     pub fn numbers(&self) -> [[f32; 2]; 4]
     where
         T: Into<f32>,
     {
-        [self.p, self.q, self.b, self.d].map(|(re, im)| [re.into(), im.into()])
+        let Lead { p, q, b, d } = self.whole;
+        [p, q, b, d].map(|(re, im)| [re.into(), im.into()])
     }
 
-    /// The propagator of a fibre of three neighbouring nodes; none for another length.
-    pub fn new(fibre: &Fibre<T>) -> Option<Self> {
-        if fibre.nodes() != 3 {
-            return None;
-        }
+    /// α: what [`Rest`] leaves out.
+    pub fn angle(&self) -> f64 {
+        self.spectrum.angles[0]
+    }
+
+    /// The whole, and the phase e^{−i·angle} that other axes left out.
+    pub fn lead(&self, angle: f64) -> Lead<T> {
+        Lead::new(&self.spectrum, angle)
+    }
+}
+
+impl<T: Real> Lead<T> {
+    fn new(spectrum: &Spectrum, angle: f64) -> Self {
+        let [first, odd, last] = spectrum.angles.map(|own| increment(own + angle, Time::Real));
+        let sum = |weight: &dyn Fn(f64) -> f64| {
+            let [a, b] = spectrum.mu.map(|mu| weight(mu) / (2.0 + mu * mu));
+            (a * first.0 + b * last.0, a * first.1 + b * last.1)
+        };
         let round = |(re, im): (f64, f64)| (T::from_f64(re), T::from_f64(im));
-        let ((a_re, a_im), (c_re, c_im)) = (fibre.entry(0, 0), fibre.entry(0, 2));
-        Some(Self {
-            p: round((0.5 * (a_re + c_re), 0.5 * (a_im + c_im))),
-            q: round((0.5 * (a_re - c_re), 0.5 * (a_im - c_im))),
-            b: round(fibre.entry(0, 1)),
-            d: round(fibre.entry(1, 1)),
-        })
+        Self {
+            p: round(sum(&|_| 1.0)),
+            q: round((0.5 * odd.0, 0.5 * odd.1)),
+            b: round(sum(&|mu| mu)),
+            d: round(sum(&|mu| mu * mu)),
+        }
     }
 }
 
@@ -51,20 +122,37 @@ impl<T: Real> Triple<T> {
 /// - source: the module's
 /// - scheme and order: exact
 /// - stability bound: none (unitary)
-/// - bytes and flops per node and axis: 4 scalars per pass of two axes, 18 flops
+/// - bytes and flops per node and axis: 4 scalars per pass of two axes, 12 flops (18 for the lead)
 pub(super) struct TriplePass<'a, T, const AXES: usize> {
     pub planes: Planes<T>,
     /// Geometry of the minor axis; the major axis has three times its step.
     pub lines: Lines,
     pub plans: [&'a Triple<T>; AXES],
+    /// What stands for the minor axis' plan, where it leads its run.
+    pub lead: Option<&'a Lead<T>>,
 }
 
 impl<T: Real, const AXES: usize> Kernel<T> for TriplePass<'_, T, AXES> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
+        // Nine complex vectors at a time: on AVX2 twice as many registers as there are, with the wide ones.
+        let mut plans = [SpreadRest::<V::Narrow>::new(self.plans[0].rest); AXES];
+        for axis in 1..AXES {
+            plans[axis] = SpreadRest::new(self.plans[axis].rest);
+        }
+        match self.lead {
+            Some(lead) => self.couple_all(SpreadLead::<V::Narrow>::new(*lead), plans),
+            None => self.couple_all(plans[0], plans),
+        }
+    }
+}
+
+impl<T: Real, const AXES: usize> TriplePass<'_, T, AXES> {
+    #[inline(always)]
+    fn couple_all<V: Lanes<T = T>>(&self, minor: impl OnTriple<V>, plans: [SpreadRest<V>; AXES]) {
         let Lines { outer, outer_stride, inner, inner_stride, step, lanes } = self.lines;
-        let plans = self.plans.map(Spread::<V>::new);
+        let major = plans[AXES - 1];
         let rows = Rows::new(self.planes, step);
         for o in 0..outer {
             for i in 0..inner {
@@ -73,11 +161,11 @@ impl<T: Real, const AXES: usize> Kernel<T> for TriplePass<'_, T, AXES> {
                 // SAFETY: the geometry stays inside the planes, and this unit owns them.
                 unsafe {
                     while lane + V::N <= lanes {
-                        couple::<V, AXES, true>(rows.shifted(base + lane), V::N, &plans);
+                        couple::<V, AXES, true>(rows.shifted(base + lane), V::N, minor, major);
                         lane += V::N;
                     }
                     if lane < lanes {
-                        couple::<V, AXES, false>(rows.shifted(base + lane), lanes - lane, &plans);
+                        couple::<V, AXES, false>(rows.shifted(base + lane), lanes - lane, minor, major);
                     }
                 }
             }
@@ -85,30 +173,67 @@ impl<T: Real, const AXES: usize> Kernel<T> for TriplePass<'_, T, AXES> {
     }
 }
 
-/// A plan in vectors.
-struct Spread<V> {
+/// What is done to three nodes: increments are summed among themselves and added once.
+trait OnTriple<V: Lanes>: Copy {
+    fn on(self, x: [Complex<V>; 3]) -> [Complex<V>; 3];
+}
+
+/// A lead in vectors.
+#[derive(Clone, Copy)]
+struct SpreadLead<V> {
     p: (V, V),
     q: (V, V),
     b: (V, V),
     d: (V, V),
 }
 
-impl<V: Lanes> Spread<V> {
+impl<V: Lanes> SpreadLead<V> {
     #[inline(always)]
-    fn new(plan: &Triple<V::T>) -> Self {
-        let splat = |(re, im): (V::T, V::T)| (V::splat(re), V::splat(im));
-        Self { p: splat(plan.p), q: splat(plan.q), b: splat(plan.b), d: splat(plan.d) }
+    fn new(lead: Lead<V::T>) -> Self {
+        Self { p: splat(lead.p), q: splat(lead.q), b: splat(lead.b), d: splat(lead.d) }
     }
+}
 
-    /// U on three nodes: increments are summed among themselves and added once.
+impl<V: Lanes> OnTriple<V> for SpreadLead<V> {
     #[inline(always)]
-    fn apply(&self, x: [Complex<V>; 3]) -> [Complex<V>; 3] {
+    fn on(self, x: [Complex<V>; 3]) -> [Complex<V>; 3] {
         let (sum, difference) = (x[0].add(x[2]), x[0].sub(x[2]));
         let even = accumulate(sum.mul(self.p.0, self.p.1), x[1], self.b);
         let odd = difference.mul(self.q.0, self.q.1);
         let middle = accumulate(sum.mul(self.b.0, self.b.1), x[1], self.d);
         [x[0].add(even.add(odd)), x[1].add(middle), x[2].add(even.sub(odd))]
     }
+}
+
+/// A rest in vectors.
+#[derive(Clone, Copy)]
+struct SpreadRest<V> {
+    mu: V,
+    w: (V, V),
+    q: (V, V),
+}
+
+impl<V: Lanes> SpreadRest<V> {
+    #[inline(always)]
+    fn new(rest: Rest<V::T>) -> Self {
+        Self { mu: V::splat(rest.mu), w: splat(rest.w), q: splat(rest.q) }
+    }
+}
+
+impl<V: Lanes> OnTriple<V> for SpreadRest<V> {
+    #[inline(always)]
+    fn on(self, x: [Complex<V>; 3]) -> [Complex<V>; 3] {
+        let (sum, difference) = (x[0].add(x[2]), x[0].sub(x[2]));
+        let even = sum.add_scaled(self.mu, x[1]).mul(self.w.0, self.w.1);
+        let odd = difference.mul(self.q.0, self.q.1);
+        [x[0].add(even.add(odd)), x[1].add_scaled(self.mu, even), x[2].add(even.sub(odd))]
+    }
+}
+
+/// A function and no closure, which would be one of its own, outside the vectors' `enter`.
+#[inline(always)]
+fn splat<V: Lanes>((re, im): (V::T, V::T)) -> (V, V) {
+    (V::splat(re), V::splat(im))
 }
 
 /// sum + x·w.
@@ -126,26 +251,29 @@ fn accumulate<V: Lanes>(sum: Complex<V>, x: Complex<V>, (re, im): (V, V)) -> Com
 unsafe fn couple<V: Lanes, const AXES: usize, const FULL: bool>(
     rows: Rows<V::T>,
     n: usize,
-    plans: &[Spread<V>; AXES],
+    minor: impl OnTriple<V>,
+    major: impl OnTriple<V>,
 ) {
     // SAFETY: says the caller.
     unsafe {
+        let mut x = [Complex::zero(); 9];
+        let lines = if AXES == 1 { 1 } else { 3 };
+        for k in 0..lines {
+            let (a, b) = (rows.load::<V, FULL>(3 * k, n), rows.load::<V, FULL>(3 * k + 1, n));
+            let c = rows.load::<V, FULL>(3 * k + 2, n);
+            [x[3 * k], x[3 * k + 1], x[3 * k + 2]] = minor.on([a, b, c]);
+        }
         if AXES == 1 {
-            let x = plans[0].apply(core::array::from_fn(|k| rows.load::<V, FULL>(k, n)));
             for k in 0..3 {
                 rows.store::<V, FULL>(k, n, x[k]);
             }
             return;
         }
-        let mut x = [Complex::zero(); 9];
         for k in 0..3 {
-            let line = core::array::from_fn(|j| rows.load::<V, FULL>(3 * k + j, n));
-            [x[3 * k], x[3 * k + 1], x[3 * k + 2]] = plans[0].apply(line);
-        }
-        for k in 0..3 {
-            for (j, z) in plans[AXES - 1].apply([x[k], x[k + 3], x[k + 6]]).into_iter().enumerate() {
-                rows.store::<V, FULL>(k + 3 * j, n, z);
-            }
+            let [a, b, c] = major.on([x[k], x[k + 3], x[k + 6]]);
+            rows.store::<V, FULL>(k, n, a);
+            rows.store::<V, FULL>(k + 3, n, b);
+            rows.store::<V, FULL>(k + 6, n, c);
         }
     }
 }

@@ -440,7 +440,7 @@ impl<T: Real> Kernel<T> for ActivePass<'_, T> {
             }
             let fibre = &column.table.fibres[column.table.which[bundle.line as usize] as usize];
             let lanes = bundle.lanes as usize;
-            let pass = FibrePass { fibre, rows: &rows, lanes, scratch };
+            let pass = FibrePass { fibre, rows: &rows, lanes, shift: 0, scratch };
             if lanes < LANES_MIN { pass.by_nodes::<V>() } else { pass.by_lanes::<V>() }
         }
     }
