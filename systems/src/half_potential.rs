@@ -198,7 +198,8 @@ pub fn kick_pages<T: Real + Scalar>(
     }
 }
 
-/// Index and dt·weight·E (re, im) of each emitter that acts at `offset` ticks after `tick`.
+/// Index and dt·weight·E (re, im) of each emitter that acts at `offset` ticks after `tick`; those that act on the same nodes
+/// with the same amplitude are one.
 pub fn phasors<T: Real + Scalar>(
     sources: &Sources<T>,
     wave: &WaveParameters,
@@ -207,15 +208,20 @@ pub fn phasors<T: Real + Scalar>(
     weight: f64,
 ) -> impl Iterator<Item = (usize, (f64, f64))> {
     let (dt, time) = (wave.dt, tick.time(wave.dt) + offset * wave.dt);
-    sources.emitters.iter().enumerate().filter_map(move |(index, emitter)| {
-        let strength = emitter.drive * emitter.envelope.at(time) * dt * weight;
-        if strength == 0.0 {
-            return None;
-        }
-        let turns = emitter.phase.turns(tick.0) + emitter.frequency_hz * dt * offset;
-        let (sin, cos) = nikola_kernels::transcendental::sincos(-core::f64::consts::TAU * turns);
-        Some((index, (strength * cos, strength * sin)))
-    })
+    let of_leader = move |leader: usize| {
+        let followers = sources.emitters[leader..].iter().filter(move |emitter| emitter.leader == leader);
+        followers.fold((0.0, 0.0), |(re, im), emitter| {
+            let strength = emitter.drive * emitter.envelope.at(time) * dt * weight;
+            if strength == 0.0 {
+                return (re, im);
+            }
+            let turns = emitter.phase.turns(tick.0) + emitter.frequency_hz * dt * offset;
+            let (sin, cos) = nikola_kernels::transcendental::sincos(-core::f64::consts::TAU * turns);
+            (re + strength * cos, im + strength * sin)
+        })
+    };
+    let leaders = sources.emitters.iter().enumerate().filter(|(index, emitter)| emitter.leader == *index);
+    leaders.map(move |(leader, _)| (leader, of_leader(leader))).filter(|(_, phasor)| *phasor != (0.0, 0.0))
 }
 
 /// Rebuilds the potential columns for model time `t`, where the potential depends on time.

@@ -175,6 +175,8 @@ pub struct RunningEmitter<T> {
     pub envelope: Envelope,
     /// Factor of the whole source that commands change.
     pub drive: f64,
+    /// The first emitter with the same profile and amplitude, whose nodes it acts on: one kick serves all of them.
+    pub leader: usize,
     /// Where it acts.
     pub pages: Vec<SourceNodes<T>>,
 }
@@ -200,7 +202,7 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     let torus = &setup.torus;
     let mut world = World::new();
     let emitters: Vec<_> =
-        setup.emitters.iter().map(|emitter| running(emitter, setup)).collect::<Result<_, _>>()?;
+        (0..setup.emitters.len()).map(|index| running(index, setup)).collect::<Result<_, _>>()?;
     let pages = initial_pages(setup, &emitters)?;
     let compute = compute(options, if setup.growth.is_some() { usize::MAX } else { pages.len() })?;
 
@@ -456,7 +458,11 @@ fn environment(setup: &Setup, has_potential_column: bool, pages: Vec<usize>) -> 
     }
 }
 
-fn running<T: Real>(emitter: &Emitter, setup: &Setup) -> Result<RunningEmitter<T>, BuildError> {
+fn running<T: Real>(index: usize, setup: &Setup) -> Result<RunningEmitter<T>, BuildError> {
+    let emitter = &setup.emitters[index];
+    let is_alike = |other: &Emitter| {
+        Arc::ptr_eq(&other.profile, &emitter.profile) && other.amplitude == emitter.amplitude
+    };
     let (profile, torus) = (emitter.profile.as_ref(), &setup.torus);
     let (pages, cutoff) = match &setup.growth {
         None => ((0..torus.n_pages()).collect(), EMITTER_CUTOFF),
@@ -474,6 +480,7 @@ fn running<T: Real>(emitter: &Emitter, setup: &Setup) -> Result<RunningEmitter<T
         frequency_hz: emitter.frequency_hz,
         envelope: emitter.envelope.clone(),
         drive: 1.0,
+        leader: setup.emitters.iter().position(is_alike).unwrap_or(index),
         pages: source_nodes(profile, (emitter.amplitude, 0.0), torus, &pages, cutoff),
     })
 }

@@ -34,7 +34,7 @@ const UNIT: usize = 16_384;
 const CHAINS: usize = 8;
 
 /// What a node gives to the recurrence: B·Re Ψ, B·Im Ψ, 0, and the factor 1 − Δ(1 − r̂)G.
-type Record<N> = [N; 4];
+pub type Record<N> = [N; 4];
 
 /// Parameters of the recurrence.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,7 +109,7 @@ struct Unit {
 
 /// What a unit does to the state: h ← product·h + (re, im).
 #[derive(Debug, Clone, Copy, Default)]
-struct Effect {
+pub struct Effect {
     re: f64,
     im: f64,
     product: f64,
@@ -228,9 +228,12 @@ impl<T: Real> Scan<T> {
             input_weight: num(self.recurrence.input_weight),
             metric: num(g),
         };
-        let fill = |(p, records): (usize, &mut [Record<T::Num>])| match openness {
-            Values::Uniform(value) => of_page.fill(pages[p], |_| value, records),
-            Values::PerNode(slices) => of_page.fill(pages[p], |i| slices[p][i], records),
+        let fill = |(p, records): (usize, &mut [Record<T::Num>])| {
+            let openness = match openness {
+                Values::Uniform(value) => Values::Uniform(value),
+                Values::PerNode(slices) => Values::PerNode(&slices[p..=p]),
+            };
+            T::scan_records(&of_page, pages[p], openness, records);
         };
         match threads {
             Threads::Pool(pool) => pool.install(|| {
@@ -246,7 +249,7 @@ impl<T: Real> Scan<T> {
         let walk_unit = |(effect, unit): (&mut Effect, &Unit)| {
             let positions = &orders[unit.order].positions[unit.start..unit.end];
             let slices = unit.slice.map_or(&turned[..], |j| &turned[j..=j]);
-            *effect = walk::<T>(records, positions, slices);
+            *effect = T::scan_walk(records, positions, slices);
         };
         match threads {
             Threads::Pool(pool) => {
@@ -270,8 +273,8 @@ impl<T: Real> Scan<T> {
 }
 
 /// Constants of the records of one component.
-#[derive(Clone, Copy)]
-struct Records<N> {
+#[derive(Debug, Clone, Copy)]
+pub struct Records<N> {
     step: N,
     density_weight: N,
     step_max: N,
@@ -280,6 +283,21 @@ struct Records<N> {
 }
 
 impl<N: rustfft::FftNum> Records<N> {
+    /// The records of a page, with 1 − r̂ of its nodes.
+    #[inline(always)]
+    pub(crate) fn fill_page<T: Real + SimdReal<Num = N>>(
+        &self,
+        page: PageRef<'_, T>,
+        openness: Values<'_, T>,
+        records: &mut [Record<N>],
+    ) {
+        match openness {
+            Values::Uniform(value) => self.fill(page, |_| value, records),
+            Values::PerNode(slices) => self.fill(page, |i| slices[0][i], records),
+        }
+    }
+
+    #[inline(always)]
     fn fill<T: Real + SimdReal<Num = N>>(
         &self,
         page: PageRef<'_, T>,
@@ -299,7 +317,8 @@ impl<N: rustfft::FftNum> Records<N> {
 }
 
 /// Runs `positions`, each through all `slices`, as eight chains of equal length and a tail, and joins them.
-fn walk<T: Real>(records: &[Record<T::Num>], positions: &[u32], slices: &[u32]) -> Effect {
+#[inline(always)]
+pub(crate) fn walk<T: Real>(records: &[Record<T::Num>], positions: &[u32], slices: &[u32]) -> Effect {
     let length = positions.len() / CHAINS;
     let chains: [&[u32]; CHAINS] = core::array::from_fn(|c| &positions[c * length..(c + 1) * length]);
     let start = [T::Num::zero(), T::Num::zero(), T::Num::one(), T::Num::zero()];

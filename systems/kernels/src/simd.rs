@@ -15,12 +15,12 @@ mod scalar;
 use core::ops::Range;
 
 use crate::energy::{FormChunk, LocalForm};
-use crate::field::{PageRef, Real, Shape};
+use crate::field::{PageRef, Real, Shape, Values};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, DirectPlan, FluxPass, OuterBatch, PageSweep};
-use crate::mamba_scan::{CellSteps, CellWalk};
+use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, walk};
 use crate::metric_update::StructurePass;
 use crate::reduce::{self, Piece, RingRun, RingSums, SpectralMoments, Sum, SumPiece, Totals};
 use crate::wave_form::{PairBatch, PairPage};
@@ -187,6 +187,15 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn cell_steps(level: Level, steps: CellSteps<'_, Self>);
     #[doc(hidden)]
+    fn scan_records(
+        constants: &Records<Self::Num>,
+        page: PageRef<'_, Self>,
+        openness: Values<'_, Self>,
+        records: &mut [Record<Self::Num>],
+    );
+    #[doc(hidden)]
+    fn scan_walk(records: &[Record<Self::Num>], positions: &[u32], slices: &[u32]) -> Effect;
+    #[doc(hidden)]
     fn cell_walk(level: Level, walk: CellWalk<'_, Self>);
     #[doc(hidden)]
     fn pair_page(level: Level, page: PairPage<'_, Self>);
@@ -283,6 +292,17 @@ macro_rules! simd_real {
             }
             fn cell_steps(level: Level, steps: CellSteps<'_, $t>) {
                 dispatch(level, steps);
+            }
+            fn scan_records(
+                constants: &Records<$t>,
+                page: PageRef<'_, $t>,
+                openness: Values<'_, $t>,
+                records: &mut [Record<$t>],
+            ) {
+                constants.fill_page(page, openness, records);
+            }
+            fn scan_walk(records: &[Record<$t>], positions: &[u32], slices: &[u32]) -> Effect {
+                walk::<$t>(records, positions, slices)
             }
             fn cell_walk(level: Level, walk: CellWalk<'_, $t>) {
                 dispatch(level, walk);

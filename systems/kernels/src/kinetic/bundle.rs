@@ -276,7 +276,6 @@ impl<T: Real> BundlePass<'_, T> {
         unsafe {
             let rows = [self.row(bundle, 0), self.row(bundle, 1), self.row(bundle, 2)];
             let to = [0, 1, 2].map(|k| self.row_of(self.to, bundle, k));
-            let places = (&rows, &to);
             if lanes < V::N {
                 let x = [
                     load_n::<V>(rows[0], 0, lanes),
@@ -296,10 +295,10 @@ impl<T: Real> BundlePass<'_, T> {
             }
             // The last vector overlaps the one before: it is computed first, from what is still untouched, and stored last.
             // Masked vectors would cost more than all others together.
-            let last = ring_at::<V, ADDS>(places, lanes - V::N, map);
+            let last = ring_at::<V, ADDS>(&rows, &to, lanes - V::N, map);
             let mut lane = 0;
             while lane + V::N < lanes {
-                store_ring(&to, lane, ring_at::<V, ADDS>(places, lane, map));
+                store_ring(&to, lane, ring_at::<V, ADDS>(&rows, &to, lane, map));
                 lane += V::N;
             }
             store_ring(&to, lanes - V::N, last);
@@ -417,7 +416,8 @@ impl<T: Real> BundlePass<'_, T> {
 /// Rows have a vector of nodes from `lane` on.
 #[inline(always)]
 unsafe fn ring_at<V: Lanes, const ADDS: bool>(
-    (rows, to): (&[Planes<V::T>; 3], &[Planes<V::T>; 3]),
+    rows: &[Planes<V::T>; 3],
+    to: &[Planes<V::T>; 3],
     lane: usize,
     map: impl OnRing<V>,
 ) -> [Complex<V>; 3] {

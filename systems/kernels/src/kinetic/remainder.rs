@@ -508,7 +508,7 @@ impl<T: Real> Kernel<T> for FluxPass<'_, T> {
             for lane in (0..length).step_by(PART) {
                 let (rows, n) = (&rows[..n_axes], PART.min(length - lane));
                 // SAFETY: nodes of the page.
-                unsafe { fluxes_of_run::<V>((rows, rows), first + lane, n, &d) };
+                unsafe { fluxes_of_run::<V>(rows, rows, first + lane, n, &d) };
             }
         }
     }
@@ -559,7 +559,8 @@ pub(super) const PART: usize = 32;
 /// be the same.
 #[inline(always)]
 pub(super) unsafe fn fluxes_of_run<V: Lanes>(
-    (rows, to): (&[Planes<V::T>], &[Planes<V::T>]),
+    rows: &[Planes<V::T>],
+    to: &[Planes<V::T>],
     node: usize,
     n: usize,
     d: &Tensor<V::T>,

@@ -135,7 +135,7 @@ impl Kernel<f64> for CellFlux<'_> {
         let CellFlux { from, to, nodes, d } = self;
         for first in nodes.clone().step_by(PART) {
             // SAFETY: the nodes exist in all fields, and the caller owns those that are written.
-            unsafe { fluxes_of_run::<V>((from, to), first, PART.min(nodes.end - first), d) };
+            unsafe { fluxes_of_run::<V>(from, to, first, PART.min(nodes.end - first), d) };
         }
     }
 }
