@@ -24,3 +24,4 @@ mod state;
 mod task;
 mod tidy;
 mod validation;
+mod vectors;

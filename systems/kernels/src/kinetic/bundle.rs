@@ -355,12 +355,14 @@ impl<T: Real> BundlePass<'_, T> {
                 let factor = V::splat(slope);
                 while node + V::N + 2 * stride <= stop {
                     let phase = node % period;
-                    let keeps = [0, 1, 2, 3].map(|k| V::load(keeps[k].as_ptr().add(phase)));
+                    let [a, b, c, d] = &keeps;
+                    let (a, b) = (V::load(a.as_ptr().add(phase)), V::load(b.as_ptr().add(phase)));
+                    let (c, d) = (V::load(c.as_ptr().add(phase)), V::load(d.as_ptr().add(phase)));
                     for (from, to) in [(from.re, to.re), (from.im, to.im)] {
-                        let up = V::load(from.add(node + stride)).mul(keeps[0]);
-                        let up = V::load(from.add(node - 2 * stride)).mul_add(keeps[1], up);
-                        let apart = V::load(from.add(node - stride)).neg_mul_add(keeps[2], up);
-                        let apart = V::load(from.add(node + 2 * stride)).neg_mul_add(keeps[3], apart);
+                        let up = V::load(from.add(node + stride)).mul(a);
+                        let up = V::load(from.add(node - 2 * stride)).mul_add(b, up);
+                        let apart = V::load(from.add(node - stride)).neg_mul_add(c, up);
+                        let apart = V::load(from.add(node + 2 * stride)).neg_mul_add(d, apart);
                         let to = to.add(node);
                         let y = apart.mul(factor);
                         (if ADDS { y.add(V::load(to)) } else { y }).store(to);

@@ -152,7 +152,11 @@ unsafe fn ring<V: Lanes>(rows: Rows<V::T>, at: [usize; 3], q: (V, V)) {
     let third = V::splat(V::T::from_f64(-1.0 / 3.0));
     // SAFETY: says the caller.
     unsafe {
-        let x: [Complex<V>; 3] = at.map(|row| rows.load::<V, true>(row, V::N));
+        let x: [Complex<V>; 3] = [
+            rows.load::<V, true>(at[0], V::N),
+            rows.load::<V, true>(at[1], V::N),
+            rows.load::<V, true>(at[2], V::N),
+        ];
         let mean = x[0].add(x[1]).add(x[2]).mul(q.0.mul(third), q.1.mul(third));
         for (x, row) in x.into_iter().zip(at) {
             rows.store::<V, true>(row, V::N, x.add(x.mul(q.0, q.1).add(mean)));

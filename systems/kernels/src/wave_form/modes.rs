@@ -197,7 +197,11 @@ impl<T: Real> Kernel<T> for TurnRun<'_, T> {
             let n = V::N.min(len - i);
             // SAFETY: `n` columns from `i` on exist in the tables and the planes, see the struct.
             unsafe {
-                let [p, q, sign, factor, rest] = tables.map(|table| V::load_n(table.as_ptr().add(i), n));
+                let [p, q, sign, factor, rest] = tables;
+                let (p, q) = (V::load_n(p.as_ptr().add(i), n), V::load_n(q.as_ptr().add(i), n));
+                let sign = V::load_n(sign.as_ptr().add(i), n);
+                let (factor, rest) =
+                    (V::load_n(factor.as_ptr().add(i), n), V::load_n(rest.as_ptr().add(i), n));
                 let (factor, increment) = (factor.mul(sign), rest.add(common));
                 for (psi, velocity) in [(psi.re, velocity.re), (psi.im, velocity.im)] {
                     let (psi, velocity) = (psi.add(i), velocity.add(i));
