@@ -11,13 +11,11 @@
 
 mod cells;
 
-use rayon::iter::{
-    IndexedParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator,
-};
 use rustfft::num_traits::{One, Zero};
 
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::simd::SimdReal;
+use crate::threads::{for_each_part, map_chunks};
 
 pub use cells::{CellMetric, CellSteps, CellWalk};
 
@@ -228,35 +226,24 @@ impl<T: Real> Scan<T> {
             input_weight: num(self.recurrence.input_weight),
             metric: num(g),
         };
-        let fill = |(p, records): (usize, &mut [Record<T::Num>])| {
+        let fill = |p: usize, records: &mut [Record<T::Num>]| {
             let openness = match openness {
                 Values::Uniform(value) => Values::Uniform(value),
                 Values::PerNode(slices) => Values::PerNode(&slices[p..=p]),
             };
             T::scan_records(&of_page, pages[p], openness, records);
         };
-        match threads {
-            Threads::Pool(pool) => pool.install(|| {
-                use rayon::slice::ParallelSliceMut;
-                self.records.par_chunks_mut(page_nodes).enumerate().for_each(fill);
-            }),
-            Threads::Serial => self.records.chunks_mut(page_nodes).enumerate().for_each(fill),
-        }
+        for_each_part(threads, self.records.chunks_mut(page_nodes), fill);
     }
 
     fn walk_units(&mut self, threads: Threads<'_>) {
         let Self { orders, units, effects, records, turned, .. } = self;
-        let walk_unit = |(effect, unit): (&mut Effect, &Unit)| {
+        *effects = map_chunks(threads, units.len(), |unit| {
+            let unit = &units[unit];
             let positions = &orders[unit.order].positions[unit.start..unit.end];
             let slices = unit.slice.map_or(&turned[..], |j| &turned[j..=j]);
-            *effect = T::scan_walk(records, positions, slices);
-        };
-        match threads {
-            Threads::Pool(pool) => {
-                pool.install(|| effects.par_iter_mut().zip(units.par_iter()).for_each(walk_unit));
-            }
-            Threads::Serial => effects.iter_mut().zip(units.iter()).for_each(walk_unit),
-        }
+            T::scan_walk(records, positions, slices)
+        });
     }
 
     /// Component `d` of every state from the effects of its units, in order.

@@ -13,6 +13,8 @@ mod avx512;
 mod scalar;
 
 use core::ops::Range;
+use rustfft::{Fft, FftPlannerScalar};
+use std::sync::Arc;
 
 use crate::energy::{FormChunk, LocalForm};
 use crate::field::{PageRef, Real, Shape, Values};
@@ -166,6 +168,10 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     fn to_num(self) -> Self::Num;
     /// From `Num` (the identity).
     fn from_num(num: Self::Num) -> Self;
+    /// The transform of length `n` forward and back: planned here, so that the transforms of all lengths are compiled
+    /// once.
+    #[doc(hidden)]
+    fn transforms(n: usize) -> [Arc<dyn Fft<Self::Num>>; 2];
     // The entry points of the kernels, as functions of no type parameter: so they are compiled once, in this crate,
     // at its optimisation level, not again in every crate that calls them.
     #[doc(hidden)]
@@ -265,6 +271,10 @@ macro_rules! simd_real {
             #[inline(always)]
             fn from_num(num: $t) -> $t {
                 num
+            }
+            fn transforms(n: usize) -> [Arc<dyn Fft<$t>>; 2] {
+                let mut planner = FftPlannerScalar::new();
+                [planner.plan_fft_forward(n), planner.plan_fft_inverse(n)]
             }
             fn local_run(level: Level, run: LocalRun<'_, $t>) {
                 dispatch(level, run);

@@ -2,14 +2,17 @@
 //! cut by the data's shape. Source: plain work sharing over an atomic counter.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use crate::field::Threads;
 
-/// Calls `work(0) … work(n_chunks − 1)`, each once, on whatever threads there are.
+/// Calls `work(0) … work(n_chunks − 1)`, each once, on whatever threads there are. The work comes as a pointer, so that
+/// what runs it is compiled once and not for each kernel: a call for a chunk costs nothing.
 pub(crate) fn for_each_chunk(threads: Threads<'_>, n_chunks: usize, work: impl Fn(usize) + Sync) {
+    share(threads, n_chunks, &work);
+}
+
+fn share(threads: Threads<'_>, n_chunks: usize, work: &(dyn Fn(usize) + Sync)) {
     match threads {
         Threads::Pool(pool) if n_chunks > 1 && pool.current_num_threads() > 1 => {
             let next = AtomicUsize::new(0);
@@ -33,6 +36,10 @@ const SPINS_MAX: usize = 4_000;
 /// Calls `work(level, i)` for each `i` below `sizes[level]`, each once, no level before the one before it is done.
 /// Threads are woken once for all levels, since a level may take no longer than waking them.
 pub(crate) fn for_each_level(threads: Threads<'_>, sizes: &[usize], work: impl Fn(usize, usize) + Sync) {
+    share_levels(threads, sizes, &work);
+}
+
+fn share_levels(threads: Threads<'_>, sizes: &[usize], work: &(dyn Fn(usize, usize) + Sync)) {
     match threads {
         Threads::Pool(pool) if pool.current_num_threads() > 1 && sizes.iter().any(|&size| size > 1) => {
             let (next, gate) = (AtomicUsize::new(0), Gate::default());
@@ -100,15 +107,36 @@ impl Drop for Done<'_> {
     }
 }
 
+/// Calls `work(i, part)` for each of the parts, each once.
+pub(crate) fn for_each_part<P: Send>(
+    threads: Threads<'_>,
+    parts: impl Iterator<Item = P>,
+    work: impl Fn(usize, P) + Sync,
+) {
+    // A part is handed over by whoever takes its number.
+    let parts: Vec<Mutex<Option<P>>> = parts.map(|part| Mutex::new(Some(part))).collect();
+    for_each_chunk(threads, parts.len(), |i| {
+        let part = parts[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(part) = part {
+            work(i, part);
+        }
+    });
+}
+
 /// The results of `work(0) … work(n_chunks − 1)`, in that order.
-pub(crate) fn map_chunks<R: Send>(
+pub(crate) fn map_chunks<R: Send + Sync>(
     threads: Threads<'_>,
     n_chunks: usize,
     work: impl Fn(usize) -> R + Sync,
 ) -> Vec<R> {
     match threads {
         Threads::Pool(pool) if n_chunks > 8 && pool.current_num_threads() > 1 => {
-            pool.install(|| (0..n_chunks).into_par_iter().map(&work).collect())
+            let results: Vec<OnceLock<R>> = (0..n_chunks).map(|_| OnceLock::new()).collect();
+            for_each_chunk(threads, n_chunks, |chunk| {
+                // Each chunk is taken once.
+                let _ = results[chunk].set(work(chunk));
+            });
+            results.into_iter().filter_map(OnceLock::into_inner).collect()
         }
         _ => (0..n_chunks).map(work).collect(),
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rustfft::{Fft, FftPlannerScalar, num_complex::Complex};
+use rustfft::{Fft, num_complex::Complex};
 
 use super::lines::{FLOW, FORWARD, INVERSE, Lines};
 use crate::field::Real;
@@ -24,10 +24,10 @@ pub struct DirectPlan<T: crate::simd::SimdReal> {
 impl<T: Real> DirectPlan<T> {
     /// `phases[m]` is the factor (re, im) of mode `m` in 0..n.
     pub(crate) fn new(n: usize, phases: &[(f64, f64)]) -> Self {
-        let mut planner = FftPlannerScalar::new();
+        let [forward, inverse] = T::transforms(n);
         let round = |x: f64| T::from_f64(x / n as f64).to_num();
         let phases = phases.iter().map(|&(re, im)| Complex::new(round(re), round(im))).collect();
-        DirectPlan { n, forward: planner.plan_fft_forward(n), inverse: planner.plan_fft_inverse(n), phases }
+        DirectPlan { n, forward, inverse, phases }
     }
 
     /// Bytes of the tables.

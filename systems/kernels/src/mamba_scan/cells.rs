@@ -14,8 +14,7 @@ use super::{Order, Recurrence, STATE, STEP_LIMIT, State};
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::kinetic::fibre::diagonalise;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::{ParallelSlice, ParallelSliceMut};
+use crate::threads::for_each_part;
 
 /// Numbers of one part of h: nine and padding. What stands in the padding is finite and of no consequence.
 const WIDTH: usize = 16;
@@ -124,18 +123,15 @@ impl<T: Real> CellMetric<T> {
             first += page.re.len();
         }
         let metric = &*self;
-        let walk = |(orders, states): (&[Order], &mut [State])| {
-            T::cell_walk(metric.level, CellWalk { metric, orders, slices, states });
+        let n_threads = match threads {
+            Threads::Pool(pool) => pool.current_num_threads(),
+            Threads::Serial => 1,
         };
-        match threads {
-            Threads::Pool(pool) => pool.install(|| {
-                let turns = orders.len().div_ceil(pool.current_num_threads()).clamp(1, TURNS_MAX);
-                orders.par_chunks(turns).zip(states.par_chunks_mut(turns)).for_each(walk);
-            }),
-            Threads::Serial => {
-                orders.chunks(TURNS_MAX).zip(states.chunks_mut(TURNS_MAX)).for_each(walk);
-            }
-        }
+        let turns = orders.len().div_ceil(n_threads).clamp(1, TURNS_MAX);
+        for_each_part(threads, states.chunks_mut(turns), |part, states| {
+            let orders = &orders[part * turns..][..states.len()];
+            T::cell_walk(metric.level, CellWalk { metric, orders, slices, states });
+        });
     }
 }
 
