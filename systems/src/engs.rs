@@ -244,7 +244,7 @@ pub fn broadcast<T: Real + Scalar>(
     publish(&mut targets, &chemistry, &board);
     soothe(&mut targets, &chemistry, columns.iter_mut().map(|(_, damping)| damping));
     let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
-    let (level, threads, one) = (compute.level, compute.threads(), Values::Uniform(T::from_f64(1.0)));
+    let (level, threads, one) = (compute.level, compute.long_threads(), Values::Uniform(T::from_f64(1.0)));
     let is_other = hasten(&mut targets, &chemistry, (&compute, cells.iter()), |form, propagators, scale| {
         torus.cell_volume()
             * match form {
@@ -347,7 +347,7 @@ pub fn update<T: Real + Scalar>(
     if updated.is_due(tick.0) {
         let potential: Vec<&[T]> = columns.iter().filter_map(|(_, v)| v.map(|v| &v.0[..])).collect();
         let potential = crate::world::values(updated.uniform_potential(), &potential);
-        let (level, threads) = (compute.level, compute.threads());
+        let (level, threads) = (compute.level, compute.long_threads());
         let none = Values::Uniform(T::from_f64(0.0));
         let totals = reduce::totals(level, threads, &pages, potential, none);
         let one = Values::Uniform(T::from_f64(1.0));

@@ -375,7 +375,7 @@ fn scan_pages<T: Real>(
             Values::PerNode(&slices)
         }
     };
-    scan.run(compute.threads(), pages, openness, present, &mut running.states);
+    scan.run(compute.long_threads(), pages, openness, present, &mut running.states);
     for (k, (scanned, state)) in output.traversals.iter_mut().zip(&running.states).enumerate() {
         let last = last_positions[k] + of_time[present];
         (scanned.re, scanned.im) = (state.re, state.im);

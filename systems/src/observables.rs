@@ -40,7 +40,7 @@ pub fn measure<T: Real + Scalar>(
     let potential: Vec<&[T]> = columns.iter().filter_map(|(.., v)| v.map(|v| &v.0[..])).collect();
     let potential = crate::world::values(environment.uniform_potential, &potential);
     let no_damping = Values::Uniform(T::from_f64(0.0));
-    let (level, threads) = (compute.level, compute.threads());
+    let (level, threads) = (compute.level, compute.long_threads());
     let totals = reduce::totals(level, threads, &pages, potential, no_damping);
     let volume = torus.cell_volume();
     let norm = volume * totals.norm2;

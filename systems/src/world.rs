@@ -110,13 +110,21 @@ pub struct Compute {
     /// Chosen at build time.
     pub level: Level,
     pool: Option<rayon::ThreadPool>,
+    /// Whether a pass over the field is more than one thread's work.
+    is_wide: bool,
     /// Worker threads (1 for the calling thread).
     pub n_threads: usize,
 }
 
 impl Compute {
-    /// Where kernels may run.
+    /// Where a pass over the field may run.
     pub fn threads(&self) -> Threads<'_> {
+        if self.is_wide { self.long_threads() } else { Threads::Serial }
+    }
+
+    /// Where work may run that takes many times as long as a pass over the field: the scan, the energy of a metric that
+    /// learns.
+    pub fn long_threads(&self) -> Threads<'_> {
         self.pool.as_ref().map_or(Threads::Serial, Threads::Pool)
     }
 }
@@ -204,7 +212,9 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     let emitters: Vec<_> =
         (0..setup.emitters.len()).map(|index| running(index, setup)).collect::<Result<_, _>>()?;
     let pages = initial_pages(setup, &emitters)?;
-    let compute = compute(options, if setup.growth.is_some() { usize::MAX } else { pages.len() })?;
+    let is_long =
+        setup.plasticity.is_some() || setup.scan.as_ref().is_some_and(|scan| !scan.traversals.is_empty());
+    let compute = compute(options, setup.growth.is_some() || pages.len() > 1, is_long)?;
 
     let mut psi = fill_planes::<T>("the initial state", setup.initial.as_ref(), torus, &pages, options)?;
     let mut velocity = match &setup.equation {
@@ -306,11 +316,12 @@ fn ingress_limits(setup: &Setup) -> IngressLimits {
     }
 }
 
-fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError> {
+fn compute(options: &BuildOptions, has_pages: bool, is_long: bool) -> Result<Compute, BuildError> {
     let level = options.level.unwrap_or_else(Level::detect);
     let n_threads = options.threads.max(1);
-    // One page is one thread's work: a barrier inside a tick would cost more than it gains.
-    let pool = if n_threads > 1 && n_pages > 1 {
+    // A pass over one page is one thread's work: a barrier inside it would cost more than it gains.
+    let is_wide = n_threads > 1 && has_pages;
+    let pool = if is_wide || n_threads > 1 && is_long {
         let pool =
             rayon::ThreadPoolBuilder::new().num_threads(n_threads).thread_name(|i| format!("kernel-{i}"));
         let failed = |reason: rayon::ThreadPoolBuildError| BuildError::Threads {
@@ -321,7 +332,7 @@ fn compute(options: &BuildOptions, n_pages: usize) -> Result<Compute, BuildError
     } else {
         None
     };
-    Ok(Compute { level, pool, n_threads })
+    Ok(Compute { level, pool, is_wide, n_threads })
 }
 
 /// Identity of the page with this index.

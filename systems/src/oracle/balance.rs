@@ -114,7 +114,7 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
     /// Local sums and sampled powers at this tick border.
     fn powers(&self, energies: &Energies<T>, kinetic_scale: f64, scratch: &mut Vec<f64>) -> (Totals, Powers) {
         let around = self.around;
-        let (level, threads) = (around.compute.level, around.compute.threads());
+        let (level, threads) = (around.compute.level, around.compute.long_threads());
         let (volume, beta) = (around.torus.cell_volume(), around.wave.beta);
         let mut powers = Powers::default();
         let totals = self.with_values(|pages, potential, damping| {
@@ -196,7 +196,7 @@ impl<T: Real + Scalar> Watch<T> {
 
     fn readmit_on_host(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows) {
         let around = look.around;
-        let (level, threads) = (around.compute.level, around.compute.threads());
+        let (level, threads) = (around.compute.level, around.compute.long_threads());
         let quartic = look.with_values(|pages, _, damping| match damping {
             Values::Uniform(_) => None,
             Values::PerNode(_) => {
