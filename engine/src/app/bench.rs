@@ -18,7 +18,7 @@ pub(super) struct BenchArguments {
     /// Measure the ticks of this scene, instead of a rough field on a shape.
     pub(super) scene: Option<PathBuf>,
     /// Change a field of the scene, e.g. --set torus.extents.z=9 (may be repeated).
-    #[arg(long = "set", value_name = "PATH=VALUE")]
+    #[arg(long = "set", value_name = "PATH=VALUE", conflicts_with = "shape")]
     pub(super) sets: Vec<String>,
     /// Extents, slowest axis first.
     #[arg(long, default_value = "3x3x3x3x3x3x3x3x3", conflicts_with = "scene")]

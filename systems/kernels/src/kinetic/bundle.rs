@@ -135,7 +135,7 @@ impl<T: Real> AxisPass<T> {
         to: &[Planes<T>],
         adds: bool,
     ) {
-        let in_chunk = CHUNK_BUNDLES.max(CHUNK_NODES.div_ceil(self.extent * self.stride));
+        let in_chunk = CHUNK_BUNDLES.max(CHUNK_NODES.div_ceil(self.block_nodes()));
         let n_chunks = self.bundles.len().div_ceil(in_chunk);
         for_each_chunk(threads, n_chunks, |chunk| {
             let bundles = chunk * in_chunk..self.bundles.len().min((chunk + 1) * in_chunk);
@@ -166,9 +166,9 @@ impl<T: Real> AxisPass<T> {
         matches!(self.table, Table::Slope(_))
     }
 
-    /// Nodes from one node of a line to the next, and nodes of the block that all lines of one outer index fill.
-    pub fn block(&self) -> (usize, usize) {
-        (self.stride, self.stride * self.extent)
+    /// Nodes of the block that all lines of one outer index fill.
+    pub fn block_nodes(&self) -> usize {
+        self.stride * self.extent
     }
 }
 
@@ -187,7 +187,8 @@ impl<T: Real> Kernel<T> for BundlePass<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
         let bundles = &self.axis.bundles[self.bundles.clone()];
-        // SAFETY: bundles are disjoint, their rows lie in their pages, and this chunk owns them.
+        // SAFETY: bundles are disjoint, their rows lie in their pages, here and where the pass goes to, and this chunk owns
+        // them; the scratch is the pass'.
         unsafe {
             match &self.axis.table {
                 Table::Rings(weights) => {
@@ -272,7 +273,7 @@ impl<T: Real> BundlePass<'_, T> {
     #[inline(always)]
     unsafe fn rings<V: Lanes<T = T>, const ADDS: bool>(&self, bundle: &Bundle, map: impl OnRing<V>) {
         let lanes = bundle.lanes as usize;
-        // SAFETY: rows have `lanes` nodes.
+        // SAFETY: the extent is 3 and rows have `lanes` nodes; no vector begins behind `lanes − N`.
         unsafe {
             let rows = [self.row(bundle, 0), self.row(bundle, 1), self.row(bundle, 2)];
             let to = [0, 1, 2].map(|k| self.row_of(self.to, bundle, k));

@@ -61,6 +61,12 @@ impl Wide {
         }
     }
 
+    /// Raw planes, page after page; they are good as long as nothing else touches the field.
+    pub fn planes(&mut self, page_nodes: usize) -> Vec<Planes<f64>> {
+        let pages = self.re.chunks_mut(page_nodes).zip(self.im.chunks_mut(page_nodes));
+        pages.map(|(re, im)| Planes::of(&mut PageMut { re, im })).collect()
+    }
+
     /// Re (a*b) on a node.
     pub fn dot(&self, other: &Wide, node: usize) -> f64 {
         self.re[node] * other.re[node] + self.im[node] * other.im[node]
@@ -73,10 +79,8 @@ impl Wide {
     }
 
     pub fn derivative(&self, shape: &Shape, axis: usize, spacing: f64) -> Wide {
-        let mut to = Wide { re: self.re.clone(), im: self.im.clone() };
-        let nodes = shape.page_nodes;
-        let pages = to.re.chunks_mut(nodes).zip(to.im.chunks_mut(nodes));
-        let planes: Vec<_> = pages.map(|(re, im)| Planes::of(&mut PageMut { re, im })).collect();
+        let mut to = self.clone();
+        let planes = to.planes(shape.page_nodes);
         derivative_pass::<f64>(shape, axis, spacing).run(Level::detect(), Threads::Serial, &planes);
         to
     }

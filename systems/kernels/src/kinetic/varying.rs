@@ -198,14 +198,14 @@ impl<T: Real> Varying<T> {
             (!diffusion.off_diagonal.is_empty()).then(|| Remainder::new(diffusion, duration, time, rule));
         let page = grid.shape.page_nodes;
         let fits = |line: &&Line<T>| {
-            let nodes = line.pass.block().1;
+            let nodes = line.pass.block_nodes();
             2 * nodes * T::BYTES <= BLOCK_BYTES && page.is_multiple_of(nodes)
         };
         let n_outer = axes.len() - axes.iter().rev().take_while(fits).count();
         let block = axes.get(n_outer).map_or(
             // Nothing but axes inside cells: a page at a time.
             page,
-            |line: &Line<T>| line.pass.block().1,
+            |line: &Line<T>| line.pass.block_nodes(),
         );
         Ok(Varying {
             level,

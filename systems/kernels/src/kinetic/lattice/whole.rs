@@ -32,22 +32,6 @@ impl std::fmt::Debug for Whole {
     }
 }
 
-/// A field as planes, page after page. What is behind them is written only where the caller owns it.
-fn planes(field: &Wide, page_nodes: usize) -> Vec<Planes<f64>> {
-    let pages = field.re.chunks(page_nodes).zip(field.im.chunks(page_nodes));
-    let of = |(re, im): (&[f64], &[f64])| Planes {
-        re: re.as_ptr().cast_mut(),
-        im: im.as_ptr().cast_mut(),
-        len: re.len(),
-    };
-    pages.map(of).collect()
-}
-
-fn planes_mut(field: &mut Wide, page_nodes: usize) -> Vec<Planes<f64>> {
-    let pages = field.re.chunks_mut(page_nodes).zip(field.im.chunks_mut(page_nodes));
-    pages.map(|(re, im)| Planes { re: re.as_mut_ptr(), im: im.as_mut_ptr(), len: re.len() }).collect()
-}
-
 impl Whole {
     pub fn new(grid: &CellGrid, nodes: &[Vec<u32>]) -> Self {
         let run = |nodes: &Vec<u32>| {
@@ -82,22 +66,22 @@ impl Whole {
         };
         let n_nodes = self.shape.n_nodes();
         let mut d: Tensor<f64> = [[0.0; AXES_MAX]; AXES_MAX + 1];
-        let whole = |field: &Wide| planes(field, n_nodes)[0];
-        let from: Vec<Planes<f64>> = image.gradient.iter().map(whole).collect();
-        let to: Vec<Planes<f64>> = image.flux.iter_mut().map(|flux| planes_mut(flux, n_nodes)[0]).collect();
+        // The torus as one page.
+        let whole = |field: &mut Wide| field.planes(n_nodes)[0];
+        let to: Vec<Planes<f64>> = image.flux.iter_mut().map(whole).collect();
         for cell in cells {
             let nodes = runs[cell].clone();
             if !is_reached(image, nodes.clone()) {
                 continue;
             }
-            for (axis, row) in d.iter_mut().enumerate().take(from.len()) {
+            for (axis, row) in d.iter_mut().enumerate().take(to.len()) {
                 row[axis] = diffusion.at(axis, cell) - lattice.background[axis];
             }
             for pair in &diffusion.off_diagonal {
                 let value = pair.values[cell];
                 (d[pair.axes.0][pair.axes.1], d[pair.axes.1][pair.axes.0]) = (value, value);
             }
-            dispatch::<f64, _>(self.level, CellFlux { from: &from, to: &to, nodes, d: &d });
+            dispatch::<f64, _>(self.level, CellFlux { from: &image.gradient, to: &to, nodes, d: &d });
         }
     }
 
@@ -107,13 +91,13 @@ impl Whole {
         image.image.re.copy_from_slice(&image.fixed.re);
         image.image.im.copy_from_slice(&image.fixed.im);
         let nodes = self.shape.page_nodes;
-        let to = planes_mut(&mut image.image, nodes);
-        for (pass, flux) in self.divergences.iter().zip(&image.flux) {
+        for (pass, flux) in self.divergences.iter().zip(&mut image.flux) {
             if pass.is_slope() {
-                pass.run_to(self.level, Threads::Serial, &planes(flux, nodes), &to, true);
+                let to = image.image.planes(nodes);
+                pass.run_to(self.level, Threads::Serial, &flux.planes(nodes), &to, true);
             } else {
                 let mut part = flux.clone();
-                pass.run(self.level, Threads::Serial, &planes_mut(&mut part, nodes));
+                pass.run(self.level, Threads::Serial, &part.planes(nodes));
                 image.image.add(1.0, &part);
             }
         }
@@ -122,7 +106,7 @@ impl Whole {
 
 /// F_i = Σ_j D^{ij} ∂_jE on the nodes of a cell. Built only with fields that have them.
 struct CellFlux<'a> {
-    from: &'a [Planes<f64>],
+    from: &'a [Wide],
     to: &'a [Planes<f64>],
     nodes: Range<usize>,
     d: &'a Tensor<f64>,
@@ -133,9 +117,17 @@ impl Kernel<f64> for CellFlux<'_> {
     #[inline(always)]
     fn run<V: Lanes<T = f64>>(self) {
         let CellFlux { from, to, nodes, d } = self;
+        // Only read.
+        let view = |field: &Wide| Planes {
+            re: field.re.as_ptr().cast_mut(),
+            im: field.im.as_ptr().cast_mut(),
+            len: field.re.len(),
+        };
+        let mut rows = [Planes { re: core::ptr::null_mut(), im: core::ptr::null_mut(), len: 0 }; AXES_MAX];
+        rows.iter_mut().zip(from).for_each(|(row, field)| *row = view(field));
         for first in nodes.clone().step_by(PART) {
             // SAFETY: the nodes exist in all fields, and the caller owns those that are written.
-            unsafe { fluxes_of_run::<V>(from, to, first, PART.min(nodes.end - first), d) };
+            unsafe { fluxes_of_run::<V>(&rows[..from.len()], to, first, PART.min(nodes.end - first), d) };
         }
     }
 }
