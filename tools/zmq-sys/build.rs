@@ -22,8 +22,9 @@ struct Sodium {
 /// Sources for platforms and transports that the build does not use, by a part of their names.
 const LEFT_OUT: [&str; 5] = ["wss_", "vmci", "norm_engine", "pgm_", "tipc_"];
 
-/// What `zeromq-src` defines on Linux: the same libzmq, whichever of the two builds it.
-const DEFINED: [&str; 13] = [
+/// What `zeromq-src` defines on Linux, and what libzmq's own configuration finds there besides: threads wake each other
+/// through an eventfd instead of a pair of sockets, and children inherit no descriptor.
+const DEFINED: [&str; 17] = [
     "ZMQ_USE_CV_IMPL_STL11",
     "ZMQ_STATIC",
     "ZMQ_USE_BUILTIN_SHA1",
@@ -37,6 +38,10 @@ const DEFINED: [&str; 13] = [
     "HAVE_STRNLEN",
     "ZMQ_HAVE_UIO",
     "ZMQ_HAVE_STRUCT_SOCKADDR_UN",
+    "ZMQ_HAVE_EVENTFD",
+    "ZMQ_HAVE_EVENTFD_CLOEXEC",
+    "ZMQ_HAVE_SOCK_CLOEXEC",
+    "ZMQ_HAVE_O_CLOEXEC",
 ];
 
 fn main() {

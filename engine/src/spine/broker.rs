@@ -21,6 +21,7 @@ mod data;
 mod desk;
 mod doors;
 mod outbox;
+mod questions;
 
 pub use doors::Counters;
 
@@ -32,14 +33,14 @@ use super::place::{Endpoints, Place, PlaceError};
 use super::port::BrokerPort;
 use super::priority;
 use super::roles::Roles;
-use super::socket::SocketError;
+use super::socket::{SocketError, readable};
 use super::supervisor::{ChildSpec, GRACE, RealProcesses, Supervisor};
 use super::zap::Admission;
 use crate::intake::{IntakeSender, Receipt};
 use control::Pending;
 use data::DataPlane;
 use desk::{Desk, Outcome};
-use doors::{Door, Doors, Events, Plane};
+use doors::{Doors, Events, Plane};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
@@ -285,24 +286,17 @@ impl Broker {
         // A refused order rings no bell.
         let receipts = (!self.pending.is_empty()).then(|| at.after(RECEIPTS_EVERY));
         let due = self.desk.outbox.due().into_iter().chain(receipts).fold(self.next_look, Moment::min);
-        let doors = self.desk.doors();
-        // Every door is asked: news that one of them swallowed is told here or never.
-        let n_busy = doors.iter().filter(|door| !door.is_quiet()).count();
-        // Rounded up: a timeout of zero before the time has come would spin.
-        let millis = if n_busy == 0 { due.since(at).as_micros().div_ceil(1000) as i64 } else { 0 };
+        let [control, pairing] = [Plane::Control, Plane::Pairing].map(|plane| self.desk.door(plane));
+        // Both doors are asked: news that one of them swallowed is told here or never.
+        let is_quiet = control.is_quiet() & pairing.is_quiet();
+        let wait = if is_quiet { due.since(at) } else { Duration::ZERO };
         let bell = self.engine.as_ref().map(|engine| engine.port.bell().as_raw_fd());
-        let descriptors = doors.iter().map(Door::descriptor).chain([self.stopped.as_raw_fd()]).chain(bell);
-        let mut items: Vec<_> =
-            descriptors.map(|descriptor| zmq::PollItem::from_fd(descriptor, zmq::POLLIN)).collect();
-        match zmq::poll(&mut items, millis) {
-            Ok(_) | Err(zmq::Error::EINTR) => {}
-            Err(_) => return None,
-        }
-        for (door, _) in doors.iter().zip(&items).filter(|(_, item)| item.is_readable()) {
+        let descriptors =
+            [Some(control.descriptor()), Some(pairing.descriptor()), Some(self.stopped.as_raw_fd()), bell];
+        let [is_control, is_pairing, is_stopped, is_rung] = readable(descriptors, wait).ok()?;
+        for (door, _) in [(control, is_control), (pairing, is_pairing)].into_iter().filter(|door| door.1) {
             door.wake();
         }
-        let is_stopped = items[doors.len()].is_readable();
-        let is_rung = items.get(doors.len() + 1).is_some_and(|item| item.is_readable());
         (!is_stopped).then_some(is_rung)
     }
 
@@ -380,7 +374,7 @@ impl Broker {
             .peers
             .into_iter()
             .filter(|(key, _)| !held.peers.contains_key(key))
-            .map(|(key, peer)| (key, peer.name))
+            .map(|(key, peer)| (key, peer.name.clone()))
             .collect();
         drop(held);
         for (key, name) in &removed {

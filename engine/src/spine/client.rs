@@ -115,13 +115,15 @@ impl Client {
             let rest = deadline.saturating_duration_since(Instant::now());
             // Waiting in the call itself passes fewer hands than polling first.
             self.socket.set_rcvtimeo(i32::try_from(rest.as_millis()).unwrap_or(i32::MAX)).ok()?;
-            let frames = match self.socket.recv_multipart(0) {
-                Ok(frames) => frames,
+            let frame = match self.socket.recv_msg(0) {
+                Ok(frame) => frame,
                 Err(zmq::Error::EINTR) => continue,
                 Err(_) => return None,
             };
             // An empty delimiter may come first; the envelope is the last frame.
-            if let Some(spike) = frames.last().and_then(|frame| parse(frame).ok()) {
+            if !frame.get_more()
+                && let Ok(spike) = parse(&frame)
+            {
                 return Some(spike);
             }
         }

@@ -9,6 +9,7 @@ use super::generated::nikola::{
 };
 use super::sodium;
 use prost::Message as _;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The version this code writes. Readers accept newer ones.
@@ -22,6 +23,9 @@ pub const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Most entries of a trace context (W3C defines two).
 pub const TRACE_ENTRIES_MAX: usize = 8;
+
+/// Request ids whose random bytes each thread that asks holds in stock.
+const ID_STOCK: usize = 16;
 
 /// Why bytes are no envelope that can be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,13 +79,26 @@ pub fn parse(bytes: &[u8]) -> Result<NeuralSpike, EnvelopeError> {
     Ok(spike)
 }
 
-/// A random UUID (RFC 9562, version 4).
+/// A random UUID (RFC 9562, version 4), from random bytes that the system is asked for in bulk: one call for each would
+/// be a twentieth of a question's whole way.
 pub fn request_id() -> String {
-    let mut bytes = sodium::random::<16>();
+    thread_local! {
+        static STOCK: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    let mut bytes = STOCK.with_borrow_mut(|stock| {
+        if stock.is_empty() {
+            stock.extend_from_slice(sodium::random::<{ 16 * ID_STOCK }>().as_chunks().0);
+        }
+        stock.pop().expect("filled above")
+    });
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = sodium::hex(&bytes);
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    let mut id = [b'-'; 36];
+    let digits = (0..36).filter(|i| !matches!(i, 8 | 13 | 18 | 23));
+    for (place, digit) in digits.zip(bytes.iter().flat_map(|&byte| sodium::hex_digits(byte))) {
+        id[place] = digit;
+    }
+    String::from_utf8_lossy(&id).into_owned()
 }
 
 /// Grows with every call in this process, and from process to process by the clock.

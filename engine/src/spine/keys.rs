@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Name of the broker's own key.
 pub const SERVER: &str = "server";
@@ -123,7 +124,7 @@ pub struct Peer {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Whitelist {
     /// By public key.
-    pub peers: HashMap<String, Peer>,
+    pub peers: HashMap<String, Arc<Peer>>,
     /// Lines that say nothing understandable, with the reason; nobody is admitted by them.
     pub bad_lines: Vec<String>,
 }
@@ -150,7 +151,8 @@ impl Whitelist {
                 (_, Err(error)) => bad(error.to_string()),
                 (_, Ok(_)) if list.peers.len() == KEYS_MAX => bad(format!("more than {KEYS_MAX} keys")),
                 (words, Ok(roles)) => {
-                    list.peers.insert(words[1].to_string(), Peer { name: words[0].to_string(), roles });
+                    let peer = Arc::new(Peer { name: words[0].to_string(), roles });
+                    list.peers.insert(words[1].to_string(), peer);
                 }
             }
         }

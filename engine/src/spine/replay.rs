@@ -4,7 +4,7 @@
 //! (anti-replay window after RFC 4303 §3.4.3); memory does not grow with the number of messages.
 
 use super::clock::Moment;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// How far a timestamp may be from the broker's clock, either way.
@@ -37,7 +37,8 @@ pub enum ReplayError {
 
 #[derive(Debug, Default)]
 struct Window {
-    seen: BTreeSet<u64>,
+    /// Ascending: nearly every sequence is larger than all before it.
+    seen: VecDeque<u64>,
     /// Everything at or below is refused.
     floor: u64,
 }
@@ -55,7 +56,7 @@ impl ReplayGuard {
         Self { started, windows: HashMap::new() }
     }
 
-    /// Accepts a message once. `sender` is what authenticated it: its key and the plane.
+    /// Accepts a message once. `sender` is what authenticated it: its key.
     ///
     /// # Errors
     /// [`ReplayError`]; nothing is remembered then.
@@ -77,18 +78,23 @@ impl ReplayGuard {
             self.windows.insert(sender.to_vec(), Window::default());
         }
         let window = self.windows.get_mut(sender).expect("inserted above");
-        if sequence <= window.floor || !window.seen.insert(sequence) {
+        let place = match window.seen.back() {
+            Some(&latest) if sequence <= latest => window.seen.binary_search(&sequence).err(),
+            _ => Some(window.seen.len()),
+        };
+        let Some(place) = place.filter(|_| sequence > window.floor) else {
             return Err(ReplayError::Repeated { found: sequence });
-        }
+        };
+        window.seen.insert(place, sequence);
         if window.seen.len() > WINDOW {
-            window.floor = window.seen.pop_first().expect("more than the window");
+            window.floor = window.seen.pop_front().expect("more than the window");
         }
         Ok(())
     }
 
     /// Forgets a sender whose key was withdrawn.
     pub fn forget(&mut self, sender: &[u8]) {
-        self.windows.retain(|key, _| !key.starts_with(sender));
+        self.windows.remove(sender);
     }
 }
 

@@ -10,9 +10,10 @@
 //! | any other | named component | round-robin over equals (one: unicast) |
 //! | any other | unknown | fire and forget: broadcast, no answer |
 //!
-//! Invariant: a pure function of payload and recipient.
+//! Invariant: pure functions of the message.
 
-use super::generated::nikola::{ComponentId, NeuralSpike, neural_spike::Payload};
+use super::generated::nikola::{ComponentId, NeuralSpike, error::Code, neural_spike::Payload};
+use std::time::Duration;
 
 /// A way to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,40 @@ pub fn strategy(spike: &NeuralSpike) -> Option<Strategy> {
         _ if to == ComponentId::Unknown => Strategy::FireAndForget("text"),
         _ => Strategy::RoundRobin(to),
     })
+}
+
+/// Time beyond a command's own limit in which its executor has to answer.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
+
+/// How long an answer may take where the question does not say it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long whoever gets this message may take to answer it; none where no answer is expected.
+pub fn answer_within(spike: &NeuralSpike) -> Option<Duration> {
+    match spike.payload.as_ref()? {
+        Payload::CommandRequest(request) => {
+            let own = Some(request.timeout_ms).filter(|&millis| millis > 0);
+            let limit = own.map_or(ANSWER_WITHIN, |millis| Duration::from_millis(millis.into()));
+            Some(limit + ANSWER_GRACE)
+        }
+        Payload::RetrieveRequest(_) => Some(ANSWER_WITHIN),
+        _ => None,
+    }
+}
+
+/// Whether an answer says that its sender could not do its work. One that says no, or that a command failed, is at
+/// work.
+pub fn is_failure(answer: &NeuralSpike) -> bool {
+    let Some(Payload::Error(error)) = &answer.payload else { return false };
+    matches!(
+        error.code(),
+        Code::Unknown
+            | Code::Full
+            | Code::Unreachable
+            | Code::TimedOut
+            | Code::RateLimited
+            | Code::OpenCircuit
+    )
 }
 
 /// The first key of a message that is routed by key.

@@ -3,10 +3,11 @@
 //! Invariant: every socket is CURVE, bounded in every direction and closes at once; a server socket that could come up
 //! without its ZAP handler refuses everybody (libzmq alone would let everybody in).
 
-#![allow(unsafe_code)] // two socket options that the crate `zmq` has no name for
+#![allow(unsafe_code)] // two socket options that the crate `zmq` has no name for, and poll(2)
 
 use super::envelope::ENVELOPE_BYTES_MAX;
 use super::keys::KeyPair;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// Messages that wait per connection and direction before a sender is told.
@@ -134,6 +135,32 @@ pub fn send_patiently(socket: &zmq::Socket, frames: &[&[u8]]) -> Result<(), Sock
             Err(reason) => return Err(SocketError::new("sending")(reason)),
         }
     }
+}
+
+/// Waits until one of the descriptors is readable or the time is over; which are. A closed peer counts as readable, and
+/// a signal ends the wait early. `zmq_poll` would look first and wait in a second system call.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn readable<const N: usize>(
+    descriptors: [Option<RawFd>; N],
+    wait: Duration,
+) -> Result<[bool; N], std::io::Error> {
+    let item = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // A negative descriptor is passed over.
+    let mut items = descriptors.map(|descriptor| item(descriptor.unwrap_or(-1)));
+    // Rounded up: a timeout of zero before the time has come would spin.
+    let millis = i32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+    // SAFETY: the pointer and the length describe the array, which outlives the call.
+    let code = unsafe { libc::poll(items.as_mut_ptr(), N as libc::nfds_t, millis) };
+    if code < 0 {
+        let failed = std::io::Error::last_os_error();
+        if failed.kind() != std::io::ErrorKind::Interrupted {
+            return Err(failed);
+        }
+        return Ok([false; N]);
+    }
+    Ok(items.map(|item| item.revents != 0))
 }
 
 fn bounded(context: &zmq::Context, kind: zmq::SocketType) -> Result<zmq::Socket, zmq::Error> {

@@ -40,11 +40,15 @@ pub fn equal(a: &[u8; 32], b: &[u8; 32]) -> bool {
     unsafe { libsodium_sys::sodium_memcmp(a.as_ptr().cast(), b.as_ptr().cast(), 32) == 0 }
 }
 
+/// The two lower-case hexadecimal digits of a byte, in ASCII.
+pub fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [byte >> 4, byte & 15].map(|nibble| DIGITS[usize::from(nibble)])
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes.iter().flat_map(|&byte| hex_digits(byte).map(char::from)).collect()
 }
 
 /// The bytes of a hexadecimal string; none when it is not one.

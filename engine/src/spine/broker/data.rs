@@ -10,11 +10,13 @@ use super::super::generated::nikola::{ComponentId, NeuralSpike, error::Code, neu
 use super::super::key_range::KeyRanges;
 use super::super::priority;
 use super::super::route::{self, Strategy};
+use super::super::socket::readable;
 use super::desk::{Desk, Outcome};
 use super::doors::{Counters, Doors, Incoming, Plane};
 use super::outbox::Parcel;
+use super::questions::{Overdue, Questions};
 use super::{Route, Shared};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
@@ -23,9 +25,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-/// Questions whose askers are remembered.
-const QUESTIONS_MAX: usize = 16_384;
 
 /// Messages between two looks at what else is due.
 const BURST: usize = 64;
@@ -44,8 +43,6 @@ struct Members {
     by_component: BTreeMap<ComponentId, Vec<Member>>,
     turn: usize,
     ranges: BTreeMap<ComponentId, KeyRanges>,
-    askers: HashMap<String, (String, Route)>,
-    asked: VecDeque<String>,
 }
 
 impl Members {
@@ -64,22 +61,6 @@ impl Members {
         for members in self.by_component.values_mut() {
             members.retain(|member| member.name != name);
         }
-    }
-
-    fn remember_question(&mut self, id: &str, name: &str, route: &Route) {
-        if self.askers.insert(id.into(), (name.into(), route.clone())).is_none() {
-            self.asked.push_back(id.into());
-        }
-        if self.asked.len() > QUESTIONS_MAX
-            && let Some(oldest) = self.asked.pop_front()
-        {
-            self.askers.remove(&oldest);
-        }
-    }
-
-    /// Who asked what this answers.
-    fn asker(&self, id: &str, answerer: &str) -> Option<Route> {
-        self.askers.get(id).filter(|(name, _)| name != answerer).map(|(_, route)| route.clone())
     }
 
     /// The member that gets this message: its name and its address.
@@ -111,6 +92,7 @@ pub(super) struct DataPlane {
     desk: Desk,
     shared: Arc<Shared>,
     members: Members,
+    questions: Questions,
     /// By the recipient's name, as far as they were needed.
     breakers: HashMap<String, Breaker>,
     /// Where their states are kept.
@@ -146,6 +128,7 @@ impl DataPlane {
             desk: Desk::new(doors, began, Arc::clone(shared)),
             shared: Arc::clone(shared),
             members: Members::default(),
+            questions: Questions::default(),
             breakers: HashMap::new(),
             folder,
             stopped,
@@ -161,6 +144,7 @@ impl DataPlane {
         while !self.wait() {
             let at = now();
             self.resend(at);
+            self.give_up(at);
             self.forget_withdrawn();
             for _ in 0..BURST {
                 let Some(incoming) = self.desk.door(Plane::Data).receive() else { break };
@@ -174,19 +158,15 @@ impl DataPlane {
     fn wait(&self) -> bool {
         let door = self.desk.door(Plane::Data);
         let is_quiet = door.is_quiet();
-        let due = self.desk.outbox.due().map_or(LOOK_EVERY, |due| due.since(now()));
-        // Rounded up: a timeout of zero before the time has come would spin.
-        let millis = if is_quiet { due.as_micros().div_ceil(1000) as i64 } else { 0 };
-        let mut items = [self.stopped.as_raw_fd(), door.descriptor()]
-            .map(|descriptor| zmq::PollItem::from_fd(descriptor, zmq::POLLIN));
-        match zmq::poll(&mut items, millis) {
-            Ok(_) | Err(zmq::Error::EINTR) => {}
-            Err(_) => return true,
-        }
-        if items[1].is_readable() {
+        let dues = self.desk.outbox.due().into_iter().chain(self.questions.due());
+        let due = dues.min().map_or(LOOK_EVERY, |due| due.since(now()).min(LOOK_EVERY));
+        let wait = if is_quiet { due } else { Duration::ZERO };
+        let descriptors = [Some(self.stopped.as_raw_fd()), Some(door.descriptor())];
+        let Ok([is_stopped, has_news]) = readable(descriptors, wait) else { return true };
+        if has_news {
             door.wake();
         }
-        items[0].is_readable()
+        is_stopped
     }
 
     /// Names whose keys were withdrawn have no address any more.
@@ -234,10 +214,16 @@ impl DataPlane {
         incoming: &Incoming,
         at: Moment,
     ) -> Option<Payload> {
-        let (recipient, route) = match self.members.asker(&spike.request_id, name) {
-            Some(route) => (None, route),
+        let question = NeuralSpike { payload: None, ..spike.clone() };
+        let (recipient, route) = match self.questions.asker(&spike.request_id, name) {
+            Some(route) => {
+                if self.questions.is_answered(&spike.request_id, name) {
+                    self.learn(name, !route::is_failure(spike), at);
+                }
+                (None, route)
+            }
             None => {
-                self.members.remember_question(&spike.request_id, name, &incoming.route);
+                self.questions.remember(&spike.request_id, name, &incoming.route);
                 let Some((recipient, route)) = self.members.choose(strategy, route::key(spike)) else {
                     let to = spike.recipient().as_str_name();
                     let text = format!("nobody, or more than one, is there as {to}");
@@ -246,11 +232,13 @@ impl DataPlane {
                 if let Some(refusal) = self.admit_to(&recipient, at) {
                     return Some(refusal);
                 }
+                if let Some(patience) = route::answer_within(spike) {
+                    self.questions.expect(question.clone(), &recipient, at.after(patience));
+                }
                 (Some(recipient), route)
             }
         };
         Counters::add(&self.shared.counters.forwarded, 1);
-        let question = NeuralSpike { payload: None, ..spike.clone() };
         let origin = Some((Plane::Data, incoming.route.clone(), question));
         let body = incoming.body.to_vec();
         self.send(Parcel { plane: Plane::Data, route, body, origin, recipient }, 0, at);
@@ -278,21 +266,41 @@ impl DataPlane {
         self.breakers.get_mut(recipient)
     }
 
-    /// Sends, or keeps for later, or gives up and says so; the recipient's breaker learns of it.
+    /// The breaker of whoever was tried learns how it went.
+    fn learn(&mut self, recipient: &str, is_success: bool, at: Moment) {
+        if let Some(breaker) = self.breaker(recipient) {
+            // A state that cannot be written is kept in memory all the same.
+            let _ = if is_success { breaker.succeeded() } else { breaker.failed(at) };
+        }
+    }
+
+    /// Sends, or keeps for later, or gives up and says so. The recipient's breaker learns of a loss, and of a delivery
+    /// where nothing more is expected: an answer, or its absence, says more than that the message left.
     fn send(&mut self, parcel: Parcel, attempt: usize, at: Moment) {
         let Some(outcome) = self.desk.send(parcel, attempt, at) else { return };
         let (Outcome::Sent(parcel) | Outcome::Lost((parcel, ..))) = &outcome;
-        if let Some(recipient) = parcel.recipient.clone()
-            && let Some(breaker) = self.breaker(&recipient)
-        {
-            // A state that cannot be written is kept in memory all the same.
-            let _ = match &outcome {
-                Outcome::Sent(_) => breaker.succeeded(),
-                Outcome::Lost(_) => breaker.failed(at),
-            };
+        if let Some(recipient) = parcel.recipient.clone() {
+            let id = parcel.origin.as_ref().map_or("", |(_, _, question)| question.request_id.as_str());
+            match &outcome {
+                Outcome::Sent(_) if self.questions.is_expected(id) => {}
+                Outcome::Sent(_) => self.learn(&recipient, true, at),
+                Outcome::Lost(_) => {
+                    self.questions.is_answered(id, &recipient);
+                    self.learn(&recipient, false, at);
+                }
+            }
         }
         if let Outcome::Lost(loss) = outcome {
             self.desk.regret(loss, at);
+        }
+    }
+
+    /// Tells the askers of what nobody answered in time, and the breakers of those who should have.
+    fn give_up(&mut self, at: Moment) {
+        while let Some(Overdue { from, route, question }) = self.questions.overdue(at) {
+            self.learn(&from, false, at);
+            let text = format!("{from} took the message and did not answer in time");
+            self.desk.post(Plane::Data, route, &answer(&question, error(Code::TimedOut, text)), at);
         }
     }
 

@@ -50,7 +50,7 @@ impl Desk {
     ) -> Option<(NeuralSpike, String)> {
         let counters = &self.shared.counters;
         let whitelist = self.shared.admission.whitelist.read().ok()?;
-        let Some(peer) = whitelist.peers.get(&incoming.key).cloned() else {
+        let Some(peer) = whitelist.peers.get(&incoming.key).map(Arc::clone) else {
             // Not, or no longer, on the white list: no answer.
             Counters::add(&counters.unknown, 1);
             return None;
@@ -64,9 +64,8 @@ impl Desk {
                 return None;
             }
         };
-        let mut sender = incoming.key.clone().into_bytes();
-        sender.push(plane as u8);
-        let refusal = match self.replay.accept(&sender, spike.sequence, spike.timestamp_ms, at) {
+        let sender = incoming.key.as_bytes();
+        let refusal = match self.replay.accept(sender, spike.sequence, spike.timestamp_ms, at) {
             Err(repeated @ ReplayError::Repeated { .. }) => Some((Code::Replayed, repeated.to_string())),
             Err(stale) => Some((Code::Stale, stale.to_string())),
             Ok(()) => {
@@ -80,7 +79,7 @@ impl Desk {
                 (!peer.roles.allow(role)).then(|| (Code::Forbidden, text()))
             }
         };
-        let Some((code, text)) = refusal else { return Some((spike, peer.name)) };
+        let Some((code, text)) = refusal else { return Some((spike, peer.name.clone())) };
         let counter = if code == Code::Forbidden { &counters.forbidden } else { &counters.replayed };
         Counters::add(counter, 1);
         let reply = answer(&spike, error(code, text));
