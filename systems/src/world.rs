@@ -26,6 +26,7 @@ use nikola_components::setup::{Equation, Setup, TimeMode};
 use nikola_components::telemetry::StageTimes;
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Page, Potential, Psi, Velocity};
+use nikola_kernels::Crew;
 use nikola_kernels::simd::Level;
 use nikola_kernels::{PageMut, Real, Threads, Values, reduce};
 use std::sync::Arc;
@@ -104,12 +105,12 @@ pub struct BuildOptions {
     pub memory_advice: Option<MemoryAdvice>,
 }
 
-/// The pool and SIMD level kernels run with.
+/// The crew and SIMD level kernels run with.
 #[derive(Debug, Resource)]
 pub struct Compute {
     /// Chosen at build time.
     pub level: Level,
-    pool: Option<rayon::ThreadPool>,
+    crew: Option<Crew>,
     /// Whether a pass over the field is more than one thread's work.
     is_wide: bool,
     /// Worker threads (1 for the calling thread).
@@ -125,7 +126,7 @@ impl Compute {
     /// Where work may run that takes many times as long as a pass over the field: the scan, the energy of a metric that
     /// learns.
     pub fn long_threads(&self) -> Threads<'_> {
-        self.pool.as_ref().map_or(Threads::Serial, Threads::Pool)
+        self.crew.as_ref().map_or(Threads::Serial, Threads::Crew)
     }
 }
 
@@ -321,18 +322,16 @@ fn compute(options: &BuildOptions, has_pages: bool, is_long: bool) -> Result<Com
     let n_threads = options.threads.max(1);
     // A pass over one page is one thread's work: a barrier inside it would cost more than it gains.
     let is_wide = n_threads > 1 && has_pages;
-    let pool = if is_wide || n_threads > 1 && is_long {
-        let pool =
-            rayon::ThreadPoolBuilder::new().num_threads(n_threads).thread_name(|i| format!("kernel-{i}"));
-        let failed = |reason: rayon::ThreadPoolBuildError| BuildError::Threads {
+    let crew = if is_wide || n_threads > 1 && is_long {
+        let failed = |reason: std::io::Error| BuildError::Threads {
             threads: n_threads,
             reason: reason.to_string(),
         };
-        Some(pool.build().map_err(failed)?)
+        Some(Crew::new(n_threads).map_err(failed)?)
     } else {
         None
     };
-    Ok(Compute { level, pool, is_wide, n_threads })
+    Ok(Compute { level, crew, is_wide, n_threads })
 }
 
 /// Identity of the page with this index.

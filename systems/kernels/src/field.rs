@@ -102,11 +102,11 @@ impl Shape {
     }
 }
 
-/// Where a kernel may run: on the calling thread, or on a lent pool. Never changes a result.
+/// Where a kernel may run: on the calling thread, or on a lent crew. Never changes a result.
 #[derive(Debug, Clone, Copy)]
 pub enum Threads<'a> {
     /// The calling thread only.
     Serial,
-    /// A pool lent by the caller.
-    Pool(&'a rayon::ThreadPool),
+    /// A crew lent by the caller.
+    Crew(&'a crate::crew::Crew),
 }

@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::field::{PageMut, Real, Shape, Threads, Values};
 use crate::half_potential::{LocalFlow, LocalPlan, Operands, Planes, Prefactor, Time};
 use crate::simd::{Level, SimdReal};
-use crate::threads::for_each_chunk;
+use crate::threads::{for_each_chunk, for_each_level};
 use fft::FftPlan;
 
 #[doc(hidden)]
@@ -48,7 +48,7 @@ pub use direct::DirectPlan;
 #[doc(hidden)]
 pub use remainder::{CombinePass, FluxPass};
 #[doc(hidden)]
-pub use sweep::{OuterBatch, PageSweep};
+pub use sweep::{OuterBatch, PagePart, PageSweep};
 
 /// Kinetic term of one storage axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -163,6 +163,10 @@ const BATCH_VECTORS: usize = 4;
 /// Batches of a chunk of the outer sweep, at most; and chunks per sweep, at least, where there are batches enough.
 const CHUNK_BATCHES: usize = 16;
 const MIN_CHUNKS: usize = 16;
+/// Blocks of one page that one thread takes at a time: a multiple of every vector's lanes.
+const PART_BLOCKS: usize = 32;
+/// Parts into which the lines of a group of axes of one page are cut, at most.
+const GROUP_PARTS: usize = 9;
 /// Fewer lines than this along an axis, and lanes are not worth filling.
 const MIN_LINES: usize = 4;
 
@@ -237,16 +241,33 @@ impl<T: Real> Kinetic<T> {
     ) {
         let planes = self.planes(pages);
         let opening = opening.map(|flow| (LocalPlan::new(flow, Prefactor::NONE), flow));
-        for_each_chunk(threads, planes.len(), |p| {
+        let run = |p: usize, part: PagePart| {
             let opening =
                 opening.as_ref().map(|(plan, flow)| (plan, Operands::of(flow, p, self.shape.page_nodes)));
             sweep::with_scratch(self.scratch, |scratch| {
-                T::page_sweep(
-                    self.level,
-                    PageSweep { kinetic: self, planes: planes[p], opening, scratch, probe },
-                );
+                let sweep = PageSweep { kinetic: self, planes: planes[p], part, opening, scratch, probe };
+                T::page_sweep(self.level, sweep);
             });
-        });
+        };
+        if let (Threads::Crew(_), [page]) = (threads, &planes[..]) {
+            // One page: its blocks, then each group of axes, shared out.
+            let n_blocks = page.len / self.block_rows();
+            let groups = sweep::page_groups(&self.axes[self.split.0..self.split.1], page.len);
+            let sizes: Vec<usize> = core::iter::once(n_blocks.div_ceil(PART_BLOCKS))
+                .chain(groups.iter().map(|group| group.n_lines.min(GROUP_PARTS)))
+                .collect();
+            for_each_level(threads, &sizes, |level, i| {
+                if level == 0 {
+                    run(0, PagePart::Blocks(i * PART_BLOCKS..n_blocks.min((i + 1) * PART_BLOCKS)));
+                } else {
+                    let (group, n_parts) = (&groups[level - 1], sizes[level]);
+                    let cut = |i: usize| i * group.n_lines / n_parts;
+                    run(0, PagePart::Group(group.axes.clone(), cut(i)..cut(i + 1)));
+                }
+            });
+            return;
+        }
+        for_each_chunk(threads, planes.len(), |p| run(p, PagePart::Whole));
     }
 
     /// Axes that cross pages, then the closing local flow. Panics if pages, shape and flow disagree.
@@ -298,8 +319,6 @@ impl<T: Real> Kinetic<T> {
         // Chunks of several batches, so that each batch can fetch ahead for the next.
         let columns =
             self.batch_lanes * CHUNK_BATCHES.min(run.div_ceil(self.batch_lanes * MIN_CHUNKS)).max(1);
-        // One page is too little work to wake threads for.
-        let threads = if self.shape.n_pages() == 1 { Threads::Serial } else { threads };
         for_each_chunk(threads, run.div_ceil(columns), |chunk| {
             work(chunk * columns..run.min((chunk + 1) * columns));
         });

@@ -7,6 +7,7 @@
 //! [`reduce`].
 
 pub mod backend;
+pub mod crew;
 pub mod energy;
 pub mod engs;
 pub mod field;
@@ -23,4 +24,5 @@ mod threads;
 pub mod transcendental;
 pub mod wave_form;
 
+pub use crew::Crew;
 pub use field::{PageMut, PageRef, Real, Shape, Threads, Values};

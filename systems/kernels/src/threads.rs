@@ -1,9 +1,10 @@
-//! Chunks on a lent pool. Invariant: which chunk runs where or when never matters, because chunks are disjoint and
+//! Chunks on a lent crew. Invariant: which chunk runs where or when never matters, because chunks are disjoint and
 //! cut by the data's shape. Source: plain work sharing over an atomic counter.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
+use crate::crew::SPINS_MAX;
 use crate::field::Threads;
 
 /// Calls `work(0) … work(n_chunks − 1)`, each once, on whatever threads there are. The work comes as a pointer, so that
@@ -14,9 +15,9 @@ pub(crate) fn for_each_chunk(threads: Threads<'_>, n_chunks: usize, work: impl F
 
 fn share(threads: Threads<'_>, n_chunks: usize, work: &(dyn Fn(usize) + Sync)) {
     match threads {
-        Threads::Pool(pool) if n_chunks > 1 && pool.current_num_threads() > 1 => {
+        Threads::Crew(crew) if n_chunks > 1 && crew.n_threads() > 1 => {
             let next = AtomicUsize::new(0);
-            pool.broadcast(|_| {
+            crew.share(&|| {
                 loop {
                     let chunk = next.fetch_add(1, Ordering::Relaxed);
                     if chunk >= n_chunks {
@@ -30,9 +31,6 @@ fn share(threads: Threads<'_>, n_chunks: usize, work: &(dyn Fn(usize) + Sync)) {
     }
 }
 
-/// Rounds of waiting before a thread sleeps: about as long as waking it takes.
-const SPINS_MAX: usize = 4_000;
-
 /// Calls `work(level, i)` for each `i` below `sizes[level]`, each once, no level before the one before it is done.
 /// Threads are woken once for all levels, since a level may take no longer than waking them.
 pub(crate) fn for_each_level(threads: Threads<'_>, sizes: &[usize], work: impl Fn(usize, usize) + Sync) {
@@ -41,9 +39,9 @@ pub(crate) fn for_each_level(threads: Threads<'_>, sizes: &[usize], work: impl F
 
 fn share_levels(threads: Threads<'_>, sizes: &[usize], work: &(dyn Fn(usize, usize) + Sync)) {
     match threads {
-        Threads::Pool(pool) if pool.current_num_threads() > 1 && sizes.iter().any(|&size| size > 1) => {
+        Threads::Crew(crew) if crew.n_threads() > 1 && sizes.iter().any(|&size| size > 1) => {
             let (next, gate) = (AtomicUsize::new(0), Gate::default());
-            pool.broadcast(|_| {
+            crew.share(&|| {
                 let (mut level, mut first) = (0, 0);
                 loop {
                     let unit = next.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +128,7 @@ pub(crate) fn map_chunks<R: Send + Sync>(
     work: impl Fn(usize) -> R + Sync,
 ) -> Vec<R> {
     match threads {
-        Threads::Pool(pool) if n_chunks > 8 && pool.current_num_threads() > 1 => {
+        Threads::Crew(crew) if n_chunks > 8 && crew.n_threads() > 1 => {
             let results: Vec<OnceLock<R>> = (0..n_chunks).map(|_| OnceLock::new()).collect();
             for_each_chunk(threads, n_chunks, |chunk| {
                 // Each chunk is taken once.

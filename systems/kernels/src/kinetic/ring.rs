@@ -8,6 +8,8 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
+use core::mem::MaybeUninit;
+
 use super::dft::Complex;
 use super::lines::{FLOW, FORWARD, Lines, Rows};
 use crate::field::Real;
@@ -37,6 +39,54 @@ impl<T: Real, const AXES: usize, const PASS: u8> Kernel<T> for RingPass<T, AXES,
     }
 }
 
+/// Two neighbouring axes done together on rows of a page, `run` nodes apart, into rows of a batch, `step` scalars apart.
+///
+/// - equation, source, scheme and order, stability bound: as [`RingPass`]
+/// - bytes and flops per node: 4 scalars for two axes, 18 flops
+pub(crate) struct FetchRings<T> {
+    pub from: Planes<T>,
+    pub run: usize,
+    pub batch: Planes<T>,
+    pub step: usize,
+    /// A multiple of nine.
+    pub rows: usize,
+    /// At least as many as the widest vector has.
+    pub lanes: usize,
+    /// The minor axis first.
+    pub b: [(T, T); 2],
+}
+
+impl<T: Real> Kernel<T> for FetchRings<T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        self.fetch::<V::Narrow>();
+    }
+}
+
+impl<T: Real> FetchRings<T> {
+    #[inline(always)]
+    fn fetch<V: Lanes<T = T>>(self) {
+        let [(b_re, b_im), (c_re, c_im)] = self.b;
+        let splat = V::splat;
+        let pair = Pair { b: (splat(b_re), splat(b_im)), c: (splat(c_re), splat(c_im)) };
+        for nine in 0..self.rows / 9 {
+            let mut lane = 0;
+            while lane < self.lanes {
+                // The last vector overlaps the one before; what both write is the same.
+                let at = lane.min(self.lanes - V::N);
+                // SAFETY: `rows` rows of `lanes ≥ N` lanes exist on both sides, which are apart.
+                unsafe {
+                    let from = Rows::new(self.from, self.run).shifted(opaque(9 * nine * self.run + at));
+                    let to = Rows::new(self.batch, self.step).shifted(opaque(9 * nine * self.step + at));
+                    pair.block(from, to);
+                }
+                lane += V::N;
+            }
+        }
+    }
+}
+
 impl<T: Real, const AXES: usize, const PASS: u8> RingPass<T, AXES, PASS> {
     #[inline(always)]
     fn couple_all<V: Lanes<T = T>>(self) {
@@ -47,6 +97,16 @@ impl<T: Real, const AXES: usize, const PASS: u8> RingPass<T, AXES, PASS> {
             b[axis] = (V::splat(self.b[axis].0), V::splat(self.b[axis].1));
         }
         let rows = Rows::new(self.planes, step);
+        if AXES == 2 && PASS == FLOW && lanes >= V::N {
+            let couple = Pair { b: b[0], c: b[AXES - 1] };
+            for o in 0..outer {
+                for i in 0..inner {
+                    // SAFETY: the geometry stays inside the planes, and this chunk owns them.
+                    unsafe { couple.lines(rows.shifted(opaque(o * outer_stride + i * inner_stride)), lanes) };
+                }
+            }
+            return;
+        }
         for o in 0..outer {
             for i in 0..inner {
                 let base = o * outer_stride + i * inner_stride;
@@ -54,12 +114,108 @@ impl<T: Real, const AXES: usize, const PASS: u8> RingPass<T, AXES, PASS> {
                 // SAFETY: the geometry stays inside the planes, and this chunk owns them.
                 unsafe {
                     while lane + V::N <= lanes {
-                        couple::<V, AXES, PASS, true>(rows.shifted(base + lane), V::N, &b);
+                        couple::<V, AXES, PASS, true>(rows.shifted(opaque(base + lane)), V::N, &b);
                         lane += V::N;
                     }
                     if lane < lanes {
                         couple::<V, AXES, PASS, false>(rows.shifted(base + lane), lanes - lane, &b);
                     }
+                }
+            }
+        }
+    }
+}
+
+/// A number of which the compiler knows nothing: addresses that are computed from it are computed anew. It would else
+/// carry one pointer for each of eighteen rows through the loops, more than there are registers.
+#[inline(always)]
+fn opaque(number: usize) -> usize {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let mut number = number;
+        // SAFETY: no instruction at all.
+        unsafe { core::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
+        number
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    number
+}
+
+/// Two neighbouring axes done together: (1 + b·S)(1 + c·S') on blocks of 3 × 3, minor index fastest.
+#[derive(Clone, Copy)]
+struct Pair<V> {
+    /// Of the minor axis.
+    b: (V, V),
+    /// Of the major axis.
+    c: (V, V),
+}
+
+impl<V: Lanes> Pair<V> {
+    /// Nine rows of `lanes ≥ N` lanes, in place.
+    ///
+    /// # Safety
+    /// They are readable and writable.
+    #[inline(always)]
+    unsafe fn lines(self, rows: Rows<V::T>, lanes: usize) {
+        // Re and Im of nine rows of at most 16 lanes.
+        let mut kept = MaybeUninit::<[V::T; 2 * 9 * 16]>::uninit();
+        let tail = lanes % V::N;
+        // SAFETY: says the caller; `kept` has room for nine complex vectors.
+        unsafe {
+            let last = rows.shifted(lanes - V::N);
+            let re: *mut V::T = kept.as_mut_ptr().cast();
+            let kept = Rows { re, im: re.add(9 * V::N), step: V::N };
+            if tail > 0 {
+                // The last vector overlaps the one before: it is computed from what is still untouched.
+                self.block(last, kept);
+            }
+            let mut lane = 0;
+            while lane + V::N <= lanes {
+                let rows = rows.shifted(opaque(lane));
+                self.block(rows, rows);
+                lane += V::N;
+            }
+            if tail > 0 {
+                for k in 0..9 {
+                    last.store::<V, true>(k, V::N, kept.load::<V, true>(k, V::N));
+                }
+            }
+        }
+    }
+
+    /// One vector of each of nine rows. What the minor rings add is the same along a ring, so that the sums over the major
+    /// ones need no row a second time: y_kj = x_kj + t_k + u_j with t_k = b·Σ_j x_kj, u_j = c·Σ_k (x_kj + t_k). Rows are
+    /// read twice, since no processor without 512-bit vectors could hold them.
+    ///
+    /// # Safety
+    /// Nine vectors are readable and writable; `to` is `from` or apart from it.
+    #[inline(always)]
+    unsafe fn block(self, from: Rows<V::T>, to: Rows<V::T>) {
+        let mut along = [Complex::zero(); 3];
+        let mut across = [Complex::zero(); 3];
+        // SAFETY: says the caller.
+        unsafe {
+            for k in 0..3 {
+                let [x, y, z] = [
+                    from.load::<V, true>(3 * k, V::N),
+                    from.load::<V, true>(3 * k + 1, V::N),
+                    from.load::<V, true>(3 * k + 2, V::N),
+                ];
+                along[k] = x.add(y).add(z).mul(self.b.0, self.b.1);
+                across = match k {
+                    0 => [x, y, z],
+                    _ => [across[0].add(x), across[1].add(y), across[2].add(z)],
+                };
+            }
+            let added = along[0].add(along[1]).add(along[2]);
+            for j in 0..3 {
+                across[j] = across[j].add(added).mul(self.c.0, self.c.1);
+            }
+            let from = from.shifted(opaque(0));
+            for k in 0..3 {
+                for j in 0..3 {
+                    let x = from.load::<V, true>(3 * k + j, V::N);
+                    to.store::<V, true>(3 * k + j, V::N, x.add(along[k]).add(across[j]));
                 }
             }
         }

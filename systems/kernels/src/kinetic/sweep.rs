@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use super::fft::FftPass;
 use super::lines::{FLOW, Lines};
-use super::ring::RingPass;
+use super::ring::{FetchRings, RingPass};
 use super::{Axis, Kinetic, Probe, Scheme};
 use crate::field::Real;
 use crate::half_potential::{LocalPlan, LocalRun, Operands, Planes};
@@ -39,10 +39,21 @@ pub(crate) fn with_scratch<T, R>(scalars: usize, work: impl FnOnce(*mut T) -> R)
     })
 }
 
-/// One page of the inner sweep. Built only with planes, operands and scratch of the plan's sizes.
+/// What of a page the inner sweep does.
+pub enum PagePart {
+    /// All of it.
+    Whole,
+    /// The local flow and the trailing axes on these blocks.
+    Blocks(Range<usize>),
+    /// These of the page's other axes, on these of their outer lines; done when all blocks are.
+    Group(Range<usize>, Range<usize>),
+}
+
+/// One page of the inner sweep, or a part of it. Built only with planes, operands and scratch of the plan's sizes.
 pub struct PageSweep<'a, T: SimdReal> {
     pub(crate) kinetic: &'a Kinetic<T>,
     pub(crate) planes: Planes<T>,
+    pub(crate) part: PagePart,
     pub(crate) opening: Option<(&'a LocalPlan<T>, Operands<T>)>,
     pub(crate) scratch: *mut T,
     pub(crate) probe: &'a Probe,
@@ -52,19 +63,29 @@ impl<T: Real> Kernel<T> for PageSweep<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let PageSweep { kinetic, planes, opening, scratch, probe } = self;
+        let PageSweep { kinetic, planes, part, opening, scratch, probe } = self;
         let block = kinetic.block_rows();
-        let n_blocks = planes.len / block;
+        let inside = &kinetic.axes[kinetic.split.0..kinetic.split.1];
         let start = probe.now();
+        let (blocks, is_whole) = match part {
+            PagePart::Whole => (0..planes.len / block, true),
+            PagePart::Blocks(blocks) => (blocks, false),
+            PagePart::Group(axes, outer) => {
+                // SAFETY: the group and its lines are the page's, and the caller owns these lines.
+                unsafe { page_group::<V, FLOW>(&inside[axes], planes, outer, scratch) };
+                probe.record(0, probe.now() - start);
+                return;
+            }
+        };
         let (mut local, mut sampled) = (0, 0);
         // SAFETY: the scratch holds `block` rows and the buffer of the hungriest axis, see `size_scratch`; a batch
         // is inside the page.
         unsafe {
-            for first in (0..n_blocks).step_by(V::N) {
-                let n = V::N.min(n_blocks - first);
+            for first in blocks.clone().step_by(V::N) {
+                let n = V::N.min(blocks.end - first);
                 let nodes = planes.offset(first * block);
                 // Every eighth batch is timed, the first always.
-                let timed = probe.now_nanos.is_some() && first % (8 * V::N) == 0;
+                let timed = probe.now_nanos.is_some() && (first - blocks.start) % (8 * V::N) == 0;
                 let before = if timed { probe.now() } else { 0 };
                 if let Some((plan, operands)) = opening {
                     let operands = operands.offset(first * block);
@@ -79,8 +100,9 @@ impl<T: Real> Kernel<T> for PageSweep<'_, T> {
                 }
             }
             let inner = probe.now() - start;
-            let axes = &kinetic.axes[kinetic.split.0..kinetic.split.1];
-            page_axes::<V, FLOW>(axes, planes, scratch);
+            if is_whole {
+                page_axes::<V, FLOW>(inside, planes, scratch);
+            }
             if sampled > 0 {
                 let local = (inner as f64 * local as f64 / sampled as f64) as u64;
                 probe.record(local, probe.now() - start - local);
@@ -110,7 +132,7 @@ unsafe fn block_axes<V: Lanes, const PASS: u8>(
         let rows = Planes { re: scratch, im: scratch.add(V::N), len: block * step };
         V::call(Transpose::<V::T, true> { page: nodes, rows, block, step, n });
         let axes = &kinetic.axes[kinetic.split.1..];
-        run_axes::<V, PASS>(axes, rows, block, step, V::N, scratch.add(block * step));
+        run_axes::<V, PASS>(axes, rows, (block, 1), step, V::N, scratch.add(block * step));
         V::call(Transpose::<V::T, false> { page: nodes, rows, block, step, n });
     }
 }
@@ -168,10 +190,25 @@ impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
             unsafe {
                 let batch = Planes { re: scratch, im: scratch.add(width), len: rows * step };
                 if rows > 1 {
-                    V::call(Exchange::<T, true> { table, rows, first, lanes, batch, step });
                     let axes = &kinetic.axes[..kinetic.split.0];
-                    let lanes = lanes.next_multiple_of(V::N);
-                    run_axes::<V, FLOW>(axes, batch, rows, step, lanes, scratch.add(rows * step));
+                    let whole = lanes.next_multiple_of(V::N);
+                    let buffer = scratch.add(rows * step);
+                    match axes {
+                        // The first pass over a batch fetches it, where a row follows the other in one page.
+                        [rest @ .., major, minor]
+                            if let (Scheme::Ring { b: c }, Scheme::Ring { b }) = (&major.scheme, &minor.scheme)
+                                && planes.len() == 1
+                                && lanes >= V::N =>
+                        {
+                            let (from, b) = (table.at(0, first), [*b, *c]);
+                            V::call(FetchRings { from, run, batch, step, rows, lanes, b });
+                            run_axes::<V, FLOW>(rest, batch, (rows, 9), step, whole, buffer);
+                        }
+                        _ => {
+                            V::call(Exchange::<T, true> { table, rows, first, lanes, batch, step });
+                            run_axes::<V, FLOW>(axes, batch, (rows, 1), step, whole, buffer);
+                        }
+                    }
                 }
                 let middle = probe.now();
                 for row in 0..rows {
@@ -292,7 +329,8 @@ impl<T: Real, const INTO_ROWS: bool> Kernel<T> for Transpose<T, INTO_ROWS> {
     }
 }
 
-/// All axes of a group on `rows` rows of `lanes` lanes, minor axis first.
+/// All axes of a group on `rows` rows of `lanes` lanes, minor axis first. Neighbours on the minor axis are `stride` rows
+/// apart.
 ///
 /// # Safety
 /// The rows exist and are owned by the caller, as is a buffer for the hungriest axis.
@@ -300,12 +338,11 @@ impl<T: Real, const INTO_ROWS: bool> Kernel<T> for Transpose<T, INTO_ROWS> {
 pub(crate) unsafe fn run_axes<V: Lanes, const PASS: u8>(
     axes: &[Axis<V::T>],
     planes: Planes<V::T>,
-    rows: usize,
+    (rows, mut stride): (usize, usize),
     step: usize,
     lanes: usize,
     buffer: *mut V::T,
 ) {
-    let mut stride = 1;
     let mut end = axes.len();
     while end > 0 {
         let take = ring_pair(&axes[..end]);
@@ -340,20 +377,49 @@ pub(crate) unsafe fn page_axes<V: Lanes, const PASS: u8>(
     while end > 0 {
         let take = ring_pair(&axes[..end]);
         let group = &axes[end - take..end];
-        let extent: usize = group.iter().map(|a| a.extent).product();
-        let stride = group[take - 1].stride;
-        let lines = Lines {
-            outer: planes.len / (extent * stride),
-            outer_stride: extent * stride,
-            inner: 1,
-            inner_stride: 0,
-            step: stride,
-            lanes: stride,
-        };
+        let n_lines = planes.len / (group[0].extent * group[0].stride);
         // SAFETY: the lines cover exactly the page.
-        unsafe { run_group::<V, PASS>(group, planes, lines, buffer) };
+        unsafe { page_group::<V, PASS>(group, planes, 0..n_lines, buffer) };
         end -= take;
     }
+}
+
+/// A group of axes of [`page_axes`] on some of its outer lines.
+///
+/// # Safety
+/// As [`page_axes`]; the lines exist.
+#[inline(always)]
+unsafe fn page_group<V: Lanes, const PASS: u8>(
+    group: &[Axis<V::T>],
+    planes: Planes<V::T>,
+    outer: Range<usize>,
+    buffer: *mut V::T,
+) {
+    let outer_stride = group[0].extent * group[0].stride;
+    let stride = group[group.len() - 1].stride;
+    let lines =
+        Lines { outer: outer.len(), outer_stride, inner: 1, inner_stride: 0, step: stride, lanes: stride };
+    // SAFETY: says the caller.
+    unsafe { run_group::<V, PASS>(group, planes.offset(outer.start * outer_stride), lines, buffer) };
+}
+
+/// A group of axes that a pass over a page does together.
+pub(crate) struct PageGroup {
+    pub axes: Range<usize>,
+    /// Blocks of a page that the group couples within, never between.
+    pub n_lines: usize,
+}
+
+/// The groups of [`page_axes`], in its order.
+pub(crate) fn page_groups<T: Real>(axes: &[Axis<T>], page_nodes: usize) -> Vec<PageGroup> {
+    let (mut groups, mut end) = (Vec::new(), axes.len());
+    while end > 0 {
+        let first = end - ring_pair(&axes[..end]);
+        let n_lines = page_nodes / (axes[first].extent * axes[first].stride);
+        groups.push(PageGroup { axes: first..end, n_lines });
+        end = first;
+    }
+    groups
 }
 
 /// 2 if the last two axes are rings, else 1.

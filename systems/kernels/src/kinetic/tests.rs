@@ -1,5 +1,6 @@
 //! The planned flow against a plain f64 Fourier transform, and its invariants.
 
+use crate::Crew;
 use super::*;
 use crate::field::PageRef;
 use std::f64::consts::TAU;
@@ -171,9 +172,9 @@ fn mixed_shapes_match_the_plain_transform() {
 #[test]
 fn levels_and_threads_change_no_bit() {
     let pools: Vec<_> =
-        [1, 2, 4].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("a pool")).into();
+        [1, 2, 4].map(|n| Crew::new(n).expect("a pool")).into();
     let more: [(&[usize], usize); 3] = [(&[64, 48], 192), (&[11, 97], 97), (&[9, 16, 30], 480)];
-    fn both<T: Real>(case: &Case, pools: &[rayon::ThreadPool]) {
+    fn both<T: Real>(case: &Case, pools: &[Crew]) {
         let bits = |(re, im): (Vec<T>, Vec<T>)| {
             re.iter().chain(&im).map(|x| x.to_f64().to_bits()).collect::<Vec<u64>>()
         };
@@ -183,13 +184,13 @@ fn levels_and_threads_change_no_bit() {
             assert!(found == expected, "{:?} {} at {level}", case.shape, T::NAME);
         }
         for pool in pools {
-            let found = bits(run::<T>(case, Level::detect(), Threads::Pool(pool), true, 2));
+            let found = bits(run::<T>(case, Level::detect(), Threads::Crew(pool), true, 2));
             assert!(
                 found == expected,
                 "{:?} {} on {} threads",
                 case.shape,
                 T::NAME,
-                pool.current_num_threads()
+                pool.n_threads()
             );
         }
     }

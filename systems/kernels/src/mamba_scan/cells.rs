@@ -124,7 +124,7 @@ impl<T: Real> CellMetric<T> {
         }
         let metric = &*self;
         let n_threads = match threads {
-            Threads::Pool(pool) => pool.current_num_threads(),
+            Threads::Crew(pool) => pool.n_threads(),
             Threads::Serial => 1,
         };
         let turns = orders.len().div_ceil(n_threads).clamp(1, TURNS_MAX);
@@ -281,6 +281,7 @@ impl<T: Real> CellMetric<T> {
 #[cfg(test)]
 mod tests {
     use super::super::Scan;
+    use crate::Crew;
     use super::*;
 
     const RECURRENCE: Recurrence =
@@ -397,10 +398,10 @@ mod tests {
 
     #[test]
     fn threads_and_levels_do_not_change_a_bit() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
+        let pool = Crew::new(2).expect("threads");
         let reference = run::<f32>(Level::Scalar, Threads::Serial, tensor);
         for level in Level::available() {
-            assert_eq!(run::<f32>(level, Threads::Pool(&pool), tensor), reference, "{level:?}");
+            assert_eq!(run::<f32>(level, Threads::Crew(&pool), tensor), reference, "{level:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The scan against a plain f64 recurrence, its bound, and its bits. Invariant: orders here are seeded shuffles, so
 //! that nothing rests on a special traversal.
 
+use crate::Crew;
 use super::{Order, Recurrence, STATE, Scan, State};
 use crate::field::{PageRef, Real, Threads, Values};
 
@@ -194,7 +195,7 @@ fn threads_do_not_change_a_bit() {
     let case = Case { n_positions: 20_000, n_slices: 3, n_pages: 6, amplitude: 1.0, recurrence };
     let serial = case.scan::<f32>(Threads::Serial, 1);
     for threads in [1, 2, 4] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a small pool");
-        assert_eq!(case.scan::<f32>(Threads::Pool(&pool), 1), serial, "{threads} threads");
+        let pool = Crew::new(threads).expect("a small pool");
+        assert_eq!(case.scan::<f32>(Threads::Crew(&pool), 1), serial, "{threads} threads");
     }
 }

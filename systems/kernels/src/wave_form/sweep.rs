@@ -91,14 +91,14 @@ impl<T: Real> Kernel<T> for PairBatch<'_, T> {
                 let buffer = scratch.add(2 * rows * step);
                 for (table, batch) in fields {
                     V::call(Exchange::<T, true> { table, rows, first, lanes, batch, step });
-                    run_axes::<V, FORWARD>(axes, batch, rows, step, padded, buffer);
+                    run_axes::<V, FORWARD>(axes, batch, (rows, 1), step, padded, buffer);
                 }
                 for row in 0..rows {
                     let [psi, velocity] = fields.map(|(_, batch)| batch.offset(row * step));
                     V::call(TurnRun { modes, row, first, len: lanes, psi, velocity, gain });
                 }
                 for (table, batch) in fields {
-                    run_axes::<V, INVERSE>(axes, batch, rows, step, padded, buffer);
+                    run_axes::<V, INVERSE>(axes, batch, (rows, 1), step, padded, buffer);
                     V::call(Exchange::<T, false> { table, rows, first, lanes, batch, step });
                 }
             }

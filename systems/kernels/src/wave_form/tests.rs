@@ -1,5 +1,6 @@
 //! The planned step against the textbook oscillator on every mode, and its invariants.
 
+use crate::Crew;
 use super::*;
 use crate::kinetic::AxisTerm;
 use core::f64::consts::TAU;
@@ -175,8 +176,8 @@ fn the_oscillator_keeps_its_textbook_properties() {
 #[test]
 fn levels_and_threads_change_no_bit() {
     let pools: Vec<_> =
-        [1, 2, 4].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("a pool")).into();
-    fn check<T: Real>(extents: &[usize], page_nodes: usize, pools: &[rayon::ThreadPool]) {
+        [1, 2, 4].map(|n| Crew::new(n).expect("a pool")).into();
+    fn check<T: Real>(extents: &[usize], page_nodes: usize, pools: &[Crew]) {
         let shape = Shape { extents: extents.to_vec(), page_nodes };
         let damping: Vec<T> = noise(shape.n_nodes(), 9).into_iter().map(|x| T::from_f64(x.abs())).collect();
         let slices: Vec<&[T]> = damping.chunks(page_nodes).collect();
@@ -192,7 +193,7 @@ fn levels_and_threads_change_no_bit() {
             assert!(run(level, Threads::Serial) == expected, "{extents:?} {} at {level}", T::NAME);
         }
         for pool in pools {
-            assert!(run(Level::detect(), Threads::Pool(pool)) == expected, "{extents:?} {}", T::NAME);
+            assert!(run(Level::detect(), Threads::Crew(pool)) == expected, "{extents:?} {}", T::NAME);
         }
     }
     for (extents, page_nodes) in SHAPES {

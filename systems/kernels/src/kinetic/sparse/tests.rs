@@ -1,5 +1,6 @@
 //! The flow on active sets against a dense matrix, its unitarity on random sets, and what it shares with the dense one.
 
+use crate::Crew;
 use super::super::tests::noise;
 use super::*;
 use crate::field::{PageRef, Shape};
@@ -322,10 +323,10 @@ fn threads_levels_and_rotations_of_a_pattern_do_not_change_a_bit() {
             (field.re, field.im, grams)
         };
         let reference = run(Level::Scalar, Threads::Serial);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
+        let pool = Crew::new(3).expect("a pool");
         for level in Level::available() {
             assert!(run(level, Threads::Serial) == reference, "{extents:?} {level:?}");
-            assert!(run(level, Threads::Pool(&pool)) == reference, "{extents:?} {level:?} on threads");
+            assert!(run(level, Threads::Crew(&pool)) == reference, "{extents:?} {level:?} on threads");
         }
     }
     let mut kinetic = SparseKinetic::<f64>::new(Level::Scalar, &blocks(&[27], &[3]), &terms(&[27]), 1e-2);
