@@ -31,6 +31,10 @@ use nikola_kernels::simd::Level;
 use nikola_kernels::{PageMut, Real, Threads, Values, reduce};
 use std::sync::Arc;
 
+/// From so many nodes of a single page on, a pass over it is more than one thread's work: it takes tens of microseconds, and
+/// handing a part of it over less than one.
+const SHARED_NODES: usize = 8_192;
+
 /// Weights below this fraction of a profile's largest are left out of an emitter's node list.
 pub const EMITTER_CUTOFF: f64 = 1e-12;
 
@@ -215,7 +219,8 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
     let pages = initial_pages(setup, &emitters)?;
     let is_long =
         setup.plasticity.is_some() || setup.scan.as_ref().is_some_and(|scan| !scan.traversals.is_empty());
-    let compute = compute(options, setup.growth.is_some() || pages.len() > 1, is_long)?;
+    let is_wide = setup.growth.is_some() || pages.len() > 1 || torus.page_nodes() >= SHARED_NODES;
+    let compute = compute(options, is_wide, is_long)?;
 
     let mut psi = fill_planes::<T>("the initial state", setup.initial.as_ref(), torus, &pages, options)?;
     let mut velocity = match &setup.equation {
@@ -317,16 +322,13 @@ fn ingress_limits(setup: &Setup) -> IngressLimits {
     }
 }
 
-fn compute(options: &BuildOptions, has_pages: bool, is_long: bool) -> Result<Compute, BuildError> {
+fn compute(options: &BuildOptions, is_wide: bool, is_long: bool) -> Result<Compute, BuildError> {
     let level = options.level.unwrap_or_else(Level::detect);
     let n_threads = options.threads.max(1);
-    // A pass over one page is one thread's work: a barrier inside it would cost more than it gains.
-    let is_wide = n_threads > 1 && has_pages;
+    let is_wide = n_threads > 1 && is_wide;
     let crew = if is_wide || n_threads > 1 && is_long {
-        let failed = |reason: std::io::Error| BuildError::Threads {
-            threads: n_threads,
-            reason: reason.to_string(),
-        };
+        let failed =
+            |reason: std::io::Error| BuildError::Threads { threads: n_threads, reason: reason.to_string() };
         Some(Crew::new(n_threads).map_err(failed)?)
     } else {
         None

@@ -86,7 +86,8 @@ impl Crew {
         }
         // SAFETY: only the lifetime changes. Nobody is inside, and nobody comes in behind the door that is closed below,
         // before this returns.
-        let lent: *const Work = unsafe { std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const Work>(work) };
+        let lent: *const Work =
+            unsafe { std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const Work>(work) };
         // SAFETY: nobody is inside.
         unsafe { *desk.work.get() = Some(lent) };
         let door = desk.door.load(Ordering::Relaxed) + 1;
@@ -131,7 +132,8 @@ impl Desk {
         self.inside.fetch_add(1, Ordering::SeqCst);
         if self.door.load(Ordering::SeqCst) == door {
             // SAFETY: the door is open and this is inside, so the caller has not returned.
-            let outcome = unsafe { (*self.work.get()).map(|work| catch_unwind(AssertUnwindSafe(|| (*work)()))) };
+            let outcome =
+                unsafe { (*self.work.get()).map(|work| catch_unwind(AssertUnwindSafe(|| (*work)()))) };
             if matches!(outcome, Some(Err(_))) {
                 self.has_panicked.store(true, Ordering::Relaxed);
             }
@@ -191,7 +193,10 @@ mod tests {
                     }
                     done[i].fetch_add(1, Ordering::Relaxed);
                 });
-                assert!(done.iter().all(|n| n.load(Ordering::Relaxed) == 1), "{n_threads} threads, call {call}");
+                assert!(
+                    done.iter().all(|n| n.load(Ordering::Relaxed) == 1),
+                    "{n_threads} threads, call {call}"
+                );
             }
         }
     }

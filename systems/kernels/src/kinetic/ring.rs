@@ -11,7 +11,7 @@
 use core::mem::MaybeUninit;
 
 use super::dft::Complex;
-use super::lines::{FLOW, FORWARD, Lines, Rows};
+use super::lines::{FLOW, FORWARD, Lines, Rows, opaque};
 use crate::field::Real;
 use crate::half_potential::Planes;
 use crate::simd::{Kernel, Lanes};
@@ -124,21 +124,6 @@ impl<T: Real, const AXES: usize, const PASS: u8> RingPass<T, AXES, PASS> {
             }
         }
     }
-}
-
-/// A number of which the compiler knows nothing: addresses that are computed from it are computed anew. It would else
-/// carry one pointer for each of eighteen rows through the loops, more than there are registers.
-#[inline(always)]
-fn opaque(number: usize) -> usize {
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    {
-        let mut number = number;
-        // SAFETY: no instruction at all.
-        unsafe { core::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
-        number
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    number
 }
 
 /// Two neighbouring axes done together: (1 + b·S)(1 + c·S') on blocks of 3 × 3, minor index fastest.

@@ -196,7 +196,8 @@ impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
                     match axes {
                         // The first pass over a batch fetches it, where a row follows the other in one page.
                         [rest @ .., major, minor]
-                            if let (Scheme::Ring { b: c }, Scheme::Ring { b }) = (&major.scheme, &minor.scheme)
+                            if let (Scheme::Ring { b: c }, Scheme::Ring { b }) =
+                                (&major.scheme, &minor.scheme)
                                 && planes.len() == 1
                                 && lanes >= V::N =>
                         {

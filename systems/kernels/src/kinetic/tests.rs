@@ -1,7 +1,7 @@
 //! The planned flow against a plain f64 Fourier transform, and its invariants.
 
-use crate::Crew;
 use super::*;
+use crate::Crew;
 use crate::field::PageRef;
 use std::f64::consts::TAU;
 
@@ -171,8 +171,7 @@ fn mixed_shapes_match_the_plain_transform() {
 
 #[test]
 fn levels_and_threads_change_no_bit() {
-    let pools: Vec<_> =
-        [1, 2, 4].map(|n| Crew::new(n).expect("a pool")).into();
+    let pools: Vec<_> = [1, 2, 4].map(|n| Crew::new(n).expect("a pool")).into();
     let more: [(&[usize], usize); 3] = [(&[64, 48], 192), (&[11, 97], 97), (&[9, 16, 30], 480)];
     fn both<T: Real>(case: &Case, pools: &[Crew]) {
         let bits = |(re, im): (Vec<T>, Vec<T>)| {
@@ -185,13 +184,7 @@ fn levels_and_threads_change_no_bit() {
         }
         for pool in pools {
             let found = bits(run::<T>(case, Level::detect(), Threads::Crew(pool), true, 2));
-            assert!(
-                found == expected,
-                "{:?} {} on {} threads",
-                case.shape,
-                T::NAME,
-                pool.n_threads()
-            );
+            assert!(found == expected, "{:?} {} on {} threads", case.shape, T::NAME, pool.n_threads());
         }
     }
     for (extents, page_nodes) in SHAPES.into_iter().chain(more) {

@@ -281,8 +281,8 @@ impl<T: Real> CellMetric<T> {
 #[cfg(test)]
 mod tests {
     use super::super::Scan;
-    use crate::Crew;
     use super::*;
+    use crate::Crew;
 
     const RECURRENCE: Recurrence =
         Recurrence { step: 0.02, density_weight: 5.0, input_weight: 0.7, metric: [1.0; STATE] };

@@ -1,8 +1,8 @@
 //! The scan against a plain f64 recurrence, its bound, and its bits. Invariant: orders here are seeded shuffles, so
 //! that nothing rests on a special traversal.
 
-use crate::Crew;
 use super::{Order, Recurrence, STATE, Scan, State};
+use crate::Crew;
 use crate::field::{PageRef, Real, Threads, Values};
 
 /// A fixed sequence in [0, 1).

@@ -1,7 +1,7 @@
 //! Structure tensors by hand, the equilibrium of relaxation, inverses and the guard.
 
-use crate::Crew;
 use super::*;
+use crate::Crew;
 use crate::field::Shape;
 
 fn numbers(n: usize, seed: u64) -> Vec<f64> {

@@ -1,7 +1,7 @@
 //! Reductions against plain sums, and their independence of threads and levels.
 
-use crate::Crew;
 use super::*;
+use crate::Crew;
 
 fn field(n: usize, seed: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()

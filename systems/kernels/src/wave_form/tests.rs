@@ -1,7 +1,7 @@
 //! The planned step against the textbook oscillator on every mode, and its invariants.
 
-use crate::Crew;
 use super::*;
+use crate::Crew;
 use crate::kinetic::AxisTerm;
 use core::f64::consts::TAU;
 
@@ -175,8 +175,7 @@ fn the_oscillator_keeps_its_textbook_properties() {
 
 #[test]
 fn levels_and_threads_change_no_bit() {
-    let pools: Vec<_> =
-        [1, 2, 4].map(|n| Crew::new(n).expect("a pool")).into();
+    let pools: Vec<_> = [1, 2, 4].map(|n| Crew::new(n).expect("a pool")).into();
     fn check<T: Real>(extents: &[usize], page_nodes: usize, pools: &[Crew]) {
         let shape = Shape { extents: extents.to_vec(), page_nodes };
         let damping: Vec<T> = noise(shape.n_nodes(), 9).into_iter().map(|x| T::from_f64(x.abs())).collect();

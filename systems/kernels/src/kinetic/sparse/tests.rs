@@ -1,8 +1,8 @@
 //! The flow on active sets against a dense matrix, its unitarity on random sets, and what it shares with the dense one.
 
-use crate::Crew;
 use super::super::tests::noise;
 use super::*;
+use crate::Crew;
 use crate::field::{PageRef, Shape};
 use crate::kinetic::Kinetic;
 use std::f64::consts::TAU;

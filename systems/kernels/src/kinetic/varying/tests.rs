@@ -1,7 +1,7 @@
 //! Varying metrics against the exponential of the dense matrix, and the plans against each other.
 
-use crate::Crew;
 use super::*;
+use crate::Crew;
 use crate::field::PageRef;
 use crate::kinetic::fibre::{derivative, diagonalise};
 use crate::kinetic::{Kinetic, gradient};

@@ -1,9 +1,9 @@
 //! The flow of a varying metric on active sets: unitary on any, of second order, the dense one where all is active.
 
-use crate::Crew;
 use super::super::super::tests::noise;
 use super::super::super::varying::{CellGrid, OffDiagonal, Varying};
 use super::*;
+use crate::Crew;
 use crate::field::{PageRef, Shape, Values};
 use crate::kinetic::lattice::Lattice;
 use std::f64::consts::TAU;
