@@ -10,7 +10,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod scalar;
+pub(crate) mod scalar;
 
 use core::ops::Range;
 use rustfft::{Fft, FftPlannerScalar};
@@ -92,6 +92,11 @@ pub trait Lanes: Copy + 'static {
     const N: usize;
 
     fn splat(x: Self::T) -> Self;
+    /// A constant of a formula, rounded as the level's tables are.
+    #[inline(always)]
+    fn constant(x: f64) -> Self {
+        Self::splat(Self::T::from_f64(x))
+    }
     unsafe fn load(p: *const Self::T) -> Self;
     unsafe fn store(self, p: *mut Self::T);
     /// The first `n ≤ N` lanes from memory, zeros above.

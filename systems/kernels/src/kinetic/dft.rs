@@ -2,7 +2,6 @@
 //! Invariant: y_k = Σ_j x_j e^{−2πi jk/R} for every lane; the inverse (without 1/R) is the same with outputs k and
 //! −k exchanged. Source: Winograd-style symmetric sums for odd R, Cooley–Tukey for 4, 8 and 9.
 
-use crate::field::Real;
 use crate::simd::Lanes;
 
 /// A vector of complex numbers.
@@ -36,13 +35,21 @@ impl<V: Lanes> Complex<V> {
     pub fn mul_conj(self, re: V, im: V) -> Self {
         Complex { re: self.im.mul_add(im, self.re.mul(re)), im: self.re.neg_mul_add(im, self.im.mul(re)) }
     }
+    /// self·(1 + re + i·im), for a factor near 1: what is near 0 keeps its digits.
+    #[inline(always)]
+    pub fn mul_increment(self, re: V, im: V) -> Self {
+        Complex {
+            re: self.im.neg_mul_add(im, self.re.mul_add(re, self.re)),
+            im: self.im.mul_add(re, self.re.mul_add(im, self.im)),
+        }
+    }
     /// self + c·o, real c.
     #[inline(always)]
     pub fn add_scaled(self, c: V, o: Self) -> Self {
         Complex { re: o.re.mul_add(c, self.re), im: o.im.mul_add(c, self.im) }
     }
     #[inline(always)]
-    fn scale(self, c: V) -> Self {
+    pub fn scale(self, c: V) -> Self {
         Complex { re: self.re.mul(c), im: self.im.mul(c) }
     }
     /// self − i·o.
@@ -65,11 +72,6 @@ impl<V: Lanes> Complex<V> {
     fn add_i_scaled(self, c: V, o: Self) -> Self {
         Complex { re: o.im.neg_mul_add(c, self.re), im: o.re.mul_add(c, self.im) }
     }
-}
-
-#[inline(always)]
-fn constant<V: Lanes>(x: f64) -> V {
-    V::splat(V::T::from_f64(x))
 }
 
 /// Radices [`dft`] knows, largest useful first for a planner.
@@ -103,8 +105,8 @@ pub(crate) fn idft<V: Lanes, const R: usize>(x: &mut [Complex<V>; R]) {
 fn dft3<V: Lanes>(x: [Complex<V>; 3]) -> [Complex<V>; 3] {
     let sum = x[1].add(x[2]);
     let difference = x[1].sub(x[2]);
-    let middle = x[0].add_scaled(constant(-0.5), sum);
-    let s = constant(SIN3);
+    let middle = x[0].add_scaled(V::constant(-0.5), sum);
+    let s = V::constant(SIN3);
     [x[0].add(sum), middle.sub_i_scaled(s, difference), middle.add_i_scaled(s, difference)]
 }
 
@@ -119,11 +121,11 @@ fn dft4<V: Lanes>(x: [Complex<V>; 4]) -> [Complex<V>; 4] {
 fn dft8<V: Lanes>(x: &mut [Complex<V>]) {
     let even = dft4([x[0], x[2], x[4], x[6]]);
     let odd = dft4([x[1], x[3], x[5], x[7]]);
-    let h = constant::<V>(core::f64::consts::FRAC_1_SQRT_2);
+    let h = V::constant(core::f64::consts::FRAC_1_SQRT_2);
     // w8 = (1 − i)/√2 and w8³ = −(1 + i)/√2, the factor 1/√2 left to the final fused sums.
     let one = Complex { re: odd[1].re.add(odd[1].im), im: odd[1].im.sub(odd[1].re) };
     let three = Complex { re: odd[3].im.sub(odd[3].re), im: odd[3].re.add(odd[3].im) };
-    let minus_h = constant::<V>(-core::f64::consts::FRAC_1_SQRT_2);
+    let minus_h = V::constant(-core::f64::consts::FRAC_1_SQRT_2);
     x[0] = even[0].add(odd[0]);
     x[4] = even[0].sub(odd[0]);
     x[1] = even[1].add_scaled(h, one);
@@ -140,10 +142,10 @@ fn dft9<V: Lanes>(x: &mut [Complex<V>]) {
     let mut b = dft3([x[1], x[4], x[7]]);
     let mut c = dft3([x[2], x[5], x[8]]);
     for (k, (re, im)) in [(1, W9[0]), (2, W9[1])] {
-        b[k] = b[k].mul(constant(re), constant(im));
+        b[k] = b[k].mul(V::constant(re), V::constant(im));
     }
     for (k, (re, im)) in [(1, W9[1]), (2, W9[3])] {
-        c[k] = c[k].mul(constant(re), constant(im));
+        c[k] = c[k].mul(V::constant(re), V::constant(im));
     }
     for k in 0..3 {
         [x[k], x[k + 3], x[k + 6]] = dft3([a[k], b[k], c[k]]);
@@ -166,12 +168,12 @@ fn dft_odd<V: Lanes, const H: usize>(x: &mut [Complex<V>], cos: &[f64], sin: &[f
     x[0] = total;
     for k in 1..=H {
         let mut even = first;
-        let mut odd = differences[0].scale(constant(sin[k]));
+        let mut odd = differences[0].scale(V::constant(sin[k]));
         for j in 0..H {
             let angle = (j + 1) * k % r;
-            even = even.add_scaled(constant(cos[angle]), sums[j]);
+            even = even.add_scaled(V::constant(cos[angle]), sums[j]);
             if j > 0 {
-                odd = odd.add_scaled(constant(sin[angle]), differences[j]);
+                odd = odd.add_scaled(V::constant(sin[angle]), differences[j]);
             }
         }
         x[k] = even.sub_i(odd);

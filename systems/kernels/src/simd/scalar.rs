@@ -14,8 +14,13 @@ pub struct F32x16([f32; 16]);
 #[derive(Clone, Copy)]
 pub struct F64x8([f64; 8]);
 
+/// 8 × f64 whose constants are those of single precision: it tells what rounded constants do to a transform, apart from
+/// what rounded results do.
+#[derive(Clone, Copy)]
+pub(crate) struct CoarseConstants([f64; 8]);
+
 macro_rules! scalar_lanes {
-    ($name:ident, $t:ident, $n:literal) => {
+    ($name:ident, $t:ident, $n:literal, $constant:ident) => {
         impl $name {
             #[inline(always)]
             fn map(self, f: impl Fn($t) -> $t) -> Self {
@@ -45,6 +50,10 @@ macro_rules! scalar_lanes {
             #[inline(always)]
             fn splat(x: $t) -> Self {
                 $name([x; $n])
+            }
+            #[inline(always)]
+            fn constant(x: f64) -> Self {
+                Self::splat($t::from(x as $constant))
             }
             #[inline(always)]
             unsafe fn load(p: *const $t) -> Self {
@@ -169,5 +178,6 @@ macro_rules! scalar_lanes {
     };
 }
 
-scalar_lanes!(F32x16, f32, 16);
-scalar_lanes!(F64x8, f64, 8);
+scalar_lanes!(F32x16, f32, 16, f32);
+scalar_lanes!(F64x8, f64, 8, f64);
+scalar_lanes!(CoarseConstants, f64, 8, f32);
