@@ -458,8 +458,10 @@ mod tests {
             for (mode, (re, im)) in plan.gains().into_iter().enumerate().take(n / 2 + 1) {
                 let (cos, sin) = phase(mode);
                 let growth = libm::hypot(re, im) - 1.0;
-                // Rounding alone would be 6e-8 here, and 6e-8 for each of the constants.
-                assert!(growth.abs() < 5e-9, "{n}, mode {mode}: {growth:e}");
+                // Rounded to nearest, a phase may be off by 6e-8, and each constant adds as much. Of 25 neighbours one is
+                // right to a tenth of that where the mode turns far in a step, and by far more where it does not.
+                let bound = if duration < 0.1 { 1e-9 } else { 1e-8 };
+                assert!(growth.abs() < bound, "{n}, mode {mode}: {growth:e}");
                 let apart = libm::hypot(re - cos, im - sin);
                 assert!(apart < 2e-7, "{n}, mode {mode}: {apart:e}");
             }
