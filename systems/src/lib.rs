@@ -1,6 +1,6 @@
 //! What happens in a Nikola world, in order. [`tick`] is the pipeline; one file per stage.
 //! Invariant: a tick is a pure function of (world, ingress batch). No I/O, no wall clock, no thread of its own: the
-//! pool and the clock are lent by the caller, and neither changes a result.
+//! crew and the clock are lent by the caller, and neither changes a result.
 //!
 //! Reading order: [`tick`] → the stages [`ingress`], [`metric_update`], [`half_potential`], [`kinetic`], [`nonlinear`]
 //! or [`wave_form`], [`boundary`], [`mamba_scan`], [`engs`], [`oracle`], [`egress`] → [`integrator`] (how a tick is composed) →

@@ -32,7 +32,7 @@ use nikola_kernels::{PageMut, Real, Threads, Values, reduce};
 use std::sync::Arc;
 
 /// From so many nodes of a single page on, a pass over it is more than one thread's work: it takes tens of microseconds, and
-/// handing a part of it over less than one.
+/// helpers that are awake take a part of it over without a call of the system.
 const SHARED_NODES: usize = 8_192;
 
 /// Weights below this fraction of a profile's largest are left out of an emitter's node list.
@@ -86,7 +86,7 @@ pub enum BuildError {
         /// What to do instead.
         remedy: String,
     },
-    /// The pool could not be started.
+    /// The crew could not be started.
     #[error("could not start {threads} worker threads: {reason}")]
     Threads {
         /// How many were asked for.

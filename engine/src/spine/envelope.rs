@@ -79,8 +79,8 @@ pub fn parse(bytes: &[u8]) -> Result<NeuralSpike, EnvelopeError> {
     Ok(spike)
 }
 
-/// A random UUID (RFC 9562, version 4), from random bytes that the system is asked for in bulk: one call for each would
-/// be a twentieth of a question's whole way.
+/// A random UUID (RFC 9562, version 4), from random bytes that the system is asked for in bulk: a call for each took
+/// longer than all the rest of it.
 pub fn request_id() -> String {
     thread_local! {
         static STOCK: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };

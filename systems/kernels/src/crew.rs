@@ -77,7 +77,7 @@ impl Crew {
     }
 
     /// Has `work` called by the caller and by helpers that are there in time. It takes what is to be done piece by piece,
-    /// until nothing is left, and runs once on each thread. A call from inside a call, or beside one, runs alone.
+    /// until nothing is left, and may run on each thread, even twice. A call from inside a call, or beside one, runs alone.
     pub(crate) fn share(&self, work: &(dyn Fn() + Sync)) {
         let Some(pool) = &self.pool else { return work() };
         let desk = &self.desk;
@@ -165,19 +165,11 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::Threads;
+    use crate::threads::for_each_chunk;
 
-    /// Takes `n` pieces, each once.
     fn pieces(crew: &Crew, n: usize, each: impl Fn(usize) + Sync) {
-        let next = AtomicUsize::new(0);
-        crew.share(&|| {
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= n {
-                    break;
-                }
-                each(i);
-            }
-        });
+        for_each_chunk(Threads::Crew(crew), n, each);
     }
 
     #[test]

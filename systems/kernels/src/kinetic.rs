@@ -424,9 +424,14 @@ fn plan_axis<T: Real>(
         return Scheme::Ring { b: (T::from_f64(b.0), T::from_f64(b.1)) };
     }
     let phase = |mode: usize| term.phase(mode, duration, time);
-    match FftPlan::new(n, phase) {
-        Some(plan) if n_lines >= MIN_LINES => Scheme::Fft(plan),
-        _ => Scheme::Direct(T::direct_plan(n, &(0..n).map(phase).collect::<Vec<_>>())),
+    let plan = match time {
+        _ if n_lines < MIN_LINES => None,
+        Time::Real => FftPlan::unitary(n, phase),
+        Time::Imaginary { .. } => FftPlan::new(n, phase),
+    };
+    match plan {
+        Some(plan) => Scheme::Fft(plan),
+        None => Scheme::Direct(T::direct_plan(n, &(0..n).map(phase).collect::<Vec<_>>())),
     }
 }
 

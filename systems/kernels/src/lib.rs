@@ -1,7 +1,7 @@
 //! Physics and signal mathematics as pure functions on slices: no ECS, no I/O, no clock, no threads of its own
-//! (a caller lends a `rayon` pool). Invariant: every result is a function of the arguments alone. The same bits
+//! (a caller lends a [`Crew`]). Invariant: every result is a function of the arguments alone. The same bits
 //! come out for 1, 2 or N threads and for every SIMD level, because work is cut by the data's shape, never by
-//! the pool's.
+//! the crew's.
 //!
 //! Reading order: [`field`] (what a wave looks like in memory) → [`half_potential`] → [`kinetic`] → [`wave_form`] →
 //! [`reduce`].

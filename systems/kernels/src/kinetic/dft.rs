@@ -35,12 +35,12 @@ impl<V: Lanes> Complex<V> {
     pub fn mul_conj(self, re: V, im: V) -> Self {
         Complex { re: self.im.mul_add(im, self.re.mul(re)), im: self.re.neg_mul_add(im, self.im.mul(re)) }
     }
-    /// self·(1 + re + i·im), for a factor near 1: what is near 0 keeps its digits.
+    /// self·(base + re + i·im), for a factor near a real base: what is near 0 keeps its digits.
     #[inline(always)]
-    pub fn mul_increment(self, re: V, im: V) -> Self {
+    pub fn mul_near(self, base: V, re: V, im: V) -> Self {
         Complex {
-            re: self.im.neg_mul_add(im, self.re.mul_add(re, self.re)),
-            im: self.im.mul_add(re, self.re.mul_add(im, self.im)),
+            re: self.im.neg_mul_add(im, self.re.mul_add(re, self.re.mul(base))),
+            im: self.im.mul_add(re, self.re.mul_add(im, self.im.mul(base))),
         }
     }
     /// self + c·o, real c.
@@ -49,7 +49,7 @@ impl<V: Lanes> Complex<V> {
         Complex { re: o.re.mul_add(c, self.re), im: o.im.mul_add(c, self.im) }
     }
     #[inline(always)]
-    pub fn scale(self, c: V) -> Self {
+    fn scale(self, c: V) -> Self {
         Complex { re: self.re.mul(c), im: self.im.mul(c) }
     }
     /// self − i·o.

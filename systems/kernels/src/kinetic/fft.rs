@@ -9,6 +9,8 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 use core::f64::consts::TAU;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dft::{Complex, RADICES, dft, idft};
 use super::lines::{FLOW, FORWARD as TO_MODES, Lines, Rows};
@@ -62,17 +64,25 @@ struct Stage {
     twiddle: usize,
 }
 
-/// An increment rounded to a neighbour, at most two places away, with which 1 + q has the modulus of the exact one: modes
-/// turn by up to 1e-7 more or less, but none grows.
-fn rounded<T: Real>((re, im): (f64, f64)) -> [T; 2] {
-    let modulus = |re: f64, im: f64| 2.0 * re + re * re + im * im;
+/// Longest line whose constants are looked at: the time that takes grows with the square of the length, to a tenth of a
+/// second here. Longer ones keep the rounding of their twiddles.
+const GAINS_NODES_MAX: usize = 1_024;
+
+/// By what each mode of a line is multiplied, as (re, im).
+type Gains = Vec<(f64, f64)>;
+
+/// A factor less `base`, rounded to a neighbour, at most two places away, with which both together have the modulus of the
+/// exact factor: modes turn by a rounding error or two more or less, but none grows.
+fn rounded<T: Real>(base: T, (re, im): (f64, f64)) -> [T; 2] {
+    let base = base.to_f64();
+    let modulus = |re: f64, im: f64| 2.0 * base * re + re * re + im * im;
     let nearest = [T::from_f64(re), T::from_f64(im)];
-    if im == 0.0 || T::NAME == f64::NAME {
+    if T::NAME == f64::NAME {
         return nearest;
     }
     let exact = modulus(re, im);
     let neighbour = |x: f64, places: i32| T::from_f64(f64::from(step_f32(x as f32, places)));
-    let mut best = (f64::INFINITY, nearest);
+    let mut best = ((modulus(nearest[0].to_f64(), nearest[1].to_f64()) - exact).abs(), nearest);
     for (a, b) in (-2..=2).flat_map(|a| (-2..=2).map(move |b| (a, b))) {
         let candidate = [neighbour(re, a), neighbour(im, b)];
         let defect = (modulus(candidate[0].to_f64(), candidate[1].to_f64()) - exact).abs();
@@ -89,25 +99,55 @@ fn step_f32(x: f32, places: i32) -> f32 {
     (0..places.abs()).fold(x, |x, _| step(x))
 }
 
-/// A planned line transform with its phases.
+/// A planned line transform with the factors of its modes.
 pub(crate) struct FftPlan<T> {
     n: usize,
     stages: Vec<Stage>,
     twiddles: Vec<[T; 2]>,
-    /// 1/n, rounded.
-    scale: T,
-    /// Factor − 1 of each mode in digit-reversed order: its phase, and what makes up for the rounding of every constant.
-    increments: Vec<[T; 2]>,
+    /// What all factors have in common: 1/n for phases, most of which are near it, so that what is apart keeps its digits;
+    /// else 0.
+    base: T,
+    /// (Factor of the mode)/n − base, in digit-reversed order.
+    apart: Vec<[T; 2]>,
 }
 
 impl<T: Real> FftPlan<T> {
-    /// Plans length `n`; `phase(m)` is the factor (re, im) of mode `m` in 0..n. `None` for an unsupported length.
-    pub fn new(n: usize, phase: impl Fn(usize) -> (f64, f64)) -> Option<Self> {
+    /// Plans length `n`; `factor(m)` is the factor (re, im) of mode `m` in 0..n, each part rounded to nearest. `None` for an
+    /// unsupported length.
+    pub fn new(n: usize, factor: impl Fn(usize) -> (f64, f64)) -> Option<Self> {
+        let mut plan = Self::bare(n)?;
+        plan.base = T::default();
+        let part = |x: f64| T::from_f64(x / n as f64);
+        plan.apart =
+            (0..n).map(|position| factor(plan.mode(position))).map(|(re, im)| [part(re), part(im)]).collect();
+        Some(plan)
+    }
+
+    /// The same for factors of modulus 1 that will be applied a million times: they make up for the rounding of every
+    /// constant, so that no mode grows beside the others.
+    pub fn unitary(n: usize, phase: impl Fn(usize) -> (f64, f64)) -> Option<Self> {
+        let mut plan = Self::bare(n)?;
+        let gains = plan.gains_of_constants();
+        let base = plan.base.to_f64();
+        let exact = |mode: usize| {
+            let ((re, im), (a, b)) = (phase(mode), gains[mode]);
+            let scale = base / (a * a + b * b);
+            (scale * (re * a + im * b), scale * (im * a - re * b))
+        };
+        plan.apart = (0..n)
+            .map(|position| exact(plan.mode(position)))
+            .map(|(re, im)| rounded(plan.base, (re - base, im)))
+            .collect();
+        Some(plan)
+    }
+
+    /// A plan whose modes have the factor 1.
+    fn bare(n: usize) -> Option<Self> {
         let radices = factor(n)?;
         let mut stages = Vec::new();
         let mut twiddles = Vec::new();
         let mut length = n;
-        for &radix in &radices {
+        for radix in radices {
             let m = length / radix;
             stages.push(Stage { radix, m, twiddle: twiddles.len() });
             if m > 1 {
@@ -120,52 +160,49 @@ impl<T: Real> FftPlan<T> {
             }
             length = m;
         }
-        let mut plan = FftPlan {
+        Some(FftPlan {
             n,
             stages,
             twiddles,
-            scale: T::from_f64(1.0 / n as f64),
-            increments: vec![[T::default(); 2]; n],
-        };
-        let gains = plan.gains();
-        plan.increments = (0..n)
-            .map(|position| {
-                let mode = mode_at(&radices, n, position);
-                let ((re, im), (a, b)) = (phase(mode), gains[mode]);
-                let norm = a * a + b * b;
-                rounded(((re * a + im * b) / norm - 1.0, (im * a - re * b) / norm))
-            })
-            .collect();
-        Some(plan)
+            base: T::from_f64(1.0 / n as f64),
+            apart: vec![[T::default(); 2]; n],
+        })
     }
 
-    /// By what rounded constants multiply each mode on its way there and back, without phases. In single precision some
-    /// modes grow and others shrink by up to 1e-7 a pass, which in a hundred thousand passes is a different spectrum.
-    fn gains(&self) -> Vec<(f64, f64)> {
+    /// [`Self::gains`] of a bare plan, found once for each length: plans are made anew whenever a metric changes. In single
+    /// precision some modes grow and others shrink by up to 1e-7 a pass, which in a hundred thousand passes is a different
+    /// spectrum.
+    fn gains_of_constants(&self) -> Arc<Gains> {
+        static KNOWN: Mutex<BTreeMap<usize, Arc<Gains>>> = Mutex::new(BTreeMap::new());
+        if T::NAME == f64::NAME || self.n > GAINS_NODES_MAX {
+            return Arc::new(vec![(1.0, 0.0); self.n]);
+        }
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(self.n).or_insert_with(|| Arc::new(self.gains())))
+    }
+
+    /// By what a pass with these constants multiplies each of the modes 0..=n/2 where all else is exact; of the other modes,
+    /// too, where factors are real, so that real fields stay real.
+    fn gains(&self) -> Gains {
         const N: usize = CoarseConstants::N;
         let n = self.n;
-        if T::NAME == f64::NAME {
-            return vec![(1.0, 0.0); n];
-        }
         let wide = |table: &[[T; 2]]| table.iter().map(|pair| pair.map(|x| x.to_f64())).collect();
         let plan = FftPlan::<f64> {
             n,
             stages: self.stages.clone(),
             twiddles: wide(&self.twiddles),
-            scale: self.scale.to_f64(),
-            increments: wide(&self.increments),
+            base: self.base.to_f64(),
+            apart: wide(&self.apart),
         };
-        let turn = |mode: usize, j: usize| {
-            let (sin, cos) = libm::sincos(TAU * (mode * j % n) as f64 / n as f64);
-            (cos, sin)
-        };
+        let turns: Vec<(f64, f64)> = (0..n).map(|k| libm::sincos(TAU * k as f64 / n as f64)).collect();
+        let turn = |mode: usize, j: usize| turns[mode * j % n];
         let mut gains = vec![(0.0, 0.0); n];
         let (mut rows, mut buffer) = (vec![0.0; 2 * n * N], vec![0.0; 2 * n * N]);
         let at = |row: usize, lane: usize| (2 * row * N + lane, (2 * row + 1) * N + lane);
-        // Real fields stay real, so that modes m and −m have conjugate gains.
         for first in (0..=n / 2).step_by(N) {
             for (row, lane) in (0..n).flat_map(|row| (0..N).map(move |lane| (row, lane))) {
-                (rows[at(row, lane).0], rows[at(row, lane).1]) = turn(first + lane, row);
+                let (sin, cos) = turn(first + lane, row);
+                (rows[at(row, lane).0], rows[at(row, lane).1]) = (cos, sin);
             }
             let of = |column: &mut Vec<f64>| {
                 let re = column.as_mut_ptr();
@@ -176,7 +213,7 @@ impl<T: Real> FftPlan<T> {
             for mode in first..(first + N).min(n / 2 + 1) {
                 let gain = (0..n).fold((0.0, 0.0), |sum, row| {
                     let (x, y) = (rows[at(row, mode - first).0], rows[at(row, mode - first).1]);
-                    let (cos, sin) = turn(mode, row);
+                    let (sin, cos) = turn(mode, row);
                     (sum.0 + x * cos + y * sin, sum.1 + y * cos - x * sin)
                 });
                 let gain = (gain.0 / n as f64, gain.1 / n as f64);
@@ -201,7 +238,7 @@ impl<T: Real> FftPlan<T> {
 
     /// Bytes of the tables.
     pub fn bytes(&self) -> usize {
-        (self.twiddles.len() + self.increments.len()) * size_of::<[T; 2]>()
+        (self.twiddles.len() + self.apart.len()) * size_of::<[T; 2]>()
     }
 
     /// Scalars of buffer a pass needs.
@@ -351,7 +388,7 @@ impl<T: Real, const R: usize, const KIND: u8> Kernel<T> for StagePass<'_, T, R, 
         unsafe {
             if KIND == MIDDLE {
                 for block in 0..blocks {
-                    middle::<V, R>(src, dst, block * R, plan, plan.increments.as_ptr().add(block * R));
+                    middle::<V, R>(src, dst, block * R, plan, plan.apart.as_ptr().add(block * R));
                 }
                 return;
             }
@@ -370,14 +407,14 @@ impl<T: Real, const R: usize, const KIND: u8> Kernel<T> for StagePass<'_, T, R, 
 /// The last forward stage, the phases and the first inverse stage of `R` neighbouring rows.
 ///
 /// # Safety
-/// The rows exist; `increments` has R entries.
+/// The rows exist; `apart` has R entries.
 #[inline(always)]
 unsafe fn middle<V: Lanes, const R: usize>(
     src: Rows<V::T>,
     dst: Rows<V::T>,
     row: usize,
     plan: &FftPlan<V::T>,
-    increments: *const [V::T; 2],
+    apart: *const [V::T; 2],
 ) {
     let mut x = [Complex::<V>::zero(); R];
     // SAFETY: says the caller.
@@ -386,10 +423,10 @@ unsafe fn middle<V: Lanes, const R: usize>(
             x[k] = src.load::<V, true>(row + k, V::N);
         }
         dft::<V, R>(&mut x);
-        let scale = V::splat(plan.scale);
+        let base = V::splat(plan.base);
         for k in 0..R {
-            let [re, im] = *increments.add(k);
-            x[k] = x[k].scale(scale).mul_increment(V::splat(re), V::splat(im));
+            let [re, im] = *apart.add(k);
+            x[k] = x[k].mul_near(base, V::splat(re), V::splat(im));
         }
         idft::<V, R>(&mut x);
         for k in 0..R {
@@ -453,7 +490,7 @@ mod tests {
                 let (sin, cos) = libm::sincos(0.5 * duration * (TAU * k / n as f64).powi(2));
                 (cos, -sin)
             };
-            let plan = FftPlan::<f32>::new(n, phase).expect("a length it knows");
+            let plan = FftPlan::<f32>::unitary(n, phase).expect("a length it knows");
             // Of the others only the modulus would be right: with phases a real field does not stay real.
             for (mode, (re, im)) in plan.gains().into_iter().enumerate().take(n / 2 + 1) {
                 let (cos, sin) = phase(mode);
@@ -464,6 +501,18 @@ mod tests {
                 assert!(growth.abs() < bound, "{n}, mode {mode}: {growth:e}");
                 let apart = libm::hypot(re - cos, im - sin);
                 assert!(apart < 2e-7, "{n}, mode {mode}: {apart:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn factors_far_from_one_keep_their_digits() {
+        // As along a derivative: what is imaginary stays so, or it would not be antisymmetric.
+        for n in [8, 27, 45] {
+            let plan = FftPlan::<f32>::new(n, |mode| (0.0, mode as f64)).expect("a length it knows");
+            for (mode, (re, im)) in plan.gains().into_iter().enumerate().take(n / 2 + 1) {
+                let apart = libm::hypot(re, im - mode as f64);
+                assert!(apart <= 2e-7 * mode as f64, "{n}, mode {mode}: {apart:e}");
             }
         }
     }

@@ -169,8 +169,7 @@ impl<V: Lanes> Pair<V> {
     }
 
     /// One vector of each of nine rows. What the minor rings add is the same along a ring, so that the sums over the major
-    /// ones need no row a second time: y_kj = x_kj + t_k + u_j with t_k = b·Σ_j x_kj, u_j = c·Σ_k (x_kj + t_k). Rows are
-    /// read twice, since no processor without 512-bit vectors could hold them.
+    /// ones need no row a second time: y_kj = x_kj + t_k + u_j with t_k = b·Σ_j x_kj, u_j = c·Σ_k (x_kj + t_k).
     ///
     /// # Safety
     /// Nine vectors are readable and writable; `to` is `from` or apart from it.
@@ -196,7 +195,6 @@ impl<V: Lanes> Pair<V> {
             for j in 0..3 {
                 across[j] = across[j].add(added).mul(self.c.0, self.c.1);
             }
-            let from = from.shifted(opaque(0));
             for k in 0..3 {
                 for j in 0..3 {
                     let x = from.load::<V, true>(3 * k + j, V::N);

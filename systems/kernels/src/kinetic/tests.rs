@@ -171,9 +171,9 @@ fn mixed_shapes_match_the_plain_transform() {
 
 #[test]
 fn levels_and_threads_change_no_bit() {
-    let pools: Vec<_> = [1, 2, 4].map(|n| Crew::new(n).expect("a pool")).into();
+    let crews: Vec<_> = [1, 2, 4].map(|n| Crew::new(n).expect("threads")).into();
     let more: [(&[usize], usize); 3] = [(&[64, 48], 192), (&[11, 97], 97), (&[9, 16, 30], 480)];
-    fn both<T: Real>(case: &Case, pools: &[Crew]) {
+    fn both<T: Real>(case: &Case, crews: &[Crew]) {
         let bits = |(re, im): (Vec<T>, Vec<T>)| {
             re.iter().chain(&im).map(|x| x.to_f64().to_bits()).collect::<Vec<u64>>()
         };
@@ -182,9 +182,9 @@ fn levels_and_threads_change_no_bit() {
             let found = bits(run::<T>(case, level, Threads::Serial, true, 2));
             assert!(found == expected, "{:?} {} at {level}", case.shape, T::NAME);
         }
-        for pool in pools {
-            let found = bits(run::<T>(case, Level::detect(), Threads::Crew(pool), true, 2));
-            assert!(found == expected, "{:?} {} on {} threads", case.shape, T::NAME, pool.n_threads());
+        for crew in crews {
+            let found = bits(run::<T>(case, Level::detect(), Threads::Crew(crew), true, 2));
+            assert!(found == expected, "{:?} {} on {} threads", case.shape, T::NAME, crew.n_threads());
         }
     }
     for (extents, page_nodes) in SHAPES.into_iter().chain(more) {
@@ -192,8 +192,8 @@ fn levels_and_threads_change_no_bit() {
         for (duration, time) in [(0.013, Time::Real), (0.6, Time::Real), (0.013, Time::Imaginary { mu: 0.4 })]
         {
             let case = Case { shape: Shape { extents: extents.to_vec(), page_nodes }, duration, time };
-            both::<f32>(&case, &pools);
-            both::<f64>(&case, &pools);
+            both::<f32>(&case, &crews);
+            both::<f64>(&case, &crews);
         }
     }
 }

@@ -124,7 +124,7 @@ impl<T: Real> CellMetric<T> {
         }
         let metric = &*self;
         let n_threads = match threads {
-            Threads::Crew(pool) => pool.n_threads(),
+            Threads::Crew(crew) => crew.n_threads(),
             Threads::Serial => 1,
         };
         let turns = orders.len().div_ceil(n_threads).clamp(1, TURNS_MAX);
@@ -398,10 +398,10 @@ mod tests {
 
     #[test]
     fn threads_and_levels_do_not_change_a_bit() {
-        let pool = Crew::new(2).expect("threads");
+        let crew = Crew::new(2).expect("threads");
         let reference = run::<f32>(Level::Scalar, Threads::Serial, tensor);
         for level in Level::available() {
-            assert_eq!(run::<f32>(level, Threads::Crew(&pool), tensor), reference, "{level:?}");
+            assert_eq!(run::<f32>(level, Threads::Crew(&crew), tensor), reference, "{level:?}");
         }
     }
 }

@@ -195,7 +195,7 @@ fn threads_do_not_change_a_bit() {
     let case = Case { n_positions: 20_000, n_slices: 3, n_pages: 6, amplitude: 1.0, recurrence };
     let serial = case.scan::<f32>(Threads::Serial, 1);
     for threads in [1, 2, 4] {
-        let pool = Crew::new(threads).expect("a small pool");
-        assert_eq!(case.scan::<f32>(Threads::Crew(&pool), 1), serial, "{threads} threads");
+        let crew = Crew::new(threads).expect("threads");
+        assert_eq!(case.scan::<f32>(Threads::Crew(&crew), 1), serial, "{threads} threads");
     }
 }

@@ -92,11 +92,11 @@ fn levels_and_threads_change_no_bit() {
             sums.into_iter().map(f64::to_bits).collect::<Vec<_>>()
         };
         let expected = run(Level::Scalar, Threads::Serial);
-        let pool = Crew::new(4).expect("a pool");
+        let crew = Crew::new(4).expect("threads");
         for level in Level::available() {
             assert!(run(level, Threads::Serial) == expected, "{} at {level}", T::NAME);
         }
-        assert!(run(Level::detect(), Threads::Crew(&pool)) == expected, "{} on four threads", T::NAME);
+        assert!(run(Level::detect(), Threads::Crew(&crew)) == expected, "{} on four threads", T::NAME);
     }
     for (extents, page_nodes, cell) in CASES {
         let grid = grid(extents, page_nodes, cell);

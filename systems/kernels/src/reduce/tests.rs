@@ -32,11 +32,11 @@ fn sums_match_plain_loops_on_every_level_and_pool() {
         plain.max_abs2 = plain.max_abs2.max(d);
         product = (product.0 + x * v + y * g, product.1 + x * g - y * v);
     }
-    let pool = Crew::new(3).expect("a pool");
+    let crew = Crew::new(3).expect("threads");
     let (potential, damping) = (Values::PerNode(&vs[..]), Values::PerNode(&gs[..]));
     let first = totals(Level::Scalar, Threads::Serial, &pages, potential, damping);
     for level in Level::available() {
-        for threads in [Threads::Serial, Threads::Crew(&pool)] {
+        for threads in [Threads::Serial, Threads::Crew(&crew)] {
             assert_eq!(totals(level, threads, &pages, potential, damping), first);
             assert_eq!(
                 norm2(level, threads, &pages).to_bits(),
@@ -70,7 +70,7 @@ fn what_is_not_finite_is_counted() {
 
 #[test]
 fn moments_of_rings_have_the_same_bits_at_every_level_and_thread_count() {
-    let pool = Crew::new(3).unwrap();
+    let crew = Crew::new(3).unwrap();
     let shape = Shape { extents: vec![3; 7], page_nodes: 243 };
     let (re, im) = (field(shape.n_nodes(), 5), field(shape.n_nodes(), 6));
     let pages: Vec<_> =
@@ -79,7 +79,7 @@ fn moments_of_rings_have_the_same_bits_at_every_level_and_thread_count() {
         let first = spectral_moments(Level::Scalar, Threads::Serial, &shape, axis, &pages);
         near(first.weight, norm2(Level::Scalar, Threads::Serial, &pages));
         for level in Level::available() {
-            for threads in [Threads::Serial, Threads::Crew(&pool)] {
+            for threads in [Threads::Serial, Threads::Crew(&crew)] {
                 assert_eq!(spectral_moments(level, threads, &shape, axis, &pages), first, "axis {axis}");
             }
         }

@@ -175,8 +175,8 @@ fn the_oscillator_keeps_its_textbook_properties() {
 
 #[test]
 fn levels_and_threads_change_no_bit() {
-    let pools: Vec<_> = [1, 2, 4].map(|n| Crew::new(n).expect("a pool")).into();
-    fn check<T: Real>(extents: &[usize], page_nodes: usize, pools: &[Crew]) {
+    let crews: Vec<_> = [1, 2, 4].map(|n| Crew::new(n).expect("threads")).into();
+    fn check<T: Real>(extents: &[usize], page_nodes: usize, crews: &[Crew]) {
         let shape = Shape { extents: extents.to_vec(), page_nodes };
         let damping: Vec<T> = noise(shape.n_nodes(), 9).into_iter().map(|x| T::from_f64(x.abs())).collect();
         let slices: Vec<&[T]> = damping.chunks(page_nodes).collect();
@@ -191,13 +191,13 @@ fn levels_and_threads_change_no_bit() {
         for level in Level::available() {
             assert!(run(level, Threads::Serial) == expected, "{extents:?} {} at {level}", T::NAME);
         }
-        for pool in pools {
-            assert!(run(Level::detect(), Threads::Crew(pool)) == expected, "{extents:?} {}", T::NAME);
+        for crew in crews {
+            assert!(run(Level::detect(), Threads::Crew(crew)) == expected, "{extents:?} {}", T::NAME);
         }
     }
     for (extents, page_nodes) in SHAPES {
-        check::<f32>(extents, page_nodes, &pools);
-        check::<f64>(extents, page_nodes, &pools);
+        check::<f32>(extents, page_nodes, &crews);
+        check::<f64>(extents, page_nodes, &crews);
     }
 }
 

@@ -323,10 +323,10 @@ fn threads_levels_and_rotations_of_a_pattern_do_not_change_a_bit() {
             (field.re, field.im, grams)
         };
         let reference = run(Level::Scalar, Threads::Serial);
-        let pool = Crew::new(3).expect("a pool");
+        let crew = Crew::new(3).expect("threads");
         for level in Level::available() {
             assert!(run(level, Threads::Serial) == reference, "{extents:?} {level:?}");
-            assert!(run(level, Threads::Crew(&pool)) == reference, "{extents:?} {level:?} on threads");
+            assert!(run(level, Threads::Crew(&crew)) == reference, "{extents:?} {level:?} on threads");
         }
     }
     let mut kinetic = SparseKinetic::<f64>::new(Level::Scalar, &blocks(&[27], &[3]), &terms(&[27]), 1e-2);

@@ -248,7 +248,7 @@ fn the_energy_is_the_quadratic_form() {
 #[test]
 fn levels_and_threads_change_no_bit() {
     fn check<T: Real>(diffusion: &Diffusion) {
-        let pool = Crew::new(4).expect("a pool");
+        let crew = Crew::new(4).expect("threads");
         let run = |level, threads| {
             let mut plan = Varying::<T>::new(
                 level,
@@ -266,7 +266,7 @@ fn levels_and_threads_change_no_bit() {
         for level in Level::available() {
             assert!(run(level, Threads::Serial) == expected, "{} at {level}", T::NAME);
         }
-        assert!(run(Level::detect(), Threads::Crew(&pool)) == expected, "{} on four threads", T::NAME);
+        assert!(run(Level::detect(), Threads::Crew(&crew)) == expected, "{} on four threads", T::NAME);
     }
     for diffusion in [
         metric(&[9, 10, 4], 40, &[1, 1, 1], 0.1),

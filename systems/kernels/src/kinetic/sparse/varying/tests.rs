@@ -250,11 +250,11 @@ fn threads_and_levels_do_not_change_a_bit() {
         let mut plan = SparseVarying::<f32>::new(level, &blocks(case), case.2, &terms(case), 0.3, RULE);
         plan.activate(case.3, &diffusion);
         let mut field = Field::<f32>::noise(case, case.3);
-        let pool = Crew::new(threads).expect("threads");
+        let crew = Crew::new(threads).expect("threads");
         for tick in 0..3 {
             let pages = field.re.chunks_mut(field.nodes).zip(field.im.chunks_mut(field.nodes));
             let mut pages: Vec<_> = pages.map(|(re, im)| PageMut { re, im }).collect();
-            plan.sweep_inner(Threads::Crew(&pool), &mut pages, None, tick, &Probe::default());
+            plan.sweep_inner(Threads::Crew(&crew), &mut pages, None, tick, &Probe::default());
         }
         field
     };
