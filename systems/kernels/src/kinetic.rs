@@ -423,15 +423,10 @@ fn plan_axis<T: Real>(
         let b = term.ring(duration, time, prefactor);
         return Scheme::Ring { b: (T::from_f64(b.0), T::from_f64(b.1)) };
     }
-    let phase = |mode: usize| term.phase(mode, duration, time);
-    let plan = match time {
-        _ if n_lines < MIN_LINES => None,
-        Time::Real => FftPlan::unitary(n, phase),
-        Time::Imaginary { .. } => FftPlan::new(n, phase),
-    };
-    match plan {
+    let increment = |mode: usize| increment(term.exponent(mode, duration), time);
+    match FftPlan::flow(n, time, increment).filter(|_| n_lines >= MIN_LINES) {
         Some(plan) => Scheme::Fft(plan),
-        None => Scheme::Direct(T::direct_plan(n, &(0..n).map(phase).collect::<Vec<_>>())),
+        None => Scheme::Direct(T::direct_plan(1.0, &(0..n).map(increment).collect::<Vec<_>>())),
     }
 }
 

@@ -90,6 +90,8 @@ pub trait Lanes: Copy + 'static {
     /// trips to the stack. Widens nothing and decides nothing.
     type Narrow: Lanes<T = Self::T>;
     const N: usize;
+    /// Whether [`Self::constant`] rounds to single precision.
+    const SINGLE: bool = Self::T::BYTES == 4;
 
     fn splat(x: Self::T) -> Self;
     /// A constant of a formula, rounded as the level's tables are.
@@ -117,6 +119,7 @@ pub trait Lanes: Copy + 'static {
     /// `self > o ? self : o` (the second where either is NaN).
     fn max(self, o: Self) -> Self;
     fn abs(self) -> Self;
+    fn neg(self) -> Self;
     /// Nearest integer, ties to even.
     fn round(self) -> Self;
     /// Whether every lane is `< bound`; NaN is not.
@@ -238,7 +241,7 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn local_form(level: Level, page: LocalForm<'_, Self>) -> f64;
     #[doc(hidden)]
-    fn direct_plan(n: usize, phases: &[(f64, f64)]) -> DirectPlan<Self>;
+    fn direct_plan(kept: f64, factors: &[(f64, f64)]) -> DirectPlan<Self>;
 }
 
 /// Runs `kernel` at `level`, or at the best level the processor has below it.
@@ -363,8 +366,8 @@ macro_rules! simd_real {
             fn local_form(level: Level, page: LocalForm<'_, $t>) -> f64 {
                 dispatch(level, page)
             }
-            fn direct_plan(n: usize, phases: &[(f64, f64)]) -> DirectPlan<$t> {
-                DirectPlan::new(n, phases)
+            fn direct_plan(kept: f64, factors: &[(f64, f64)]) -> DirectPlan<$t> {
+                DirectPlan::new(kept, factors)
             }
         }
     };

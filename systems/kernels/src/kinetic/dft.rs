@@ -1,8 +1,42 @@
 //! Short discrete Fourier transforms on registers: radices 2, 3, 4, 5, 7, 8 and 9.
-//! Invariant: y_k = Σ_j x_j e^{−2πi jk/R} for every lane; the inverse (without 1/R) is the same with outputs k and
-//! −k exchanged. Source: Winograd-style symmetric sums for odd R, Cooley–Tukey for 4, 8 and 9.
+//!
+//! Invariant: y_k = Σ_j x_j e^{−2πi jk/R} for every lane, and [`idft`] undoes [`dft`] up to the factor R with the constants
+//! as they are rounded, not only with exact ones: were it not so, a million passes in single precision would grow some
+//! patterns and shrink others by percents. So turns are three lifting steps, which their mirror image undoes whatever the
+//! constants; inverses take the steps of the forward transform backwards; and where a constant's reciprocal is needed, it has
+//! two parts.
+//! Source: Winograd-style symmetric sums for odd R, Cooley–Tukey for 4, 8 and 9; Daubechies & Sweldens 1998 and Oraintara,
+//! Chen & Nguyen 2002 for lifting.
 
+use core::f64::consts::{FRAC_1_SQRT_2, PI, TAU};
+
+use crate::field::Real;
 use crate::simd::Lanes;
+
+/// e^{iθ} as a half turn or none and lifting steps by an angle α, |α| ≤ 2π/3: [[1, −tan α/2], [0, 1]], [[1, 0], [sin α, 1]]
+/// and the first again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn<T> {
+    tan: T,
+    sin: T,
+    is_half: bool,
+}
+
+impl<T: Real> Turn<T> {
+    /// The turn by `angle`, from −π to π, each step rounded once.
+    pub fn new(angle: f64) -> Self {
+        // Steps grow without bound towards half a turn; half turns cost a branch where they come and go.
+        let is_half = angle.abs() > TAU / 3.0 + 1e-9;
+        let rest = if is_half { angle - PI.copysign(angle) } else { angle };
+        Turn { tan: T::from_f64(libm::tan(0.5 * rest)), sin: T::from_f64(libm::sin(rest)), is_half }
+    }
+
+    /// The same steps in f64.
+    #[cfg(test)]
+    pub fn widen(self) -> Turn<f64> {
+        Turn { tan: self.tan.to_f64(), sin: self.sin.to_f64(), is_half: self.is_half }
+    }
+}
 
 /// A vector of complex numbers.
 #[derive(Clone, Copy)]
@@ -30,18 +64,43 @@ impl<V: Lanes> Complex<V> {
     pub fn mul(self, re: V, im: V) -> Self {
         Complex { re: self.im.neg_mul_add(im, self.re.mul(re)), im: self.im.mul_add(re, self.re.mul(im)) }
     }
-    /// self·(re − i·im).
     #[inline(always)]
-    pub fn mul_conj(self, re: V, im: V) -> Self {
-        Complex { re: self.im.mul_add(im, self.re.mul(re)), im: self.re.neg_mul_add(im, self.im.mul(re)) }
+    fn neg(self) -> Self {
+        Complex { re: self.re.neg(), im: self.im.neg() }
     }
-    /// self·(base + re + i·im), for a factor near a real base: what is near 0 keeps its digits.
+    /// self·e^{iθ}.
     #[inline(always)]
-    pub fn mul_near(self, base: V, re: V, im: V) -> Self {
-        Complex {
-            re: self.im.neg_mul_add(im, self.re.mul_add(re, self.re.mul(base))),
-            im: self.im.mul_add(re, self.re.mul_add(im, self.im.mul(base))),
+    pub fn turn(self, turn: Turn<V::T>) -> Self {
+        let Complex { re, im } = if turn.is_half { self.neg() } else { self };
+        Complex { re, im }.lift(V::splat(turn.tan), V::splat(turn.sin))
+    }
+    /// self·e^{−iθ}: undoes [`Self::turn`] whatever its steps were rounded to.
+    #[inline(always)]
+    pub fn turn_back(self, turn: Turn<V::T>) -> Self {
+        let Complex { re, im } = if turn.is_half { self.neg() } else { self };
+        Complex { re, im }.lift_back(V::splat(turn.tan), V::splat(turn.sin))
+    }
+    #[inline(always)]
+    fn lift(self, tan: V, sin: V) -> Self {
+        let re = self.im.neg_mul_add(tan, self.re);
+        let im = re.mul_add(sin, self.im);
+        Complex { re: im.neg_mul_add(tan, re), im }
+    }
+    #[inline(always)]
+    fn lift_back(self, tan: V, sin: V) -> Self {
+        let re = self.im.mul_add(tan, self.re);
+        let im = re.neg_mul_add(sin, self.im);
+        Complex { re: im.mul_add(tan, re), im }
+    }
+    /// c·self, with a constant in two parts where one is not enough.
+    #[inline(always)]
+    fn scale_exactly(self, c: f64) -> Self {
+        if !V::SINGLE {
+            return self.scale(V::constant(c));
         }
+        let (high, low) = parts(c);
+        let (high, low) = (V::constant(high), V::constant(low));
+        Complex { re: self.re.mul_add(high, self.re.mul(low)), im: self.im.mul_add(high, self.im.mul(low)) }
     }
     /// self + c·o, real c.
     #[inline(always)]
@@ -95,10 +154,23 @@ pub(crate) fn dft<V: Lanes, const R: usize>(x: &mut [Complex<V>; R]) {
 /// Inverse transform in place, without the factor 1/R.
 #[inline(always)]
 pub(crate) fn idft<V: Lanes, const R: usize>(x: &mut [Complex<V>; R]) {
-    dft::<V, R>(x);
-    for k in 1..R.div_ceil(2) {
-        x.swap(k, R - k);
+    match R {
+        3 => [x[0], x[1], x[2]] = idft3([x[0], x[1], x[2]]),
+        8 => idft8(x),
+        9 => idft9(x),
+        _ => {
+            dft::<V, R>(x);
+            for k in 1..R.div_ceil(2) {
+                x.swap(k, R - k);
+            }
+        }
     }
+}
+
+/// A constant as one of single precision and what is left of it.
+const fn parts(c: f64) -> (f64, f64) {
+    let high = (c as f32) as f64;
+    (high, c - high)
 }
 
 #[inline(always)]
@@ -111,6 +183,16 @@ fn dft3<V: Lanes>(x: [Complex<V>; 3]) -> [Complex<V>; 3] {
 }
 
 #[inline(always)]
+fn idft3<V: Lanes>(x: [Complex<V>; 3]) -> [Complex<V>; 3] {
+    let sum = x[1].add(x[2]);
+    // ±3/2 of the forward difference, whatever its sine was rounded to.
+    let sin = if V::SINGLE { parts(SIN3).0 } else { SIN3 };
+    let difference = x[1].sub(x[2]).scale_exactly(0.75 / sin);
+    let middle = x[0].add_scaled(V::constant(-0.5), sum);
+    [x[0].add(sum), middle.add_i(difference), middle.sub_i(difference)]
+}
+
+#[inline(always)]
 fn dft4<V: Lanes>(x: [Complex<V>; 4]) -> [Complex<V>; 4] {
     let (a, b) = (x[0].add(x[2]), x[0].sub(x[2]));
     let (c, d) = (x[1].add(x[3]), x[1].sub(x[3]));
@@ -118,38 +200,58 @@ fn dft4<V: Lanes>(x: [Complex<V>; 4]) -> [Complex<V>; 4] {
 }
 
 #[inline(always)]
+fn idft4<V: Lanes>(x: [Complex<V>; 4]) -> [Complex<V>; 4] {
+    let [a, b, c, d] = dft4(x);
+    [a, d, c, b]
+}
+
+#[inline(always)]
 fn dft8<V: Lanes>(x: &mut [Complex<V>]) {
     let even = dft4([x[0], x[2], x[4], x[6]]);
     let odd = dft4([x[1], x[3], x[5], x[7]]);
-    let h = V::constant(core::f64::consts::FRAC_1_SQRT_2);
-    // w8 = (1 − i)/√2 and w8³ = −(1 + i)/√2, the factor 1/√2 left to the final fused sums.
-    let one = Complex { re: odd[1].re.add(odd[1].im), im: odd[1].im.sub(odd[1].re) };
-    let three = Complex { re: odd[3].im.sub(odd[3].re), im: odd[3].re.add(odd[3].im) };
-    let minus_h = V::constant(-core::f64::consts::FRAC_1_SQRT_2);
-    x[0] = even[0].add(odd[0]);
-    x[4] = even[0].sub(odd[0]);
-    x[1] = even[1].add_scaled(h, one);
-    x[5] = even[1].add_scaled(minus_h, one);
-    x[2] = even[2].sub_i(odd[2]);
-    x[6] = even[2].add_i(odd[2]);
-    x[3] = Complex { re: three.re.mul_add(h, even[3].re), im: three.im.mul_add(minus_h, even[3].im) };
-    x[7] = Complex { re: three.re.mul_add(minus_h, even[3].re), im: three.im.mul_add(h, even[3].im) };
+    let (tan, sin) = (V::constant(TAN_PI_8), V::constant(FRAC_1_SQRT_2));
+    // e^{−iπ/4}, and e^{−3iπ/4} = −e^{iπ/4}.
+    let (one, three) = (odd[1].lift_back(tan, sin), odd[3].lift(tan, sin));
+    (x[0], x[4]) = (even[0].add(odd[0]), even[0].sub(odd[0]));
+    (x[1], x[5]) = (even[1].add(one), even[1].sub(one));
+    (x[2], x[6]) = (even[2].sub_i(odd[2]), even[2].add_i(odd[2]));
+    (x[3], x[7]) = (even[3].sub(three), even[3].add(three));
+}
+
+#[inline(always)]
+fn idft8<V: Lanes>(x: &mut [Complex<V>]) {
+    let (tan, sin) = (V::constant(TAN_PI_8), V::constant(FRAC_1_SQRT_2));
+    let even = [x[0].add(x[4]), x[1].add(x[5]), x[2].add(x[6]), x[3].add(x[7])];
+    let (one, two, three) = (x[1].sub(x[5]), x[2].sub(x[6]), x[7].sub(x[3]));
+    let two = Complex { re: two.im.neg(), im: two.re };
+    let odd = [x[0].sub(x[4]), one.lift(tan, sin), two, three.lift_back(tan, sin)];
+    [x[0], x[2], x[4], x[6]] = idft4(even);
+    [x[1], x[3], x[5], x[7]] = idft4(odd);
 }
 
 #[inline(always)]
 fn dft9<V: Lanes>(x: &mut [Complex<V>]) {
     let a = dft3([x[0], x[3], x[6]]);
-    let mut b = dft3([x[1], x[4], x[7]]);
-    let mut c = dft3([x[2], x[5], x[8]]);
-    for (k, (re, im)) in [(1, W9[0]), (2, W9[1])] {
-        b[k] = b[k].mul(V::constant(re), V::constant(im));
-    }
-    for (k, (re, im)) in [(1, W9[1]), (2, W9[3])] {
-        c[k] = c[k].mul(V::constant(re), V::constant(im));
-    }
+    let [b0, b1, b2] = dft3([x[1], x[4], x[7]]);
+    let [c0, c1, c2] = dft3([x[2], x[5], x[8]]);
+    // e^{−2πi/9}, e^{−4πi/9} twice, and e^{−8πi/9} = −e^{iπ/9}.
+    let [one, two, half] = NINTHS.map(|(tan, sin)| (V::constant(tan), V::constant(sin)));
+    let b = [b0, b1.lift_back(one.0, one.1), b2.lift_back(two.0, two.1)];
+    let c = [c0, c1.lift_back(two.0, two.1), c2.lift(half.0, half.1).neg()];
     for k in 0..3 {
         [x[k], x[k + 3], x[k + 6]] = dft3([a[k], b[k], c[k]]);
     }
+}
+
+#[inline(always)]
+fn idft9<V: Lanes>(x: &mut [Complex<V>]) {
+    let [a0, b0, c0] = idft3([x[0], x[3], x[6]]);
+    let [a1, b1, c1] = idft3([x[1], x[4], x[7]]);
+    let [a2, b2, c2] = idft3([x[2], x[5], x[8]]);
+    let [one, two, half] = NINTHS.map(|(tan, sin)| (V::constant(tan), V::constant(sin)));
+    [x[0], x[3], x[6]] = idft3([a0, a1, a2]);
+    [x[1], x[4], x[7]] = idft3([b0, b1.lift(one.0, one.1), b2.lift(two.0, two.1)]);
+    [x[2], x[5], x[8]] = idft3([c0, c1.lift(two.0, two.1), c2.neg().lift_back(half.0, half.1)]);
 }
 
 /// Odd R = 2H + 1 through sums and differences of mirrored inputs; `cos[k]` = cos(2πk/R).
@@ -167,14 +269,23 @@ fn dft_odd<V: Lanes, const H: usize>(x: &mut [Complex<V>], cos: &[f64], sin: &[f
     let first = x[0];
     x[0] = total;
     for k in 1..=H {
-        let mut even = first;
-        let mut odd = differences[0].scale(V::constant(sin[k]));
+        let (mut even, mut odd) = (first, Complex::zero());
+        if V::SINGLE {
+            // What constants were rounded by, before there is anything it could be lost beside.
+            even = Complex::zero();
+            for j in 0..H {
+                let angle = (j + 1) * k % r;
+                even = even.add_scaled(V::constant(parts(cos[angle]).1), sums[j]);
+                odd = odd.add_scaled(V::constant(parts(sin[angle]).1), differences[j]);
+            }
+        }
         for j in 0..H {
             let angle = (j + 1) * k % r;
             even = even.add_scaled(V::constant(cos[angle]), sums[j]);
-            if j > 0 {
-                odd = odd.add_scaled(V::constant(sin[angle]), differences[j]);
-            }
+            odd = odd.add_scaled(V::constant(sin[angle]), differences[j]);
+        }
+        if V::SINGLE {
+            even = even.add(first);
         }
         x[k] = even.sub_i(odd);
         x[r - k] = even.add_i(odd);
@@ -182,12 +293,13 @@ fn dft_odd<V: Lanes, const H: usize>(x: &mut [Complex<V>], cos: &[f64], sin: &[f
 }
 
 const SIN3: f64 = 0.8660254037844386;
-/// e^{−2πi k/9} for k = 1..=4.
-const W9: [(f64, f64); 4] = [
-    (0.766044443118978, -0.6427876096865394),
-    (0.17364817766693036, -0.984807753012208),
-    (-0.5, -0.8660254037844386),
-    (-0.9396926207859084, -0.3420201433256687),
+/// tan(π/8).
+const TAN_PI_8: f64 = 0.41421356237309503;
+/// (tan θ/2, sin θ) of θ = 2π/9, 4π/9 and π/9.
+const NINTHS: [(f64, f64); 3] = [
+    (0.3639702342662023, 0.6427876096865393),
+    (0.8390996311772799, 0.984807753012208),
+    (0.17632698070846498, 0.3420201433256687),
 ];
 const COS5: [f64; 5] =
     [1.0, 0.30901699437494745, -0.8090169943749475, -0.8090169943749475, 0.30901699437494745];

@@ -13,21 +13,25 @@ use crate::half_potential::Planes;
 
 type Line<T> = Complex<<T as crate::simd::SimdReal>::Num>;
 
-/// A planned line transform with its phases in natural order.
+/// A planned line transform with the factors of its modes in natural order.
 pub struct DirectPlan<T: crate::simd::SimdReal> {
     n: usize,
     forward: Arc<dyn Fft<T::Num>>,
     inverse: Arc<dyn Fft<T::Num>>,
-    phases: Vec<Line<T>>,
+    /// What of the line itself is added to the result: 1 for a flow, 0 for another operator.
+    kept: T::Num,
+    /// (Factor − kept)/n.
+    factors: Vec<Line<T>>,
 }
 
 impl<T: Real> DirectPlan<T> {
-    /// `phases[m]` is the factor (re, im) of mode `m` in 0..n.
-    pub(crate) fn new(n: usize, phases: &[(f64, f64)]) -> Self {
+    /// `factors[m]` is the factor (re, im) of mode `m` in 0..n, less `kept`.
+    pub(crate) fn new(kept: f64, factors: &[(f64, f64)]) -> Self {
+        let n = factors.len();
         let [forward, inverse] = T::transforms(n);
         let round = |x: f64| T::from_f64(x / n as f64).to_num();
-        let phases = phases.iter().map(|&(re, im)| Complex::new(round(re), round(im))).collect();
-        DirectPlan { n, forward, inverse, phases }
+        let factors = factors.iter().map(|&(re, im)| Complex::new(round(re), round(im))).collect();
+        DirectPlan { n, forward, inverse, kept: T::from_f64(kept).to_num(), factors }
     }
 
     /// Bytes of the tables.
@@ -65,8 +69,8 @@ impl<T: Real> DirectPlan<T> {
                         self.forward.process_with_scratch(line, scratch);
                     }
                     if PASS == FLOW {
-                        for (z, phase) in line.iter_mut().zip(&self.phases) {
-                            *z = *z * phase;
+                        for (z, factor) in line.iter_mut().zip(&self.factors) {
+                            *z = *z * factor;
                         }
                     }
                     if PASS != FORWARD {
@@ -76,8 +80,14 @@ impl<T: Real> DirectPlan<T> {
                         let at = base + k * lines.step;
                         // SAFETY: inside the planes, says the caller.
                         unsafe {
-                            *planes.re.add(at) = T::from_num(z.re);
-                            *planes.im.add(at) = T::from_num(z.im);
+                            let (re, im) = (planes.re.add(at), planes.im.add(at));
+                            let mut z = *z;
+                            if PASS == FLOW {
+                                z.re = z.re + self.kept * (*re).to_num();
+                                z.im = z.im + self.kept * (*im).to_num();
+                            }
+                            *re = T::from_num(z.re);
+                            *im = T::from_num(z.im);
                         }
                     }
                 }

@@ -29,7 +29,7 @@ pub(crate) fn derivative_times<T: Real>(
         Table::Slope(T::from_f64(factor * ring3::slope(spacing)))
     } else {
         let unit = core::f64::consts::TAU / (extent as f64 * spacing);
-        let phase = |mode: usize| {
+        let slope = |mode: usize| {
             let k = match (2 * mode).cmp(&extent) {
                 core::cmp::Ordering::Less => mode as f64,
                 core::cmp::Ordering::Equal => 0.0,
@@ -37,9 +37,9 @@ pub(crate) fn derivative_times<T: Real>(
             };
             (0.0, factor * k * unit)
         };
-        let scheme = match FftPlan::new(extent, phase) {
+        let scheme = match FftPlan::operator(extent, slope) {
             Some(plan) => Scheme::Fft(plan),
-            None => Scheme::Direct(DirectPlan::new(extent, &(0..extent).map(phase).collect::<Vec<_>>())),
+            None => Scheme::Direct(DirectPlan::new(0.0, &(0..extent).map(slope).collect::<Vec<_>>())),
         };
         Table::Transforms(vec![Axis { extent, stride: shape.stride(axis), scheme }])
     };

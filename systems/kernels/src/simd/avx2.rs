@@ -202,7 +202,7 @@ fn turn_pd(r: [__m256d; 4]) -> [__m256d; 4] {
 
 macro_rules! avx2_lanes {
     ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $part:ident, $load_first:ident, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
-     $mul:ident, $div:ident, $sqrt:ident, $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $andnot:ident,
+     $mul:ident, $div:ident, $sqrt:ident, $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $andnot:ident, $xor:ident,
      $round:ident, $cmp:ident, $movemask:ident, $widen:item) => {
         impl Lanes for $name {
             type T = $t;
@@ -298,6 +298,11 @@ macro_rules! avx2_lanes {
             fn abs(self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
                 $name(unsafe { [$($andnot($set1(-0.0), self.0[$i])),*] })
+            }
+            #[inline(always)]
+            fn neg(self) -> Self {
+                // SAFETY: the features are there, see the module's invariant.
+                $name(unsafe { [$($xor($set1(-0.0), self.0[$i])),*] })
             }
             #[inline(always)]
             fn round(self) -> Self {
@@ -397,6 +402,7 @@ macro_rules! lanes_f32 {
             _mm256_min_ps,
             _mm256_max_ps,
             _mm256_andnot_ps,
+            _mm256_xor_ps,
             _mm256_round_ps,
             _mm256_cmp_ps,
             _mm256_movemask_ps,
@@ -462,6 +468,7 @@ macro_rules! lanes_f64 {
             _mm256_min_pd,
             _mm256_max_pd,
             _mm256_andnot_pd,
+            _mm256_xor_pd,
             _mm256_round_pd,
             _mm256_cmp_pd,
             _mm256_movemask_pd,

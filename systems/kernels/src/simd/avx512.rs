@@ -24,7 +24,7 @@ unsafe fn enter<V: Lanes, K: Kernel<V::T>>(kernel: K) -> K::Out {
 macro_rules! avx512_lanes {
     ($name:ident, $t:ident, $n:literal, $mask:ident, $set1:ident, $loadu:ident, $storeu:ident,
      $maskz_loadu:ident, $mask_storeu:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident,
-     $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $abs:ident, $round:ident, $cmp:ident,
+     $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $abs:ident, $xor:ident, $round:ident, $cmp:ident,
      $tile:ident, $widen:item) => {
         impl Lanes for $name {
             type T = $t;
@@ -107,6 +107,11 @@ macro_rules! avx512_lanes {
             fn abs(self) -> Self {
                 // SAFETY: as above.
                 $name(unsafe { $abs(self.0) })
+            }
+            #[inline(always)]
+            fn neg(self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $xor($set1(-0.0), self.0) })
             }
             #[inline(always)]
             fn round(self) -> Self {
@@ -197,6 +202,7 @@ avx512_lanes!(
     _mm512_min_ps,
     _mm512_max_ps,
     _mm512_abs_ps,
+    _mm512_xor_ps,
     _mm512_roundscale_ps,
     _mm512_cmp_ps_mask,
     tile16,
@@ -231,6 +237,7 @@ avx512_lanes!(
     _mm512_min_pd,
     _mm512_max_pd,
     _mm512_abs_pd,
+    _mm512_xor_pd,
     _mm512_roundscale_pd,
     _mm512_cmp_pd_mask,
     tile8,

@@ -16,6 +16,7 @@ pub struct F64x8([f64; 8]);
 
 /// 8 × f64 whose constants are those of single precision: it tells what rounded constants do to a transform, apart from
 /// what rounded results do.
+#[cfg(test)]
 #[derive(Clone, Copy)]
 pub(crate) struct CoarseConstants([f64; 8]);
 
@@ -46,6 +47,7 @@ macro_rules! scalar_lanes {
             type Wide = F64x8;
             type Narrow = Self;
             const N: usize = $n;
+            const SINGLE: bool = size_of::<$constant>() == 4;
 
             #[inline(always)]
             fn splat(x: $t) -> Self {
@@ -137,6 +139,11 @@ macro_rules! scalar_lanes {
             }
             #[cfg_attr(target_arch = "x86_64", inline(never))]
             #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            fn neg(self) -> Self {
+                self.map(|a| -a)
+            }
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
             fn round(self) -> Self {
                 self.map(|a| a.round_ties_even())
             }
@@ -180,4 +187,5 @@ macro_rules! scalar_lanes {
 
 scalar_lanes!(F32x16, f32, 16, f32);
 scalar_lanes!(F64x8, f64, 8, f64);
+#[cfg(test)]
 scalar_lanes!(CoarseConstants, f64, 8, f32);
