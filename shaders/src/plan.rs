@@ -6,7 +6,7 @@
 //! Source: systems/kernels/src/kinetic.rs for the splitting; Cooley & Tukey 1965 for the stages of longer axes.
 
 use crate::layout::Stage;
-use core::f64::consts::TAU;
+use core::f64::consts::{PI, TAU};
 use nikola_kernels::backend::DeviceWorld;
 use nikola_kernels::half_potential::Prefactor;
 
@@ -215,7 +215,7 @@ impl Plan {
             }
             let slot = &axes[start..end];
             let radix: usize = slot.iter().map(|&axis| world.axes[axis].extent).product();
-            let table = tables[0].len();
+            let table = tables[0].len() + usize::from(!is_ring(slot[0]));
             for (w, &duration) in world.durations.iter().enumerate() {
                 if is_ring(slot[0]) {
                     for &axis in slot.iter().rev() {
@@ -224,10 +224,8 @@ impl Plan {
                     }
                 } else {
                     let term = &world.axes[slot[0]];
-                    tables[w].extend((0..radix).map(|slot| {
-                        let phase = term.phase(mode_of(slot, radix), duration, world.time);
-                        [(phase.0 / radix as f64) as f32, (phase.1 / radix as f64) as f32]
-                    }));
+                    let phase = |slot| term.phase(mode(slot, radix), duration, world.time);
+                    add_phases(&mut tables[w], radix, phase);
                 }
             }
             let code = if is_ring(slot[0]) { RINGS } else { MIDDLE };
@@ -358,21 +356,62 @@ fn factor(n: usize) -> Option<Vec<usize>> {
     (rest == 1).then_some(radices)
 }
 
-/// Which mode a register holds after a transform of `radix` in registers: its digits reversed.
-pub(crate) fn mode_of(slot: usize, radix: usize) -> usize {
+/// The smallest number with the same remainder.
+fn centred(digit: isize, radix: usize) -> isize {
+    let digit = digit.rem_euclid(radix as isize);
+    if 2 * digit > radix as isize { digit - radix as isize } else { digit }
+}
+
+/// Which mode a register holds after a transform of `radix` in registers: its digits reversed and centred; itself centred.
+pub(crate) fn mode_of(slot: usize, radix: usize) -> isize {
     let digits: &[usize] = match radix {
         4 => &[2, 2],
         8 => &[2, 2, 2],
         9 => &[3, 3],
         27 => &[3, 3, 3],
-        _ => return slot,
+        _ => return centred(slot as isize, radix),
     };
     let (mut rest, mut mode) = (slot, 0);
-    for digit in digits {
-        mode = mode * digit + rest % digit;
+    for &digit in digits {
+        mode = mode * digit as isize + centred((rest % digit) as isize, digit);
         rest /= digit;
     }
-    mode
+    centred(mode, radix)
+}
+
+/// [`mode_of`], from 0 on.
+pub(crate) fn mode(slot: usize, radix: usize) -> usize {
+    mode_of(slot, radix).rem_euclid(radix as isize) as usize
+}
+
+/// The mode at a position of a longer axis after its forward stages: the position's digits, most significant first, are
+/// the mode's digits, least significant first.
+pub(crate) fn line_mode(position: usize, extent: usize, radices: &[usize]) -> usize {
+    let (mut block, mut mode, mut weight) = (extent, 0, 1);
+    for &radix in radices {
+        block /= radix;
+        mode += weight * mode_of(position / block % radix, radix);
+        weight *= radix as isize;
+    }
+    mode.rem_euclid(extent as isize) as usize
+}
+
+/// The twiddle e^{−iθ}, θ = 2π·steps/length, as shaders take it: (tan α/2, sin α) of lifting steps by α = θ or, where that
+/// is beyond a third of a turn, by θ less half a turn; the last bit of the sine tells which.
+pub(crate) fn twiddle(steps: isize, length: usize) -> [f32; 2] {
+    let theta = TAU * centred(steps, length) as f64 / length as f64;
+    let is_half = theta.abs() > TAU / 3.0 + 1e-9;
+    let alpha = if is_half { theta - PI.copysign(theta) } else { theta };
+    let sine = alpha.sin() as f32;
+    [(0.5 * alpha).tan() as f32, f32::from_bits(sine.to_bits() & !1 | u32::from(is_half))]
+}
+
+/// Adds what is near all phases over `n`, then what is left of each.
+fn add_phases(table: &mut Vec<[f32; 2]>, n: usize, phase: impl Fn(usize) -> (f64, f64)) {
+    let near = (1.0 / n as f64) as f32;
+    table.push([near, 0.0]);
+    let left = |(re, im): (f64, f64)| [(re / n as f64 - f64::from(near)) as f32, (im / n as f64) as f32];
+    table.extend((0..n).map(|slot| left(phase(slot))));
 }
 
 /// The sequence of a longer axis: forward stages, the middle, inverse stages.
@@ -387,28 +426,16 @@ fn line(world: &DeviceWorld, axis: usize, radices: &[usize], tables: &mut [Vec<[
         let table = tables[0].len();
         for table in tables.iter_mut() {
             for position in 0..step {
-                table.extend((0..radix).map(|slot| {
-                    let angle = TAU * (position * mode_of(slot, radix)) as f64 / length as f64;
-                    [angle.cos() as f32, -angle.sin() as f32]
-                }));
+                table
+                    .extend((0..radix).map(|slot| twiddle(position as isize * mode_of(slot, radix), length)));
             }
         }
         forward.push(Op { radix, step, code: FORWARD, table, table_step: 0 });
         length = step;
     }
-    let table = tables[0].len();
+    let table = tables[0].len() + 1;
     for (table, &duration) in tables.iter_mut().zip(&world.durations) {
-        table.extend((0..n).map(|position| {
-            // The position's digits, most significant first, are the mode's digits, least significant first.
-            let (mut block, mut mode, mut weight) = (n, 0, 1);
-            for &radix in radices {
-                block /= radix;
-                mode += weight * mode_of(position / block % radix, radix);
-                weight *= radix;
-            }
-            let phase = term.phase(mode, duration, world.time);
-            [(phase.0 / n as f64) as f32, (phase.1 / n as f64) as f32]
-        }));
+        add_phases(table, n, |position| term.phase(line_mode(position, n, radices), duration, world.time));
     }
     let middle = Op { radix: *last, step: 1, code: MIDDLE, table, table_step: *last };
     let inverse = forward.iter().rev().map(|op| Op { code: INVERSE, ..*op });

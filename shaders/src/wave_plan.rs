@@ -7,7 +7,7 @@
 //! classes.
 
 use crate::layout::WaveStage;
-use crate::plan::{Shape, TileLimits, Tiles, group_axes, mode_of, names, tiles};
+use crate::plan::{Shape, TileLimits, Tiles, group_axes, line_mode, mode, mode_of, names, tiles, twiddle};
 use core::f64::consts::TAU;
 use nikola_kernels::backend::DeviceWorld;
 use nikola_kernels::kinetic::AxisTerm;
@@ -106,6 +106,10 @@ impl WavePlan {
         if shapes.is_empty() {
             shapes.push(Shape::Point);
         }
+        let root = |k: usize, n: usize| {
+            let (sin, cos) = nikola_kernels::transcendental::sincos(TAU * k as f64 / n as f64);
+            [cos as f32, -sin as f32]
+        };
         for axis in directs {
             let (extent, stride, table) =
                 (world.axes[axis].extent, world.shape.stride(axis), plan.tables.len());
@@ -202,8 +206,8 @@ impl WavePlan {
             let table = if step == 1 { NO_TABLE } else { self.tables.len() as u32 };
             if step > 1 {
                 for position in 0..step {
-                    let twiddle = |slot| root(position * mode_of(slot, radix), length);
-                    self.tables.extend((0..radix).map(twiddle));
+                    let steps = |slot| position as isize * mode_of(slot, radix);
+                    self.tables.extend((0..radix).map(|slot| twiddle(steps(slot), length)));
                 }
             }
             stages.push(WaveStage { radix: radix as u32, step: step as u32, code: FORWARD, table, flags: 0 });
@@ -252,12 +256,6 @@ impl WavePlan {
     }
 }
 
-/// e^{−2πi k/n}.
-fn root(k: usize, n: usize) -> [f32; 2] {
-    let (sin, cos) = nikola_kernels::transcendental::sincos(TAU * (k % n) as f64 / n as f64);
-    [cos as f32, -sin as f32]
-}
-
 /// The stages of a group of short axes, fastest first; up to three neighbouring rings of three share one.
 fn short(world: &DeviceWorld, axes: &[usize], modes: &mut [Vec<(usize, f64)>]) -> Way {
     let mut way = Way { stages: Vec::new(), is_rings: Vec::new() };
@@ -276,7 +274,7 @@ fn short(world: &DeviceWorld, axes: &[usize], modes: &mut [Vec<(usize, f64)>]) -
             modes[axis] = if rings {
                 vec![(0, 1.0 / 3.0), (1, 2.0 / 3.0), (1, 0.5)]
             } else {
-                (0..extent).map(|position| (mode_of(position, extent), 1.0 / extent as f64)).collect()
+                (0..extent).map(|position| (mode(position, extent), 1.0 / extent as f64)).collect()
             };
         }
         way.stages.push(WaveStage {
@@ -293,17 +291,7 @@ fn short(world: &DeviceWorld, axes: &[usize], modes: &mut [Vec<(usize, f64)>]) -
     way
 }
 
-/// Mode and weight at each position of a longer axis after its forward stages: the position's digits, most significant
-/// first, are the mode's digits, least significant first.
+/// Mode and weight at each position of a longer axis after its forward stages.
 fn line_modes(extent: usize, radices: &[usize]) -> Vec<(usize, f64)> {
-    let mode = |position: usize| {
-        let (mut block, mut mode, mut weight) = (extent, 0, 1);
-        for &radix in radices {
-            block /= radix;
-            mode += weight * mode_of(position / block % radix, radix);
-            weight *= radix;
-        }
-        (mode, 1.0 / extent as f64)
-    };
-    (0..extent).map(mode).collect()
+    (0..extent).map(|position| (line_mode(position, extent, radices), 1.0 / extent as f64)).collect()
 }

@@ -153,7 +153,3 @@ fn table_of(stage: Stage, item: Item, op: u32, base: u32, table: u32) -> u32 {
     }
     return start + item.position * stage.radix;
 }
-
-fn times_conj(x: vec2f, w: vec2f) -> vec2f {
-    return vec2f(x.x * w.x + x.y * w.y, x.y * w.x - x.x * w.y);
-}

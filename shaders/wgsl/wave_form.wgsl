@@ -231,10 +231,6 @@ fn transform(stage: WaveStage, item: Item, field: u32) {
     }
 }
 
-fn times_conj(x: vec2f, w: vec2f) -> vec2f {
-    return vec2f(x.x * w.x + x.y * w.y, x.y * w.x - x.x * w.y);
-}
-
 fn twiddle(stage: WaveStage, item: Item, k: u32) -> vec2f {
     return tables[stage.table + item.position * stage.radix + k];
 }

@@ -1,7 +1,14 @@
 // The stages of longer axes, twin of systems/kernels/src/kinetic/fft.rs: butterflies, twiddles and phases of one work
 // item in registers. Invariant: as in the twin, `MIDDLE` is the last forward stage, the phases and the first inverse
 // stage; a whole axis that fits the registers is a `MIDDLE` stage by itself.
+// The entry before a table of phases is near all of them, the entries are what is left: of what a mode is multiplied
+// with, the small part keeps its digits.
 // Source: Cooley & Tukey 1965; tables are rounded once on the host.
+
+// v·(near + w), the small products first.
+fn times_near(v: vec2f, near: f32, w: vec2f) -> vec2f {
+    return fma(v, vec2f(near), vec2f(fma(v.x, w.x, -v.y * w.y), fma(v.x, w.y, v.y * w.x)));
+}
 
 fn work_1(stage: Stage, item: Item) {
     let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
@@ -30,9 +37,10 @@ fn apply_2(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
     switch op {
         case MIDDLE: {
             let phases = table_of(stage, item, op, base, table);
+            let near = tables[base + table - 1u].x;
             dft_2();
             for (var k = 0u; k < 2u; k++) { // unroll
-                x[k] = times(x[k], tables[phases + k]);
+                x[k] = times_near(x[k], near, tables[phases + k]);
             }
             dft_2();
         }
@@ -40,13 +48,13 @@ fn apply_2(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
             let twiddles = table_of(stage, item, op, base, table);
             dft_2();
             for (var k = 1u; k < 2u; k++) { // unroll
-                x[k] = times(x[k], tables[twiddles + k]);
+                x[k] = rotate_back(x[k], tables[twiddles + k]);
             }
         }
         case INVERSE: {
             let twiddles = table_of(stage, item, op, base, table);
             for (var k = 1u; k < 2u; k++) { // unroll
-                x[k] = times_conj(x[k], tables[twiddles + k]);
+                x[k] = rotate(x[k], tables[twiddles + k]);
             }
             dft_2();
         }
@@ -98,25 +106,26 @@ fn apply_3(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
         }
         case MIDDLE: {
             let phases = table_of(stage, item, op, base, table);
-            dft_3(-HALF_ROOT_3);
+            let near = tables[base + table - 1u].x;
+            dft_3();
             for (var k = 0u; k < 3u; k++) { // unroll
-                x[k] = times(x[k], tables[phases + k]);
+                x[k] = times_near(x[k], near, tables[phases + k]);
             }
-            dft_3(HALF_ROOT_3);
+            idft_3();
         }
         case FORWARD: {
             let twiddles = table_of(stage, item, op, base, table);
-            dft_3(-HALF_ROOT_3);
+            dft_3();
             for (var k = 1u; k < 3u; k++) { // unroll
-                x[k] = times(x[k], tables[twiddles + k]);
+                x[k] = rotate_back(x[k], tables[twiddles + k]);
             }
         }
         case INVERSE: {
             let twiddles = table_of(stage, item, op, base, table);
             for (var k = 1u; k < 3u; k++) { // unroll
-                x[k] = times_conj(x[k], tables[twiddles + k]);
+                x[k] = rotate(x[k], tables[twiddles + k]);
             }
-            dft_3(HALF_ROOT_3);
+            idft_3();
         }
         default: {}
     }
@@ -163,9 +172,10 @@ fn apply_4(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
     switch op {
         case MIDDLE: {
             let phases = table_of(stage, item, op, base, table);
+            let near = tables[base + table - 1u].x;
             dft_4();
             for (var k = 0u; k < 4u; k++) { // unroll
-                x[k] = times(x[k], tables[phases + k]);
+                x[k] = times_near(x[k], near, tables[phases + k]);
             }
             idft_4();
         }
@@ -173,13 +183,13 @@ fn apply_4(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
             let twiddles = table_of(stage, item, op, base, table);
             dft_4();
             for (var k = 1u; k < 4u; k++) { // unroll
-                x[k] = times(x[k], tables[twiddles + k]);
+                x[k] = rotate_back(x[k], tables[twiddles + k]);
             }
         }
         case INVERSE: {
             let twiddles = table_of(stage, item, op, base, table);
             for (var k = 1u; k < 4u; k++) { // unroll
-                x[k] = times_conj(x[k], tables[twiddles + k]);
+                x[k] = rotate(x[k], tables[twiddles + k]);
             }
             idft_4();
         }
@@ -228,9 +238,10 @@ fn apply_5(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
     switch op {
         case MIDDLE: {
             let phases = table_of(stage, item, op, base, table);
+            let near = tables[base + table - 1u].x;
             dft_5(-1.0);
             for (var k = 0u; k < 5u; k++) { // unroll
-                x[k] = times(x[k], tables[phases + k]);
+                x[k] = times_near(x[k], near, tables[phases + k]);
             }
             dft_5(1.0);
         }
@@ -238,13 +249,13 @@ fn apply_5(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
             let twiddles = table_of(stage, item, op, base, table);
             dft_5(-1.0);
             for (var k = 1u; k < 5u; k++) { // unroll
-                x[k] = times(x[k], tables[twiddles + k]);
+                x[k] = rotate_back(x[k], tables[twiddles + k]);
             }
         }
         case INVERSE: {
             let twiddles = table_of(stage, item, op, base, table);
             for (var k = 1u; k < 5u; k++) { // unroll
-                x[k] = times_conj(x[k], tables[twiddles + k]);
+                x[k] = rotate(x[k], tables[twiddles + k]);
             }
             dft_5(1.0);
         }
@@ -293,9 +304,10 @@ fn apply_8(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
     switch op {
         case MIDDLE: {
             let phases = table_of(stage, item, op, base, table);
+            let near = tables[base + table - 1u].x;
             dft_8();
             for (var k = 0u; k < 8u; k++) { // unroll
-                x[k] = times(x[k], tables[phases + k]);
+                x[k] = times_near(x[k], near, tables[phases + k]);
             }
             idft_8();
         }
@@ -303,13 +315,13 @@ fn apply_8(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
             let twiddles = table_of(stage, item, op, base, table);
             dft_8();
             for (var k = 1u; k < 8u; k++) { // unroll
-                x[k] = times(x[k], tables[twiddles + k]);
+                x[k] = rotate_back(x[k], tables[twiddles + k]);
             }
         }
         case INVERSE: {
             let twiddles = table_of(stage, item, op, base, table);
             for (var k = 1u; k < 8u; k++) { // unroll
-                x[k] = times_conj(x[k], tables[twiddles + k]);
+                x[k] = rotate(x[k], tables[twiddles + k]);
             }
             idft_8();
         }
@@ -361,9 +373,10 @@ fn apply_9(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
         }
         case MIDDLE: {
             let phases = table_of(stage, item, op, base, table);
+            let near = tables[base + table - 1u].x;
             dft_9();
             for (var k = 0u; k < 9u; k++) { // unroll
-                x[k] = times(x[k], tables[phases + k]);
+                x[k] = times_near(x[k], near, tables[phases + k]);
             }
             idft_9();
         }
@@ -371,13 +384,13 @@ fn apply_9(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
             let twiddles = table_of(stage, item, op, base, table);
             dft_9();
             for (var k = 1u; k < 9u; k++) { // unroll
-                x[k] = times(x[k], tables[twiddles + k]);
+                x[k] = rotate_back(x[k], tables[twiddles + k]);
             }
         }
         case INVERSE: {
             let twiddles = table_of(stage, item, op, base, table);
             for (var k = 1u; k < 9u; k++) { // unroll
-                x[k] = times_conj(x[k], tables[twiddles + k]);
+                x[k] = rotate(x[k], tables[twiddles + k]);
             }
             idft_9();
         }
@@ -429,9 +442,10 @@ fn apply_27(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
         }
         case MIDDLE: {
             let phases = table_of(stage, item, op, base, table);
+            let near = tables[base + table - 1u].x;
             dft_27();
             for (var k = 0u; k < 27u; k++) { // unroll
-                x[k] = times(x[k], tables[phases + k]);
+                x[k] = times_near(x[k], near, tables[phases + k]);
             }
             idft_27();
         }

@@ -112,14 +112,14 @@ fn transform_2(stage: WaveStage, item: Item, field: u32) {
             dft_2();
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 2u; k++) { // unroll
-                    x[k] = times(x[k], twiddle(stage, item, k));
+                    x[k] = rotate_back(x[k], twiddle(stage, item, k));
                 }
             }
         }
         default: {
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 2u; k++) { // unroll
-                    x[k] = times_conj(x[k], twiddle(stage, item, k));
+                    x[k] = rotate(x[k], twiddle(stage, item, k));
                 }
             }
             dft_2();
@@ -138,20 +138,20 @@ fn transform_3(stage: WaveStage, item: Item, field: u32) {
         case RINGS_FORWARD: { rings_modes_3(); }
         case RINGS_INVERSE: { rings_nodes_3(); }
         case FORWARD: {
-            dft_3(-HALF_ROOT_3);
+            dft_3();
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 3u; k++) { // unroll
-                    x[k] = times(x[k], twiddle(stage, item, k));
+                    x[k] = rotate_back(x[k], twiddle(stage, item, k));
                 }
             }
         }
         default: {
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 3u; k++) { // unroll
-                    x[k] = times_conj(x[k], twiddle(stage, item, k));
+                    x[k] = rotate(x[k], twiddle(stage, item, k));
                 }
             }
-            dft_3(HALF_ROOT_3);
+            idft_3();
         }
     }
     for (var k = 0u; k < 3u; k++) { // unroll
@@ -168,14 +168,14 @@ fn transform_4(stage: WaveStage, item: Item, field: u32) {
             dft_4();
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 4u; k++) { // unroll
-                    x[k] = times(x[k], twiddle(stage, item, k));
+                    x[k] = rotate_back(x[k], twiddle(stage, item, k));
                 }
             }
         }
         default: {
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 4u; k++) { // unroll
-                    x[k] = times_conj(x[k], twiddle(stage, item, k));
+                    x[k] = rotate(x[k], twiddle(stage, item, k));
                 }
             }
             idft_4();
@@ -195,14 +195,14 @@ fn transform_5(stage: WaveStage, item: Item, field: u32) {
             dft_5(-1.0);
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 5u; k++) { // unroll
-                    x[k] = times(x[k], twiddle(stage, item, k));
+                    x[k] = rotate_back(x[k], twiddle(stage, item, k));
                 }
             }
         }
         default: {
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 5u; k++) { // unroll
-                    x[k] = times_conj(x[k], twiddle(stage, item, k));
+                    x[k] = rotate(x[k], twiddle(stage, item, k));
                 }
             }
             dft_5(1.0);
@@ -222,14 +222,14 @@ fn transform_8(stage: WaveStage, item: Item, field: u32) {
             dft_8();
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 8u; k++) { // unroll
-                    x[k] = times(x[k], twiddle(stage, item, k));
+                    x[k] = rotate_back(x[k], twiddle(stage, item, k));
                 }
             }
         }
         default: {
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 8u; k++) { // unroll
-                    x[k] = times_conj(x[k], twiddle(stage, item, k));
+                    x[k] = rotate(x[k], twiddle(stage, item, k));
                 }
             }
             idft_8();
@@ -251,14 +251,14 @@ fn transform_9(stage: WaveStage, item: Item, field: u32) {
             dft_9();
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 9u; k++) { // unroll
-                    x[k] = times(x[k], twiddle(stage, item, k));
+                    x[k] = rotate_back(x[k], twiddle(stage, item, k));
                 }
             }
         }
         default: {
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 9u; k++) { // unroll
-                    x[k] = times_conj(x[k], twiddle(stage, item, k));
+                    x[k] = rotate(x[k], twiddle(stage, item, k));
                 }
             }
             idft_9();
@@ -280,14 +280,14 @@ fn transform_27(stage: WaveStage, item: Item, field: u32) {
             dft_27();
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 27u; k++) { // unroll
-                    x[k] = times(x[k], twiddle(stage, item, k));
+                    x[k] = rotate_back(x[k], twiddle(stage, item, k));
                 }
             }
         }
         default: {
             if stage.table != NO_TABLE {
                 for (var k = 1u; k < 27u; k++) { // unroll
-                    x[k] = times_conj(x[k], twiddle(stage, item, k));
+                    x[k] = rotate(x[k], twiddle(stage, item, k));
                 }
             }
             idft_27();

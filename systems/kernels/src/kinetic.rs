@@ -420,8 +420,13 @@ fn plan_axis<T: Real>(
 ) -> Scheme<T> {
     let n = term.extent;
     if n == 3 && n_lines >= MIN_LINES {
-        let b = term.ring(duration, time, prefactor);
-        return Scheme::Ring { b: (T::from_f64(b.0), T::from_f64(b.1)) };
+        let (re, im) = term.ring(duration, time, prefactor);
+        // The ring's sum has the factor 1 + 3b.
+        let [re, im] = match time {
+            Time::Real => fft::rounded(3, (3.0 * re, 3.0 * im)),
+            Time::Imaginary { .. } => [re, im].map(T::from_f64),
+        };
+        return Scheme::Ring { b: (re, im) };
     }
     let increment = |mode: usize| increment(term.exponent(mode, duration), time);
     match FftPlan::flow(n, time, increment).filter(|_| n_lines >= MIN_LINES) {

@@ -11,17 +11,19 @@ use nikola_engine::systems::world::BuildOptions;
 /// Samples of a drift run; the first and the last tenth are compared for a trend.
 const SAMPLES: u64 = 1_000;
 
-/// A closed nonlinear scene on `extents` (slowest axis first), with a potential and a moving wave.
+/// A closed nonlinear scene on `extents` (slowest axis first), with a potential and a wave that moves along every axis: on
+/// nodes that all carry the same numbers rounding would be the same, too.
 pub fn closed(extents: &[usize], precision: Precision) -> Setup {
     let axes: Vec<_> =
         extents.iter().zip(Axis::ALL).map(|(&extent, axis)| (axis, extent, extent as f64)).collect();
     let torus = torus(&axes);
     let last = extents.len() - 1;
+    let phase = |p: &[f64]| p.iter().enumerate().map(|(d, x)| (1.0 + 0.25 * d as f64) * x).sum::<f64>();
     let mut scene = setup(torus.clone(), 1e-3);
     scene.precision = precision;
     scene.wave.beta = 1.0;
     scene.potential = profile(&torus, move |p| 0.3 * p[0].sin() + 0.2 * p[last].cos());
-    scene.initial = initial(&torus, move |p| polar(1.0 + 0.4 * p[0].cos(), p[last / 2] + 2.0 * p[last]));
+    scene.initial = initial(&torus, move |p| polar(1.0 + 0.4 * p[0].cos(), phase(&p[..=last])));
     scene
 }
 

@@ -71,7 +71,7 @@ struct Stage {
 
 /// A phase less 1, over n, rounded to a neighbour, at most two places away, with which the phase keeps its modulus: modes
 /// turn by a rounding error or two more or less, but none grows.
-fn rounded<T: Real>(n: usize, (re, im): (f64, f64)) -> [T; 2] {
+pub(super) fn rounded<T: Real>(n: usize, (re, im): (f64, f64)) -> [T; 2] {
     let n = n as f64;
     let nearest = [re / n, im / n].map(T::from_f64);
     if T::NAME == f64::NAME {

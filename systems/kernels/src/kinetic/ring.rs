@@ -169,7 +169,7 @@ impl<V: Lanes> Pair<V> {
     }
 
     /// One vector of each of nine rows. What the minor rings add is the same along a ring, so that the sums over the major
-    /// ones need no row a second time: y_kj = x_kj + t_k + u_j with t_k = b·Σ_j x_kj, u_j = c·Σ_k (x_kj + t_k).
+    /// ones need no row a second time: y_kj = x_kj + (t_k + u_j) with t_k = b·Σ_j x_kj, u_j = c·Σ_k (x_kj + t_k).
     ///
     /// # Safety
     /// Nine vectors are readable and writable; `to` is `from` or apart from it.
@@ -198,7 +198,7 @@ impl<V: Lanes> Pair<V> {
             for k in 0..3 {
                 for j in 0..3 {
                     let x = from.load::<V, true>(3 * k + j, V::N);
-                    to.store::<V, true>(3 * k + j, V::N, x.add(along[k]).add(across[j]));
+                    to.store::<V, true>(3 * k + j, V::N, x.add(along[k].add(across[j])));
                 }
             }
         }
