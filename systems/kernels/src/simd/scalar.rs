@@ -14,38 +14,42 @@ pub struct F32x16([f32; 16]);
 #[derive(Clone, Copy)]
 pub struct F64x8([f64; 8]);
 
+/// 4 × f32: copied in one piece where a vector of 16 takes four.
+#[derive(Clone, Copy)]
+pub struct F32x4([f32; 4]);
+
+/// 2 × f64.
+#[derive(Clone, Copy)]
+pub struct F64x2([f64; 2]);
+
 /// 8 × f64 whose constants are those of single precision: it tells what rounded constants do to a transform, apart from
 /// what rounded results do.
 #[cfg(test)]
 #[derive(Clone, Copy)]
 pub(crate) struct CoarseConstants([f64; 8]);
 
-macro_rules! scalar_lanes {
-    ($name:ident, $t:ident, $n:literal, $constant:ident) => {
-        impl $name {
-            #[inline(always)]
-            fn map(self, f: impl Fn($t) -> $t) -> Self {
-                let mut out = self;
-                for x in &mut out.0 {
-                    *x = f(*x);
-                }
-                out
-            }
-
-            #[inline(always)]
-            fn zip(self, o: Self, f: impl Fn($t, $t) -> $t) -> Self {
-                let mut out = self;
-                for (x, y) in out.0.iter_mut().zip(o.0) {
-                    *x = f(*x, y);
-                }
-                out
-            }
+/// The vector of an operation on every lane. Operands are taken by reference: handed over by value, each call would copy
+/// them first, and that was half the code of this level.
+macro_rules! lanewise {
+    ($vector:ident, ($($x:ident = $value:expr),+), $result:expr) => {{
+        #[cfg_attr(target_arch = "x86_64", inline(never))]
+        #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+        fn of($($x: &$vector),+) -> $vector {
+            $vector(core::array::from_fn(|i| {
+                $(let $x = $x.0[i];)+
+                $result
+            }))
         }
+        of($(&$value),+)
+    }};
+}
 
+macro_rules! scalar_lanes {
+    ($name:ident, $t:ident, $n:literal, $constant:ident, $narrow:ident) => {
         impl Lanes for $name {
             type T = $t;
             type Wide = F64x8;
-            type Narrow = Self;
+            type Narrow = $narrow;
             const N: usize = $n;
             const SINGLE: bool = size_of::<$constant>() == 4;
 
@@ -79,73 +83,53 @@ macro_rules! scalar_lanes {
                 // SAFETY: the caller promises n ≤ N writable scalars.
                 unsafe { core::ptr::copy_nonoverlapping(self.0.as_ptr(), p, n) }
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn add(self, o: Self) -> Self {
-                self.zip(o, |a, b| a + b)
+                lanewise!($name, (a = self, b = o), a + b)
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn sub(self, o: Self) -> Self {
-                self.zip(o, |a, b| a - b)
+                lanewise!($name, (a = self, b = o), a - b)
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn mul(self, o: Self) -> Self {
-                self.zip(o, |a, b| a * b)
+                lanewise!($name, (a = self, b = o), a * b)
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn div(self, o: Self) -> Self {
-                self.zip(o, |a, b| a / b)
+                lanewise!($name, (a = self, b = o), a / b)
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn sqrt(self) -> Self {
-                self.map(|a| a.sqrt())
+                lanewise!($name, (a = self), a.sqrt())
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
-                let mut out = self;
-                for i in 0..$n {
-                    out.0[i] = self.0[i].mul_add(b.0[i], c.0[i]);
-                }
-                out
+                lanewise!($name, (a = self, b = b, c = c), a.mul_add(b, c))
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn neg_mul_add(self, b: Self, c: Self) -> Self {
-                let mut out = self;
-                for i in 0..$n {
-                    out.0[i] = (-self.0[i]).mul_add(b.0[i], c.0[i]);
-                }
-                out
+                lanewise!($name, (a = self, b = b, c = c), (-a).mul_add(b, c))
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn min(self, o: Self) -> Self {
-                self.zip(o, |a, b| if a < b { a } else { b })
+                lanewise!($name, (a = self, b = o), if a < b { a } else { b })
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn max(self, o: Self) -> Self {
-                self.zip(o, |a, b| if a > b { a } else { b })
+                lanewise!($name, (a = self, b = o), if a > b { a } else { b })
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn abs(self) -> Self {
-                self.map(|a| a.abs())
+                lanewise!($name, (a = self), a.abs())
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn neg(self) -> Self {
-                self.map(|a| -a)
+                lanewise!($name, (a = self), -a)
             }
-            #[cfg_attr(target_arch = "x86_64", inline(never))]
-            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            #[inline(always)]
             fn round(self) -> Self {
-                self.map(|a| a.round_ties_even())
+                lanewise!($name, (a = self), a.round_ties_even())
             }
             #[inline(always)]
             fn all_below(self, bound: Self) -> bool {
@@ -153,6 +137,7 @@ macro_rules! scalar_lanes {
             }
             #[inline(always)]
             fn widen(self, half: usize) -> F64x8 {
+                assert!($n >= 8, "kernels on narrow vectors sum nothing");
                 F64x8(core::array::from_fn(|i| f64::from(self.0[8 * half + i])))
             }
             #[inline(always)]
@@ -185,7 +170,9 @@ macro_rules! scalar_lanes {
     };
 }
 
-scalar_lanes!(F32x16, f32, 16, f32);
-scalar_lanes!(F64x8, f64, 8, f64);
+scalar_lanes!(F32x16, f32, 16, f32, F32x4);
+scalar_lanes!(F64x8, f64, 8, f64, F64x2);
+scalar_lanes!(F32x4, f32, 4, f32, F32x4);
+scalar_lanes!(F64x2, f64, 2, f64, F64x2);
 #[cfg(test)]
-scalar_lanes!(CoarseConstants, f64, 8, f32);
+scalar_lanes!(CoarseConstants, f64, 8, f32, CoarseConstants);
