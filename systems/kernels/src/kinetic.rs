@@ -18,7 +18,7 @@
 mod bundle;
 mod cells;
 mod dft;
-mod direct;
+pub(crate) mod direct;
 mod fft;
 pub mod fibre;
 pub mod gradient;
@@ -37,14 +37,13 @@ use crate::field::{PageMut, Real, Shape, Threads, Values};
 use crate::half_potential::{LocalFlow, LocalPlan, Operands, Planes, Prefactor, Time};
 use crate::simd::{Level, SimdReal};
 use crate::threads::{for_each_chunk, for_each_level};
+use direct::DirectPlan;
 use fft::FftPlan;
 
 #[doc(hidden)]
 pub use bundle::BundlePass;
 #[doc(hidden)]
 pub use cells::CellPass;
-#[doc(hidden)]
-pub use direct::DirectPlan;
 #[doc(hidden)]
 pub use remainder::{CombinePass, FluxPass};
 #[doc(hidden)]
@@ -89,7 +88,7 @@ impl Probe {
 pub(crate) enum Scheme<T: SimdReal> {
     Ring { b: (T, T) },
     Fft(FftPlan<T>),
-    Direct(DirectPlan<T>),
+    Direct(DirectPlan),
 }
 
 pub(crate) struct Axis<T: SimdReal> {
@@ -103,7 +102,7 @@ impl<T: Real> Axis<T> {
         match &self.scheme {
             Scheme::Ring { .. } => 0,
             Scheme::Fft(plan) => plan.buffer(),
-            Scheme::Direct(plan) => plan.buffer(),
+            Scheme::Direct(plan) => plan.buffer::<T>(),
         }
     }
 
@@ -431,7 +430,7 @@ fn plan_axis<T: Real>(
     let increment = |mode: usize| increment(term.exponent(mode, duration), time);
     match FftPlan::flow(n, time, increment).filter(|_| n_lines >= MIN_LINES) {
         Some(plan) => Scheme::Fft(plan),
-        None => Scheme::Direct(T::direct_plan(1.0, &(0..n).map(increment).collect::<Vec<_>>())),
+        None => Scheme::Direct(DirectPlan::new(1.0, &(0..n).map(increment).collect::<Vec<_>>())),
     }
 }
 

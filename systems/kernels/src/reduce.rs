@@ -7,7 +7,8 @@
 use rustfft::num_complex::Complex;
 
 use crate::field::{PageRef, Real, Shape, Threads, Values};
-use crate::simd::{Kernel, Lanes, Level, SimdReal};
+use crate::kinetic::direct::transforms;
+use crate::simd::{Kernel, Lanes, Level};
 use crate::threads::map_chunks;
 
 mod ring;
@@ -314,7 +315,7 @@ pub(crate) fn moments<T: Real>(
     range: core::ops::Range<usize>,
 ) -> SpectralMoments {
     let (n, stride) = (shape.extents[axis], shape.stride(axis));
-    let [fft, _] = <f64 as SimdReal>::transforms(n);
+    let [fft, _] = transforms(n);
     let mut scratch = vec![Complex::new(0.0, 0.0); fft.get_inplace_scratch_len()];
     let mut line = vec![Complex::new(0.0, 0.0); n];
     let mut sum = SpectralMoments::default();

@@ -13,15 +13,13 @@ mod avx512;
 pub(crate) mod scalar;
 
 use core::ops::Range;
-use rustfft::{Fft, FftPlannerScalar};
-use std::sync::Arc;
 
 use crate::energy::{FormChunk, LocalForm};
 use crate::field::{PageRef, Real, Shape, Values};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
-use crate::kinetic::{BundlePass, CellPass, CombinePass, DirectPlan, FluxPass, OuterBatch, PageSweep};
+use crate::kinetic::{BundlePass, CellPass, CombinePass, FluxPass, OuterBatch, PageSweep};
 use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, walk};
 use crate::metric_update::StructurePass;
 use crate::reduce::{self, Piece, RingRun, RingSums, SpectralMoments, Sum, SumPiece, Totals};
@@ -176,10 +174,6 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     fn to_num(self) -> Self::Num;
     /// From `Num` (the identity).
     fn from_num(num: Self::Num) -> Self;
-    /// The transform of length `n` forward and back: planned here, so that the transforms of all lengths are compiled
-    /// once.
-    #[doc(hidden)]
-    fn transforms(n: usize) -> [Arc<dyn Fft<Self::Num>>; 2];
     // The entry points of the kernels, as functions of no type parameter: so they are compiled once, in this crate,
     // at its optimisation level, not again in every crate that calls them.
     #[doc(hidden)]
@@ -240,8 +234,6 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     fn form_chunk(level: Level, chunk: FormChunk<'_, Self>) -> f64;
     #[doc(hidden)]
     fn local_form(level: Level, page: LocalForm<'_, Self>) -> f64;
-    #[doc(hidden)]
-    fn direct_plan(kept: f64, factors: &[(f64, f64)]) -> DirectPlan<Self>;
 }
 
 /// Runs `kernel` at `level`, or at the best level the processor has below it.
@@ -279,10 +271,6 @@ macro_rules! simd_real {
             #[inline(always)]
             fn from_num(num: $t) -> $t {
                 num
-            }
-            fn transforms(n: usize) -> [Arc<dyn Fft<$t>>; 2] {
-                let mut planner = FftPlannerScalar::new();
-                [planner.plan_fft_forward(n), planner.plan_fft_inverse(n)]
             }
             fn local_run(level: Level, run: LocalRun<'_, $t>) {
                 dispatch(level, run);
@@ -365,9 +353,6 @@ macro_rules! simd_real {
             }
             fn local_form(level: Level, page: LocalForm<'_, $t>) -> f64 {
                 dispatch(level, page)
-            }
-            fn direct_plan(kept: f64, factors: &[(f64, f64)]) -> DirectPlan<$t> {
-                DirectPlan::new(kept, factors)
             }
         }
     };

@@ -451,7 +451,9 @@ pub(crate) unsafe fn run_group<V: Lanes, const PASS: u8>(
             V::call(FftPass::<_, PASS> { planes, lines, plan, buffer })
         }
         // SAFETY: says the caller.
-        [Axis { scheme: Scheme::Direct(plan), .. }] => unsafe { plan.run::<PASS>(planes, lines, buffer) },
+        [Axis { scheme: Scheme::Direct(plan), .. }] => unsafe {
+            plan.run::<V::T, PASS>(planes, lines, buffer)
+        },
         _ => unreachable!("groups are one axis or two rings"),
     }
 }
