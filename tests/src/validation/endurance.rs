@@ -51,7 +51,7 @@ pub fn drift(
     let shape = extents.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
     let name = |what: &str| format!("{what}, {shape}, {}, {ticks} ticks", precision.name());
     [
-        Case::defect(name("largest |norm drift|"), "identity: the flow is unitary", norm_worst, norm_allowed),
+        Case::defect(name("largest norm drift"), "identity: the flow is unitary", norm_worst, norm_allowed),
         Case::defect(
             name("energy, mean of the last tenth against the first, relative"),
             "bounded for symmetric splitting (Faou 2012)",
