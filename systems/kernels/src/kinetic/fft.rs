@@ -320,7 +320,7 @@ impl<T: Real, const R: usize, const KIND: u8> Kernel<T> for StagePass<'_, T, R, 
         let StagePass { plan, index, src, dst } = self;
         let Stage { m, twiddle, .. } = plan.stages[index];
         let blocks = plan.n / (R * m);
-        // SAFETY: rows 0..plan.n exist (see the struct), the tables have the lengths `FftPlan::new` gave them.
+        // SAFETY: rows 0..plan.n exist (see the struct), the tables have the lengths that the plan gave them.
         unsafe {
             if KIND == MIDDLE || KIND == WHOLE {
                 for block in 0..blocks {

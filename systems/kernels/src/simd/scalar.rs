@@ -28,8 +28,7 @@ pub struct F64x2([f64; 2]);
 #[derive(Clone, Copy)]
 pub(crate) struct CoarseConstants([f64; 8]);
 
-/// The vector of an operation on every lane. Operands are taken by reference: handed over by value, each call would copy
-/// them first, and that was half the code of this level.
+/// The vector of an operation on every lane, computed in a function of its own where the module says so.
 macro_rules! lanewise {
     ($vector:ident, ($($x:ident = $value:expr),+), $result:expr) => {{
         #[cfg_attr(target_arch = "x86_64", inline(never))]
