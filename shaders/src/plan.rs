@@ -6,9 +6,10 @@
 //! Source: systems/kernels/src/kinetic.rs for the splitting; Cooley & Tukey 1965 for the stages of longer axes.
 
 use crate::layout::Stage;
-use core::f64::consts::{PI, TAU};
+use core::f64::consts::TAU;
 use nikola_kernels::backend::DeviceWorld;
 use nikola_kernels::half_potential::Prefactor;
+use nikola_kernels::kinetic::order::{centred, lifting, mode_at};
 
 /// Codes of `kinetic.wgsl`.
 pub const NOTHING: u32 = 0;
@@ -356,12 +357,6 @@ fn factor(n: usize) -> Option<Vec<usize>> {
     (rest == 1).then_some(radices)
 }
 
-/// The smallest number with the same remainder.
-fn centred(digit: isize, radix: usize) -> isize {
-    let digit = digit.rem_euclid(radix as isize);
-    if 2 * digit > radix as isize { digit - radix as isize } else { digit }
-}
-
 /// Which mode a register holds after a transform of `radix` in registers: its digits reversed and centred; itself centred.
 pub(crate) fn mode_of(slot: usize, radix: usize) -> isize {
     let digits: &[usize] = match radix {
@@ -384,26 +379,18 @@ pub(crate) fn mode(slot: usize, radix: usize) -> usize {
     mode_of(slot, radix).rem_euclid(radix as isize) as usize
 }
 
-/// The mode at a position of a longer axis after its forward stages: the position's digits, most significant first, are
-/// the mode's digits, least significant first.
-pub(crate) fn line_mode(position: usize, extent: usize, radices: &[usize]) -> usize {
-    let (mut block, mut mode, mut weight) = (extent, 0, 1);
-    for &radix in radices {
-        block /= radix;
-        mode += weight * mode_of(position / block % radix, radix);
-        weight *= radix as isize;
-    }
-    mode.rem_euclid(extent as isize) as usize
+/// The mode at a position of a longer axis after its forward stages.
+pub(crate) fn line_mode(position: usize, radices: &[usize]) -> usize {
+    mode_at(radices, position, mode_of)
 }
 
-/// The twiddle e^{−iθ}, θ = 2π·steps/length, as shaders take it: (tan α/2, sin α) of lifting steps by α = θ or, where that
-/// is beyond a third of a turn, by θ less half a turn; the last bit of the sine tells which.
+/// The twiddle e^{−iθ}, θ = 2π·steps/length, as shaders take it: the lifting steps of the turn by θ; the last bit of the
+/// sine tells whether half a turn is added.
 pub(crate) fn twiddle(steps: isize, length: usize) -> [f32; 2] {
     let theta = TAU * centred(steps, length) as f64 / length as f64;
-    let is_half = theta.abs() > TAU / 3.0 + 1e-9;
-    let alpha = if is_half { theta - PI.copysign(theta) } else { theta };
-    let sine = alpha.sin() as f32;
-    [(0.5 * alpha).tan() as f32, f32::from_bits(sine.to_bits() & !1 | u32::from(is_half))]
+    let (tan, sin, is_half) = lifting(theta);
+    let sine = (sin as f32).to_bits() & !1 | u32::from(is_half);
+    [tan as f32, f32::from_bits(sine)]
 }
 
 /// Adds what is near all phases over `n`, then what is left of each.
@@ -435,7 +422,7 @@ fn line(world: &DeviceWorld, axis: usize, radices: &[usize], tables: &mut [Vec<[
     }
     let table = tables[0].len() + 1;
     for (table, &duration) in tables.iter_mut().zip(&world.durations) {
-        add_phases(table, n, |position| term.phase(line_mode(position, n, radices), duration, world.time));
+        add_phases(table, n, |position| term.phase(line_mode(position, radices), duration, world.time));
     }
     let middle = Op { radix: *last, step: 1, code: MIDDLE, table, table_step: *last };
     let inverse = forward.iter().rev().map(|op| Op { code: INVERSE, ..*op });

@@ -293,5 +293,5 @@ fn short(world: &DeviceWorld, axes: &[usize], modes: &mut [Vec<(usize, f64)>]) -
 
 /// Mode and weight at each position of a longer axis after its forward stages.
 fn line_modes(extent: usize, radices: &[usize]) -> Vec<(usize, f64)> {
-    (0..extent).map(|position| (line_mode(position, extent, radices), 1.0 / extent as f64)).collect()
+    (0..extent).map(|position| (line_mode(position, radices), 1.0 / extent as f64)).collect()
 }

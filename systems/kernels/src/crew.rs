@@ -45,9 +45,11 @@ struct Desk {
     left: Condvar,
 }
 
-// SAFETY: `work` is written by the one caller who holds `is_taken`, while nobody is inside, and read only inside.
+// SAFETY: only `work` is not `Send` by itself. What it points to is `Sync`, and is called only while `share` waits for it.
 unsafe impl Send for Desk {}
-// SAFETY: as above.
+// SAFETY: only `work` is not `Sync` by itself. It is written by the one caller who holds `is_taken`, before the door of its
+// call is opened, and read by those who found that door open after they entered; the door closes behind them, and the caller
+// waits until they have left before it gives `is_taken` back. The door's store and loads order the write before the reads.
 unsafe impl Sync for Desk {}
 
 impl std::fmt::Debug for Desk {
@@ -84,19 +86,21 @@ impl Crew {
         if desk.is_taken.swap(true, Ordering::Acquire) {
             return work();
         }
-        // SAFETY: only the lifetime changes. Nobody is inside, and nobody comes in behind the door that is closed below,
-        // before this returns.
-        let lent: *const Work =
-            unsafe { std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const Work>(work) };
-        // SAFETY: nobody is inside.
-        unsafe { *desk.work.get() = Some(lent) };
-        let door = desk.door.load(Ordering::Relaxed) + 1;
-        desk.door.store(door, Ordering::SeqCst);
+        // Before the door opens: from then on nothing may unwind until it is closed.
         for _ in desk.awake.load(Ordering::Relaxed)..self.n_threads - 1 {
             desk.awake.fetch_add(1, Ordering::Relaxed);
             let desk = Arc::clone(desk);
             pool.spawn(move || desk.help());
         }
+        let borrowed: *const (dyn Fn() + Sync + '_) = work;
+        // SAFETY: only the lifetime changes; `lent` is called only behind the door that is opened and closed below, and this
+        // returns when everybody who found it open has left.
+        let lent = unsafe { std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const Work>(borrowed) };
+        // SAFETY: this holds `is_taken`, so nobody else writes; the door is closed, and whoever enters with the number of an
+        // earlier one does not read.
+        unsafe { *desk.work.get() = Some(lent) };
+        let door = desk.door.load(Ordering::Relaxed) + 1;
+        desk.door.store(door, Ordering::SeqCst);
         let outcome = catch_unwind(AssertUnwindSafe(work));
         desk.door.store(door + 1, Ordering::SeqCst);
         desk.wait_until_empty();
@@ -131,9 +135,9 @@ impl Desk {
         // inside.
         self.inside.fetch_add(1, Ordering::SeqCst);
         if self.door.load(Ordering::SeqCst) == door {
-            // SAFETY: the door is open and this is inside, so the caller has not returned.
-            let outcome =
-                unsafe { (*self.work.get()).map(|work| catch_unwind(AssertUnwindSafe(|| (*work)()))) };
+            // SAFETY: the door is open and this is inside: the caller has written `work` and waits until this has left.
+            let work = unsafe { (*self.work.get()).map(|work| &*work) };
+            let outcome = work.map(|work| catch_unwind(AssertUnwindSafe(work)));
             if matches!(outcome, Some(Err(_))) {
                 self.has_panicked.store(true, Ordering::Relaxed);
             }

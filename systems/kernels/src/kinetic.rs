@@ -24,6 +24,7 @@ pub mod fibre;
 pub mod gradient;
 pub mod lattice;
 pub(crate) mod lines;
+pub mod order;
 pub mod remainder;
 mod ring;
 mod ring3;

@@ -8,8 +8,9 @@
 //! Source: Winograd-style symmetric sums for odd R, Cooley–Tukey for 4, 8 and 9; Daubechies & Sweldens 1998 and Oraintara,
 //! Chen & Nguyen 2002 for lifting.
 
-use core::f64::consts::{FRAC_1_SQRT_2, PI, TAU};
+use core::f64::consts::FRAC_1_SQRT_2;
 
+use super::order::lifting;
 use crate::field::Real;
 use crate::simd::Lanes;
 
@@ -25,10 +26,8 @@ pub(crate) struct Turn<T> {
 impl<T: Real> Turn<T> {
     /// The turn by `angle`, from −π to π, each step rounded once.
     pub fn new(angle: f64) -> Self {
-        // Steps grow without bound towards half a turn; half turns cost a branch where they come and go.
-        let is_half = angle.abs() > TAU / 3.0 + 1e-9;
-        let rest = if is_half { angle - PI.copysign(angle) } else { angle };
-        Turn { tan: T::from_f64(libm::tan(0.5 * rest)), sin: T::from_f64(libm::sin(rest)), is_half }
+        let (tan, sin, is_half) = lifting(angle);
+        Turn { tan: T::from_f64(tan), sin: T::from_f64(sin), is_half }
     }
 
     /// The same steps in f64.

@@ -15,6 +15,7 @@ use core::f64::consts::TAU;
 
 use super::dft::{Complex, RADICES, Turn, dft, idft};
 use super::lines::{FLOW, FORWARD as TO_MODES, Lines, Rows};
+use super::order::{centred, mode_at};
 use crate::field::Real;
 use crate::half_potential::{Planes, Time};
 use crate::simd::{Kernel, Lanes};
@@ -43,23 +44,6 @@ pub(crate) fn factor(n: usize) -> Option<Vec<usize>> {
     (rest == 1).then_some(radices)
 }
 
-/// The digit q of a radix as the smallest of the same remainder: twiddles turn by less than half a turn, most by far less.
-fn centred(digit: usize, radix: usize) -> isize {
-    if 2 * digit > radix { digit as isize - radix as isize } else { digit as isize }
-}
-
-/// The mode at `position` of the digit-reversed order: the position's digits, most significant first, are the
-/// mode's digits, least significant first; each centred.
-fn mode_at(radices: &[usize], n: usize, position: usize) -> usize {
-    let (mut block, mut mode, mut weight) = (n, 0, 1);
-    for &radix in radices {
-        block /= radix;
-        mode += weight * centred(position / block % radix, radix);
-        weight *= radix as isize;
-    }
-    mode.rem_euclid(n as isize) as usize
-}
-
 #[derive(Clone)]
 struct Stage {
     radix: usize,
@@ -69,11 +53,16 @@ struct Stage {
     twiddle: usize,
 }
 
+/// A factor over n, each part rounded to nearest.
+fn nearest<T: Real>(n: usize, (re, im): (f64, f64)) -> [T; 2] {
+    [re / n as f64, im / n as f64].map(T::from_f64)
+}
+
 /// A phase less 1, over n, rounded to a neighbour, at most two places away, with which the phase keeps its modulus: modes
 /// turn by a rounding error or two more or less, but none grows.
-pub(super) fn rounded<T: Real>(n: usize, (re, im): (f64, f64)) -> [T; 2] {
+pub(super) fn rounded<T: Real>(n: usize, increment: (f64, f64)) -> [T; 2] {
+    let nearest = nearest(n, increment);
     let n = n as f64;
-    let nearest = [re / n, im / n].map(T::from_f64);
     if T::NAME == f64::NAME {
         return nearest;
     }
@@ -110,26 +99,20 @@ impl<T: Real> FftPlan<T> {
     /// The operator F⁻¹ diag(factor) F of length `n`; `factor(m)` is the factor (re, im) of mode `m` in 0..n, each part
     /// rounded to nearest. `None` for an unsupported length.
     pub fn operator(n: usize, factor: impl Fn(usize) -> (f64, f64)) -> Option<Self> {
-        let mut plan = Self::bare(n)?;
-        let part = |x: f64| T::from_f64(x / n as f64);
-        plan.factors =
-            (0..n).map(|position| factor(plan.mode(position))).map(|(re, im)| [part(re), part(im)]).collect();
-        Some(plan)
+        Self::planned(n, 0.0, |mode| nearest(n, factor(mode)))
     }
 
     /// The flow 1 + F⁻¹ diag(increment) F; `increment(m)` is the factor of mode `m` less 1. In real time, `time`, factors
     /// are phases, and are rounded so that their modulus stays 1.
     pub fn flow(n: usize, time: Time, increment: impl Fn(usize) -> (f64, f64)) -> Option<Self> {
-        let mut plan = Self::operator(n, &increment)?;
-        plan.kept = T::from_f64(1.0);
-        if time == Time::Real {
-            plan.factors = (0..n).map(|position| rounded(n, increment(plan.mode(position)))).collect();
-        }
-        Some(plan)
+        Self::planned(n, 1.0, |mode| match time {
+            Time::Real => rounded(n, increment(mode)),
+            Time::Imaginary { .. } => nearest(n, increment(mode)),
+        })
     }
 
-    /// A plan whose modes have the factor 0.
-    fn bare(n: usize) -> Option<Self> {
+    /// The plan with a factor, less what is kept and over n, for each mode.
+    fn planned(n: usize, kept: f64, factor_of: impl Fn(usize) -> [T; 2]) -> Option<Self> {
         let radices = factor(n)?;
         let mut stages = Vec::new();
         let mut twiddles = Vec::new();
@@ -140,20 +123,22 @@ impl<T: Real> FftPlan<T> {
             if m > 1 {
                 for j in 0..m {
                     for q in 1..radix {
-                        let steps = j as isize * centred(q, radix);
+                        let steps = j as isize * centred(q as isize, radix);
                         twiddles.push(Turn::new(-TAU * steps as f64 / length as f64));
                     }
                 }
             }
             length = m;
         }
-        Some(FftPlan { n, stages, twiddles, kept: T::default(), factors: vec![[T::default(); 2]; n] })
+        let mut plan = FftPlan { n, stages, twiddles, kept: T::from_f64(kept), factors: Vec::new() };
+        plan.factors = (0..n).map(|position| factor_of(plan.mode(position))).collect();
+        Some(plan)
     }
 
     /// The mode at `position` after a forward pass.
     pub fn mode(&self, position: usize) -> usize {
         let radices: Vec<usize> = self.stages.iter().map(|stage| stage.radix).collect();
-        mode_at(&radices, self.n, position)
+        mode_at(&radices, position, |digit, radix| centred(digit as isize, radix))
     }
 
     /// "3·9", as a person reads it.
