@@ -495,6 +495,18 @@ impl Backend for WgpuBackend {
         Ok(())
     }
 
+    fn set_damping(&mut self, damping: &Quantity) -> Result<(), BackendError> {
+        self.ledger()?;
+        if let Quantity::PerNode(values) = damping {
+            self.close()?;
+            self.submit(None)?;
+            self.device.queue.write_buffer(&self.buffers.damping, 0, bytemuck::cast_slice(values));
+        } else {
+            self.world.damping = damping.clone();
+        }
+        Ok(())
+    }
+
     fn norm2(&mut self) -> Result<f64, BackendError> {
         self.settle()?;
         self.put(Work::Norm)?;

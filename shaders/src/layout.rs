@@ -131,7 +131,7 @@ pub struct Lines {
 pub struct Term {
     pub factor: [f32; 2],
     pub is_later: u32,
-    pub zero: u32,
+    pub n_nodes: u32,
 }
 
 /// `Measuring` of `kinetic/sparse.wgsl`.
@@ -152,16 +152,18 @@ pub struct Measuring {
 #[allow(missing_docs)] // As in the WGSL file.
 pub struct Turn {
     pub first_cell: u32,
+    pub length: u32,
+    pub distance: u32,
     pub n_cells: u32,
 }
 
-/// `CellAxis` of `metric_update.wgsl`.
+/// `LatticeAxis` of `kinetic/lattice.wgsl`.
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 #[allow(missing_docs)] // As in the WGSL file.
-pub struct CellAxis {
+pub struct LatticeAxis {
     pub nodes: [u32; 4],
-    pub cells: [u32; 4],
+    pub page: [u32; 4],
 }
 
 /// Nodes of one chunk of the reduction: `CHUNK_THREADS · NODES_PER_THREAD` of `reduce.wgsl`.

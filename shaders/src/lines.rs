@@ -14,9 +14,8 @@ mod buffers;
 use crate::backend::flow_of;
 use crate::device::{Device, DeviceError};
 use crate::layout::{
-    CellAxis, FLOWS_MAX, Flow, Kick, Lines, Local, Measuring, NODE_THREADS, Reduce, Term, Turn,
+    FLOWS_MAX, Flow, Kick, Lines, Local, Measuring, NODE_THREADS, REDUCE_CHUNK, Reduce, Term, Turn, lanes_of,
 };
-use crate::layout::{REDUCE_CHUNK, lanes_of};
 use crate::pipeline::{Access, Pipeline, module};
 use crate::program::{FIBRE, FLUX, LOCAL, MEASURE, Program, REDUCE, RING3, SOURCE, STRUCTURE, TERM};
 use crate::recorder::Recorder;
@@ -181,7 +180,7 @@ impl LineBackend {
             for k in 1..=expansion.degree {
                 let factor = [expansion.factor.0 / k as f64, expansion.factor.1 / k as f64];
                 let factor = factor.map(|x| x as f32);
-                let immediates = Term { factor, is_later: u32::from(k > 1), zero: 0 };
+                let immediates = Term { factor, is_later: u32::from(k > 1), n_nodes: n_nodes as u32 };
                 let bytes = n_nodes * 8 * (1 + n_axes);
                 self.recorder.dispatch(
                     device,
@@ -218,24 +217,29 @@ impl Pipelines {
     fn new(device: &Device, world: &DeviceWorld, buffers: &Buffers, tile_len: usize) -> Self {
         let flag = |condition: bool| f64::from(u8::from(condition));
         let is_column = |quantity: &Quantity| matches!(quantity, Quantity::PerNode(_));
+        let is_steered = world.lines.as_ref().is_some_and(|lines| lines.is_steered);
         let local = [
             ("HAS_POTENTIAL", flag(is_column(&world.potential))),
             ("HAS_DAMPING", flag(is_column(&world.damping))),
-            ("IS_DAMPED", flag(world.damping != Quantity::Uniform(0.0))),
+            ("IS_DAMPED", flag(is_steered || world.damping != Quantity::Uniform(0.0))),
             ("IS_IMAGINARY", flag(matches!(world.time, Time::Imaginary { .. }))),
         ];
         let fibre = [("THREADS", LINE_THREADS as f64), ("TILE_LEN", tile_len as f64)];
         let metric = world.lines.as_ref().and_then(|lines| lines.cells.as_ref());
         let coupled = metric.map_or(0, |metric| metric.coupled.len());
+        let page_nodes = metric.map_or(1, MetricWorld::page_nodes);
+        let cell_nodes = metric.map_or(1, MetricWorld::cell_nodes);
+        let pages = [("PAGE_NODES", page_nodes as f64), ("PAGE_CELLS", (page_nodes / cell_nodes) as f64)];
         let remainder = [
+            pages[0],
+            pages[1],
             ("AXES", coupled as f64),
             ("PAIRS", metric.map_or(0, MetricWorld::n_pairs) as f64),
-            ("N_NODES", world.n_nodes() as f64),
-            ("IS_PER_NODE", flag(metric.is_none_or(|metric| metric.grid.cell_nodes() == 1))),
         ];
         let axes = world.shape.extents.len();
-        let cell_nodes = metric.map_or(1, |metric| metric.grid.cell_nodes());
         let structure = [
+            pages[0],
+            pages[1],
             ("AXES", axes as f64),
             ("COMPONENTS", (axes * (axes + 1) / 2) as f64),
             ("CELL_NODES", cell_nodes as f64),
@@ -326,21 +330,38 @@ impl Backend for LineBackend {
         for (first, values) in &renewal.tables {
             queue.write_buffer(&self.buffers.tables, 8 * *first as u64, bytemuck::cast_slice(values));
         }
-        if let Some((first, values)) = &renewal.off_diagonal {
+        for (first, values) in &renewal.off_diagonal {
             queue.write_buffer(&self.buffers.off_diagonal, 4 * *first as u64, bytemuck::cast_slice(values));
         }
         self.device.failures.check()
     }
 
-    fn structure(&mut self, cells: Range<usize>, sums: &mut Vec<f64>) -> Result<(), BackendError> {
+    fn structure(&mut self, ranges: &[Range<usize>], sums: &mut Vec<f64>) -> Result<(), BackendError> {
         self.settle()?;
+        let Some(first) = ranges.first() else {
+            sums.clear();
+            return Ok(());
+        };
+        let distance = ranges.get(1).map_or(0, |next| next.start - first.start);
+        let is_regular = |(k, range): (usize, &Range<usize>)| {
+            range.len() == first.len() && range.start == first.start + k * distance
+        };
+        if first.is_empty() || !ranges.iter().enumerate().all(is_regular) {
+            return Err(BackendError::Refused { reason: format!("cells {ranges:?} in turn (a defect)") });
+        }
         let axes = self.world.shape.extents.len();
-        let n_sums = axes * (axes + 1) / 2 * cells.len();
-        let immediates = Turn { first_cell: cells.start as u32, n_cells: cells.len() as u32 };
-        let nodes = self.metric().map_or(1, |metric| metric.grid.cell_nodes()) * cells.len();
+        let n_cells = ranges.len() * first.len();
+        let n_sums = axes * (axes + 1) / 2 * n_cells;
+        let immediates = Turn {
+            first_cell: first.start as u32,
+            length: first.len() as u32,
+            distance: distance as u32,
+            n_cells: n_cells as u32,
+        };
+        let nodes = self.metric().map_or(1, MetricWorld::cell_nodes) * n_cells;
         let pipeline = &self.pipelines.structure;
         let described = ("metric_update", 8 * nodes as u64);
-        self.recorder.dispatch(&self.device, pipeline, &immediates, cells.len(), described)?;
+        self.recorder.dispatch(&self.device, pipeline, &immediates, n_cells, described)?;
         let copy = (&self.buffers.tensors, &self.buffers.tensors_back, 4 * n_sums.next_multiple_of(2) as u64);
         self.recorder.read(&self.device, copy, &mut self.partials)?;
         sums.clear();
@@ -415,6 +436,17 @@ impl Backend for LineBackend {
         self.settle()?;
         self.recorder.submit(&self.device, &[])?;
         self.device.queue.write_buffer(&self.buffers.potential, 0, bytemuck::cast_slice(values));
+        Ok(())
+    }
+
+    fn set_damping(&mut self, damping: &Quantity) -> Result<(), BackendError> {
+        self.settle()?;
+        if let Quantity::PerNode(values) = damping {
+            self.recorder.submit(&self.device, &[])?;
+            self.device.queue.write_buffer(&self.buffers.damping, 0, bytemuck::cast_slice(values));
+        } else {
+            self.world.damping = damping.clone();
+        }
         Ok(())
     }
 

@@ -79,18 +79,20 @@ pub const FIBRE: Program = Program {
 };
 
 /// Fluxes of an off-diagonal metric.
-pub const FLUX: Program =
-    Program { name: "flux", entry: "flux", files: &[include_str!("../wgsl/kinetic/remainder.wgsl")] };
+pub const FLUX: Program = Program { name: "flux", entry: "flux", files: REMAINDER };
 
 /// A term of the remainder's series.
-pub const TERM: Program =
-    Program { name: "remainder", entry: "advance", files: &[include_str!("../wgsl/kinetic/remainder.wgsl")] };
+pub const TERM: Program = Program { name: "remainder", entry: "advance", files: REMAINDER };
+
+/// Files of the remainder.
+const REMAINDER: &[&str] =
+    &[include_str!("../wgsl/kinetic/lattice.wgsl"), include_str!("../wgsl/kinetic/remainder.wgsl")];
 
 /// Structure tensors.
 pub const STRUCTURE: Program = Program {
     name: "metric_update",
     entry: "structure",
-    files: &[include_str!("../wgsl/metric_update.wgsl")],
+    files: &[include_str!("../wgsl/kinetic/lattice.wgsl"), include_str!("../wgsl/metric_update.wgsl")],
 };
 
 /// What the boundary of an active set measures.

@@ -9,26 +9,26 @@ override COMPONENTS: u32 = 45u;
 override CELL_NODES: u32 = 27u;
 override GRADIENTS: u32 = 243u;
 
+// The cells: ranges of `length` cells, `distance` from one to the next.
 struct Turn {
     first_cell: u32,
+    length: u32,
+    distance: u32,
     n_cells: u32,
 }
 
-// Of each axis: extent, distance of neighbours, where its slopes are, nodes of a cell; and cells, and their distance.
-struct CellAxis {
-    nodes: vec4u,
-    cells: vec4u,
-}
-
-@group(0) @binding(0) var<storage, read> psi: array<vec2f>;
-@group(0) @binding(1) var<storage, read_write> tensors: array<f32>;
-@group(0) @binding(2) var<storage, read> axes: array<CellAxis>;
-@group(0) @binding(3) var<storage, read> slopes: array<f32>;
+@group(0) @binding(3) var<storage, read> psi: array<vec2f>;
+// Range after range, component after component.
+@group(0) @binding(4) var<storage, read_write> tensors: array<f32>;
 // Nodes of a cell, from its first one.
-@group(0) @binding(4) var<storage, read> inside: array<u32>;
+@group(0) @binding(5) var<storage, read> inside: array<u32>;
 var<immediate> turn: Turn;
 
 var<workgroup> gradients: array<vec2f, GRADIENTS>;
+
+fn field(node: u32) -> vec2f {
+    return psi[node];
+}
 
 @compute @workgroup_size(64)
 fn structure(
@@ -37,25 +37,18 @@ fn structure(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let index = group.x + group.y * n_groups.x;
-    let cell = turn.first_cell + min(index, turn.n_cells - 1u);
-    var origin = 0u;
+    let place = min(index, turn.n_cells - 1u);
+    let range = place / turn.length;
+    let cell = turn.first_cell + range * turn.distance + place - range * turn.length;
+    let page = cell / PAGE_CELLS;
+    var origin = page * PAGE_NODES;
     for (var d = 0u; d < AXES; d++) {
         let axis = axes[d];
-        origin += (cell / axis.cells.y) % axis.cells.x * axis.nodes.w * axis.nodes.y;
+        origin += ((cell - page * PAGE_CELLS) / axis.page.z) % axis.page.y * axis.nodes.w * axis.nodes.y;
     }
     for (var item = thread; item < GRADIENTS; item += 64u) {
         let d = item / CELL_NODES;
-        let axis = axes[d].nodes;
-        let node = origin + inside[item - d * CELL_NODES];
-        let j = (node / axis.y) % axis.x;
-        let line = node - j * axis.y;
-        var sum = vec2f();
-        var from_there = j;
-        for (var offset = 1u; offset < axis.x; offset++) {
-            from_there = select(from_there, axis.x, from_there == 0u) - 1u;
-            sum += slopes[axis.z + offset] * psi[line + from_there * axis.y];
-        }
-        gradients[item] = sum;
+        gradients[item] = slope(axes[d], origin + inside[item - d * CELL_NODES]);
     }
     workgroupBarrier();
     for (var c = thread; c < COMPONENTS; c += 64u) {
@@ -71,7 +64,7 @@ fn structure(
             sum += dot(gradients[i * CELL_NODES + k], gradients[j * CELL_NODES + k]);
         }
         if index < turn.n_cells {
-            tensors[c * turn.n_cells + index] = sum;
+            tensors[(range * COMPONENTS + c) * turn.length + place - range * turn.length] = sum;
         }
     }
 }

@@ -6,6 +6,7 @@
 //! is read back as a result.
 
 mod lines;
+pub mod live;
 
 pub use lines::{adopt, bring, keep, update_metric};
 
@@ -52,6 +53,8 @@ struct Inner {
     failure: Option<BackendError>,
     /// What the copy needs besides Ψ to go on from.
     kept: lines::Kept,
+    /// T and Γ as the device was told of them, where stages of the host change them.
+    standing: Option<live::Standing>,
 }
 
 impl Inner {
@@ -95,6 +98,7 @@ impl Device {
             is_host_ahead: false,
             failure: None,
             kept: lines::Kept::default(),
+            standing: None,
         };
         Self { inner: Mutex::new(inner) }
     }
@@ -217,10 +221,10 @@ pub fn device_world(world: &mut World) -> DeviceWorld {
     }
 }
 
-/// What of the world is watched, by the oracle or the neurochemistry.
+/// What of the world is watched on the device, by the oracle or the neurochemistry.
 fn watched(world: &World) -> Option<Watched> {
     let (watch, engs) = (world.get_resource::<Watch<f32>>(), world.get_resource::<Engs>());
-    if watch.is_none() && engs.is_none() {
+    if watch.is_none() && engs.is_none() || world.resource::<Propagators<f32>>().is_live() {
         return None;
     }
     let page_nodes = world.resource::<Torus>().page_nodes();
@@ -256,7 +260,7 @@ pub fn send_parameters(
         let values: Vec<f32> = potential.flat_map(|v| v.0.iter().copied()).collect();
         inner.call(|backend| backend.set_potential(&values));
     }
-    if watch.is_some() || engs.is_some() {
+    if !propagators.is_live() && (watch.is_some() || engs.is_some()) {
         balance::send_damping(inner, &environment, columns.iter().filter_map(|(_, damping)| damping));
         inner.call(|backend| backend.watching()?.set_axes(&propagators.terms));
     }
@@ -316,16 +320,16 @@ pub fn scatter<'a>(pairs: &[[f32; 2]], pages: impl Iterator<Item = &'a mut Psi<f
 
 /// What of a setup no backend can do yet: the scene field that asks for it, and what to do instead.
 pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
-    use nikola_components::setup::{Equation, Precision};
+    use nikola_components::setup::Precision;
     // Exhaustive on purpose: a new field must be decided upon here.
     let Setup {
         torus: _,
         precision,
         seed: _,
-        equation,
+        equation: _,
         wave: _,
-        metric,
-        plasticity,
+        metric: _,
+        plasticity: _,
         potential: _,
         drive: _,
         damping: _,
@@ -333,29 +337,12 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
         norm: _,
         emitters: _,
         injections: _,
-        growth,
+        growth: _,
         scan: _,
-        oracle,
-        engs,
+        oracle: _,
+        engs: _,
         sample_every: _,
     } = setup;
-    // Neither knows the energy of a metric that varies, or of an active set, on a device.
-    let goes_by_lines = metric.is_some() || plasticity.is_some() || growth.is_some();
-    if goes_by_lines && matches!(equation, Equation::Wave { .. }) {
-        return Some(("equation: Wave with a varying metric or growth", "use equation: Schrodinger"));
-    }
-    if growth.is_some() && (metric.is_some() || plasticity.is_some()) {
-        return Some((
-            "growth with a varying metric",
-            "remove `growth`, or the metric's variation and `plasticity`",
-        ));
-    }
-    if goes_by_lines && oracle.is_some() {
-        return Some(("oracle with a varying metric or growth", "remove `oracle`"));
-    }
-    if goes_by_lines && engs.is_some() {
-        return Some(("engs with a varying metric or growth", "remove `engs`"));
-    }
     (*precision == Precision::F64).then_some(("precision: F64", "set precision: F32 (or --precision f32)"))
 }
 

@@ -85,15 +85,13 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The cells of a dense torus in turn; none where there are none, or where the pages of a sparse one take turns.
-    pub fn of_dense(&self) -> Option<Range<usize>> {
-        match &self.ranges[..] {
-            [range] if !range.is_empty() => Some(range.clone()),
-            _ => None,
-        }
+    /// The ranges.
+    pub fn ranges(&self) -> &[Range<usize>] {
+        &self.ranges
     }
 
-    fn n_cells(&self) -> usize {
+    /// Cells of all ranges.
+    pub fn n_cells(&self) -> usize {
         self.ranges.iter().map(ExactSizeIterator::len).sum()
     }
 

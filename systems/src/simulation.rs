@@ -357,7 +357,7 @@ impl Simulation {
 
     /// Every number outside the columns from which the next tick is computed.
     pub fn save_scalars(&mut self) -> Vec<u8> {
-        if self.device().is_some() {
+        if self.device().is_some() && !self.world.resource::<Propagators<f32>>().is_live() {
             self.run((device::balance::settle, device::engs::settle).chain());
         }
         self.state.scalars(&self.world)

@@ -100,11 +100,16 @@ fn look<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
 /// The schedule of one tick whose Ψ is on a device: the same stages, told to the backend.
 pub fn device_schedule(setup: &Setup) -> Schedule {
     let mut schedule = empty();
-    // The scan reads the columns, so they are fetched in every tick.
+    // Where T can change, these stages are the host's, on columns that are fetched in every tick.
+    let is_live = device::live::is_watched(setup);
     let mut look = device::watch.into_configs();
     if setup.engs.is_some() {
-        look = (device::engs::update, look).chain();
+        look = match is_live {
+            true => (device::fetch_columns, engs::update::<f32>, look).chain(),
+            false => (device::engs::update, look).chain(),
+        };
     }
+    // The scan reads the columns too.
     if setup.scan.is_some() {
         look = (device::fetch_columns, mamba_scan::advance::<f32>, look).chain();
     }
@@ -112,11 +117,21 @@ pub fn device_schedule(setup: &Setup) -> Schedule {
         look = (boundary::grow::<f32>, look).chain();
     }
     if setup.oracle.is_some() {
-        look = (look, device::balance::balance).chain();
+        look = match is_live {
+            true => (look, device::fetch_columns, oracle::balance::balance::<f32>).chain(),
+            false => (look, device::balance::balance).chain(),
+        };
+    }
+    let takes_over = || (device::live::adopt_changes, device::live::send_changes).chain();
+    if is_live {
+        look = (look, device::fetch_columns, takes_over()).chain();
     }
     let mut enter = (device::fetch, ingress::take_in::<f32>, device::send, device::keep).chain();
     if setup.engs.is_some() {
-        enter = (enter, device::engs::broadcast).chain();
+        enter = match is_live {
+            true => (enter, engs::broadcast::<f32>, takes_over()).chain(),
+            false => (enter, device::engs::broadcast).chain(),
+        };
     }
     if setup.plasticity.is_some() {
         enter = (enter, device::update_metric).chain();

@@ -15,7 +15,8 @@ use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_engine::systems::device::unsupported;
 use nikola_engine::systems::kernels::backend::{
-    Backend, BackendError, DeviceWorld, LineStep, LocalStep, NodeList, PassTime, Renewal, Residency, Watching,
+    Backend, BackendError, DeviceWorld, LineStep, LocalStep, NodeList, PassTime, Quantity, Renewal, Residency,
+    Watching,
 };
 use nikola_tests::lab::{advance, build, initial, profile, restore, save, setup, torus};
 
@@ -214,7 +215,11 @@ impl Backend for Failing {
     fn renew(&mut self, renewal: &Renewal) -> Result<(), BackendError> {
         self.call(|inner| inner.renew(renewal))
     }
-    fn structure(&mut self, cells: std::ops::Range<usize>, sums: &mut Vec<f64>) -> Result<(), BackendError> {
+    fn structure(
+        &mut self,
+        cells: &[std::ops::Range<usize>],
+        sums: &mut Vec<f64>,
+    ) -> Result<(), BackendError> {
         self.call(|inner| inner.structure(cells, sums))
     }
     fn measure(&mut self, axis: usize, sums: &mut Vec<f64>) -> Result<(), BackendError> {
@@ -231,6 +236,9 @@ impl Backend for Failing {
     }
     fn set_potential(&mut self, values: &[f32]) -> Result<(), BackendError> {
         self.call(|inner| inner.set_potential(values))
+    }
+    fn set_damping(&mut self, damping: &Quantity) -> Result<(), BackendError> {
+        self.call(|inner| inner.set_damping(damping))
     }
     fn norm2(&mut self) -> Result<f64, BackendError> {
         self.call(|inner| inner.norm2())

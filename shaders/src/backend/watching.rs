@@ -88,18 +88,6 @@ impl Watching for WgpuBackend {
         Ok(pairs)
     }
 
-    fn set_damping(&mut self, damping: &Quantity) -> Result<(), BackendError> {
-        self.ledger()?;
-        if let Quantity::PerNode(values) = damping {
-            self.close()?;
-            self.submit(None)?;
-            self.device.queue.write_buffer(&self.buffers.damping, 0, bytemuck::cast_slice(values));
-        } else {
-            self.world.damping = damping.clone();
-        }
-        Ok(())
-    }
-
     fn set_axes(&mut self, axes: &[AxisTerm]) -> Result<(), BackendError> {
         self.ledger()?;
         self.settle()?;

@@ -147,9 +147,8 @@ fn other_kinetic_terms_and_damping_are_those_of_a_world_built_with_them() {
     let mut changed = WgpuBackend::new(one, before.clone(), false).expect("fits");
     let mut built = WgpuBackend::new(other, after, false).expect("fits");
     tick(&mut changed);
-    let watching = changed.watching().expect("it is watched");
-    watching.set_axes(&terms(&before)).expect("runs");
-    watching.set_damping(&damping).expect("runs");
+    changed.watching().expect("it is watched").set_axes(&terms(&before)).expect("runs");
+    changed.set_damping(&damping).expect("runs");
     let mut psi = Vec::new();
     changed.read(&mut psi).expect("reads");
     built.write(&psi).expect("writes");

@@ -1,10 +1,9 @@
 //! The buffers of a world with flows over lines, and which program sees which.
 //! Invariant: the order of every list is that of the bindings in the program's files.
 
-use super::CellAxis;
 use crate::backend::{buffer, filled};
 use crate::device::{Device, DeviceError};
-use crate::layout::REDUCE_CHUNK;
+use crate::layout::{LatticeAxis, REDUCE_CHUNK};
 use crate::pipeline::Access;
 use nikola_kernels::backend::{DeviceWorld, LineFlows, Measure, MetricWorld, Quantity};
 use wgpu::{Buffer, BufferUsages};
@@ -17,7 +16,7 @@ pub(super) struct Buffers {
     pub psi: Buffer,
     pub psi_back: Buffer,
     pub potential: Buffer,
-    damping: Buffer,
+    pub damping: Buffer,
     pub tables: Buffer,
     entries: Buffer,
     slots: Buffer,
@@ -29,11 +28,12 @@ pub(super) struct Buffers {
     pub scratch_weights: Buffer,
     fluxes: Buffer,
     last: Buffer,
+    columns: Buffer,
     coupled: Buffer,
+    axes: Buffer,
     slopes: Buffer,
     pub off_diagonal: Buffer,
     cells: Buffer,
-    cell_axes: Buffer,
     inside: Buffer,
     pub tensors: Buffer,
     pub tensors_back: Buffer,
@@ -50,45 +50,58 @@ pub(super) struct Buffers {
 /// The numbers of a metric as the programs read them.
 #[derive(Default)]
 struct MetricNumbers {
-    coupled: Vec<[u32; 4]>,
+    axes: Vec<LatticeAxis>,
+    coupled: Vec<LatticeAxis>,
+    columns: Vec<u32>,
     slopes: Vec<f32>,
     cells: Vec<u32>,
-    cell_axes: Vec<CellAxis>,
     inside: Vec<u32>,
     n_tensors: usize,
 }
 
 impl MetricNumbers {
     fn new(metric: &MetricWorld) -> Self {
-        let grid = &metric.grid;
-        let shape = &grid.shape;
-        let axes = grid.cell.len();
-        let mut slopes = Vec::new();
-        let mut starts = Vec::new();
-        for axis in &metric.slopes {
-            starts.push(slopes.len() as u32);
-            slopes.extend_from_slice(axis);
+        let mut numbers = Self::default();
+        let page_nodes = metric.page_nodes();
+        for (d, (axis, slopes)) in metric.axes.iter().zip(&metric.slopes).enumerate() {
+            let column_starts: Vec<u32> = axis
+                .columns
+                .iter()
+                .map(|pages| {
+                    let start = numbers.columns.len();
+                    numbers.columns.push(pages.len() as u32);
+                    let page = |&(slot, position): &(usize, usize)| [slot * page_nodes, position * axis.side];
+                    numbers.columns.extend(pages.iter().flat_map(page).map(|x| x as u32));
+                    start as u32
+                })
+                .collect();
+            let pages = numbers.columns.len() as u32;
+            for (slot, &column) in axis.column_of.iter().enumerate() {
+                let position = axis.columns[column].iter().find(|page| page.0 == slot).map_or(0, |page| page.1);
+                numbers.columns.extend([column_starts[column], (position * axis.side) as u32]);
+            }
+            let nodes = [axis.extent, axis.stride, numbers.slopes.len(), axis.cell];
+            let page = [axis.side, axis.side / axis.cell, metric.cell_stride(d)];
+            numbers.axes.push(LatticeAxis {
+                nodes: nodes.map(|x| x as u32),
+                page: [page[0] as u32, page[1] as u32, page[2] as u32, pages],
+            });
+            numbers.slopes.extend_from_slice(slopes);
         }
-        let axis =
-            |d: usize| [shape.extents[d] as u32, shape.stride(d) as u32, starts[d], grid.cell[d] as u32];
-        let cell_axis = |d: usize| CellAxis {
-            nodes: axis(d),
-            cells: [grid.extent(d) as u32, grid.stride(d) as u32, 0, 0],
+        numbers.coupled.extend(metric.coupled.iter().map(|&d| numbers.axes[d]));
+        let n_axes = metric.axes.len();
+        let is_inside = |node: &usize| {
+            metric.axes.iter().all(|axis| node / axis.stride % axis.side < axis.cell)
         };
-        let is_per_node = grid.cell_nodes() == 1;
         // A remainder asks for the cell of every node, a plastic metric for the nodes of a cell.
-        let cells = 0..if is_per_node || metric.coupled.is_empty() { 0 } else { shape.n_nodes() };
-        let is_inside =
-            |node: &usize| (0..axes).all(|d| node / shape.stride(d) % shape.extents[d] < grid.cell[d]);
-        let reach: usize = (0..axes).map(|d| (grid.cell[d] - 1) * shape.stride(d)).sum();
-        Self {
-            coupled: metric.coupled.iter().map(|&d| axis(d)).collect(),
-            slopes,
-            cells: cells.map(|node| grid.cell_of_node(node) as u32).collect(),
-            cell_axes: (0..axes).map(cell_axis).collect(),
-            inside: (0..=reach).filter(is_inside).map(|node| node as u32).collect(),
-            n_tensors: if metric.is_plastic { axes * (axes + 1) / 2 * grid.n_cells() } else { 0 },
+        if !metric.coupled.is_empty() {
+            numbers.cells.extend((0..page_nodes).map(|node| metric.cell_in_page(node) as u32));
         }
+        if metric.is_plastic {
+            numbers.inside.extend((0..page_nodes).filter(is_inside).map(|node| node as u32));
+            numbers.n_tensors = n_axes * (n_axes + 1) / 2 * metric.n_cells();
+        }
+        numbers
     }
 }
 
@@ -164,11 +177,12 @@ impl Buffers {
             scratch_weights: room("injected weights", 8 * n_nodes),
             fluxes: room("fluxes", 8 * n_nodes * n_coupled),
             last: room("last term", 8 * remainder_nodes),
+            columns: filled(device, "columns", bytemuck::cast_slice(&metric.columns)),
             coupled: filled(device, "coupled axes", bytemuck::cast_slice(&metric.coupled)),
+            axes: filled(device, "axes", bytemuck::cast_slice(&metric.axes)),
             slopes: filled(device, "slopes", bytemuck::cast_slice(&metric.slopes)),
             off_diagonal: filled(device, "off-diagonal metric", bytemuck::cast_slice(off_diagonal)),
             cells: filled(device, "cells", bytemuck::cast_slice(&metric.cells)),
-            cell_axes: filled(device, "axes of cells", bytemuck::cast_slice(&metric.cell_axes)),
             inside: filled(device, "nodes of a cell", bytemuck::cast_slice(&metric.inside)),
             tensors: room("structure tensors", tensor_bytes),
             tensors_back: mapped("structure tensors read back", tensor_bytes),
@@ -209,24 +223,26 @@ impl Buffers {
         [(&self.psi, Access::ReadWrite), (nodes, Access::Read), (weights, Access::Read)]
     }
 
-    pub fn of_remainder(&self) -> Bound<'_, 7> {
+    pub fn of_remainder(&self) -> Bound<'_, 8> {
         [
+            (&self.columns, Access::Read),
+            (&self.coupled, Access::Read),
+            (&self.slopes, Access::Read),
             (&self.psi, Access::ReadWrite),
             (&self.fluxes, Access::ReadWrite),
             (&self.last, Access::ReadWrite),
-            (&self.coupled, Access::Read),
-            (&self.slopes, Access::Read),
             (&self.off_diagonal, Access::Read),
             (&self.cells, Access::Read),
         ]
     }
 
-    pub fn of_structure(&self) -> Bound<'_, 5> {
+    pub fn of_structure(&self) -> Bound<'_, 6> {
         [
+            (&self.columns, Access::Read),
+            (&self.axes, Access::Read),
+            (&self.slopes, Access::Read),
             (&self.psi, Access::Read),
             (&self.tensors, Access::ReadWrite),
-            (&self.cell_axes, Access::Read),
-            (&self.slopes, Access::Read),
             (&self.inside, Access::Read),
         ]
     }

@@ -127,7 +127,7 @@ fn structure_tensors_agree_with_the_host() {
             let stencil = CellStencil::new(&diffusion.grid);
             structure(Level::detect(), Threads::Serial, &stencil, &pages, cells.clone(), &mut expected);
             let mut found = Vec::new();
-            pair.backend.structure(cells, &mut found).expect("reads");
+            pair.backend.structure(&[cells], &mut found).expect("reads");
             let size = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
             assert_eq!(found.len(), expected.len());
             let apart = found.iter().zip(&expected).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs()));

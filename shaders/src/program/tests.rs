@@ -67,9 +67,9 @@ fn host_structures_have_the_layout_of_their_twins() {
             lanes_first
         }
     );
-    same_layout!(TERM, Term { factor, is_later, zero });
-    same_layout!(STRUCTURE, Turn { first_cell, n_cells });
-    same_layout!(STRUCTURE, CellAxis { nodes, cells });
+    same_layout!(TERM, Term { factor, is_later, n_nodes });
+    same_layout!(STRUCTURE, Turn { first_cell, length, distance, n_cells });
+    same_layout!(STRUCTURE, LatticeAxis { nodes, page });
     same_layout!(MEASURE, Measuring { side, stride, column_lines, first_item, n_items });
     same_layout!(WAVE_FORM, Push { h, strength });
     same_layout!(WAVE_FORM, Pass { pushes, n_pushes, first_stage, n_stages, half_alpha, increment });

@@ -7,7 +7,8 @@
 mod lines;
 
 pub use lines::{
-    Expansion, LineFlows, LineKind, LinePass, LineProgram, LineStep, Measure, Measures, MetricWorld, Renewal,
+    Expansion, LineFlows, LineKind, LinePass, LineProgram, LineStep, Measure, Measures, MetricAxis, MetricWorld,
+    Renewal,
 };
 
 use crate::field::Shape;
@@ -232,6 +233,15 @@ pub trait Backend: Send + Sync {
     /// As [`Backend::local`].
     fn set_potential(&mut self, values: &[f32]) -> Result<(), BackendError>;
 
+    /// Another Γ from the next local flow on; a column where it was a column. Only in a world whose Γ can change: one that
+    /// is watched, or [`LineFlows::is_steered`].
+    ///
+    /// # Errors
+    /// As [`Backend::local`]; [`BackendError::Refused`] where Γ cannot change.
+    fn set_damping(&mut self, _damping: &Quantity) -> Result<(), BackendError> {
+        Err(BackendError::Refused { reason: "Γ of this world cannot change (a defect)".into() })
+    }
+
     /// Σ|Ψ|², summed in fixed order; waits for the device.
     ///
     /// # Errors
@@ -270,13 +280,14 @@ pub trait Backend: Send + Sync {
         Err(without_lines())
     }
 
-    /// Structure tensors Σ Re(∂_iΨ ∂_jΨ*) of some cells, component after component; waits for the device.
+    /// Structure tensors Σ Re(∂_iΨ ∂_jΨ*) of some cells, range after range, component after component; the ranges are
+    /// of one length and equally far apart. Waits for the device.
     ///
     /// # Errors
     /// As [`Backend::propagate`].
     fn structure(
         &mut self,
-        _cells: core::ops::Range<usize>,
+        _cells: &[core::ops::Range<usize>],
         _sums: &mut Vec<f64>,
     ) -> Result<(), BackendError> {
         Err(without_lines())
@@ -370,12 +381,6 @@ pub trait Watching {
     /// # Errors
     /// As [`Backend::local`].
     fn read_collected(&mut self, count: usize) -> Result<Vec<[f32; 2]>, BackendError>;
-
-    /// Another Γ from the next local flow on; a column where it was a column.
-    ///
-    /// # Errors
-    /// As [`Backend::local`].
-    fn set_damping(&mut self, damping: &Quantity) -> Result<(), BackendError>;
 
     /// Other kinetic terms from the next kinetic flow on, of the same extents.
     ///

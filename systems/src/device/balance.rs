@@ -194,7 +194,7 @@ pub(super) fn send_damping<'a>(
         Some(value) => Quantity::Uniform(value),
         None => Quantity::PerNode(columns.flat_map(|column| column.0.iter().copied()).collect()),
     };
-    inner.call(|backend| backend.watching()?.set_damping(&damping));
+    inner.call(|backend| backend.set_damping(&damping));
 }
 
 /// Appends this border's work of the sources; its phasors.
@@ -206,7 +206,7 @@ fn log_work(
     kinetic: f64,
 ) -> Vec<(f64, f64)> {
     let strengths = Strengths { kinetic, beta: around.wave.beta };
-    // Worlds whose T can change are not watched on a device.
+    // Where T can change, the host's own stage keeps the balance.
     let Some((_, power)) = watch.energies.constant() else { return Vec::new() };
     power
         .phasors(*around.tick, sources, &around.wave)

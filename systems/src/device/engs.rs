@@ -39,7 +39,7 @@ pub fn broadcast(
         let sums = inner.call(|backend| backend.watching()?.sums(Wanted { kinetic: true, drive: false }));
         volume * sums.map_or(f64::NAN, |sums| sums[KINETIC])
     };
-    // No world on a device with a plastic metric has a chemistry.
+    // Where a metric learns, the host's own stage does this.
     if hasten(&mut targets, &chemistry, (&compute, core::iter::empty()), kinetic) {
         let axes = targets.axes().to_vec();
         inner.call(|backend| backend.watching()?.set_axes(&axes));

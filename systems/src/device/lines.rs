@@ -5,16 +5,20 @@
 //! in turn stays on the host, in double precision, which shading languages lack. Of an active set the device measures
 //! layers and leaks; who is born and who goes is decided as on the host.
 
+use super::live::Standing;
 use super::{Device, device_world, scatter};
+use crate::engs::Engs;
 use crate::metric_update::{MetricStage, PlasticMetric, Sight, restore};
+use crate::observables::pages_ref;
+use crate::oracle::watch::Watch;
 use crate::propagators::{Plan, Propagators};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
 use nikola_components::growth::Growth;
 use nikola_components::metric::MetricCells;
 use nikola_components::telemetry::{Stage, StageTimes};
-use nikola_components::wave::Psi;
-use nikola_kernels::backend::{LineFlows, LineStep, Renewal};
+use nikola_components::wave::{Damping, Psi};
+use nikola_kernels::backend::{Expansion, LineFlows, LineStep, Renewal};
 
 /// The metric and the account of growth that belong to a copy of Ψ, as of a tick.
 #[derive(Debug, Default)]
@@ -28,12 +32,17 @@ pub(super) struct Kept {
 /// The flows of a world that go line by line; none where all axes are constants.
 pub(super) fn flows(world: &World) -> Option<LineFlows> {
     let is_plastic = world.contains_resource::<PlasticMetric>();
-    let mut flows = LineFlows::default();
+    let is_steered = world.contains_resource::<Watch<f32>>() || world.contains_resource::<Engs>();
+    let mut flows = LineFlows { is_steered, ..LineFlows::default() };
     for plan in &world.resource::<Propagators<f32>>().plans {
         match plan {
-            Plan::Constant(_) | Plan::Active(_) => return None,
+            Plan::Constant(_) => return None,
             Plan::Varying(plan) => {
                 plan.add_lines(&mut flows);
+                flows.cells.get_or_insert_with(|| plan.metric_world(is_plastic));
+            }
+            Plan::Active(plan) => {
+                plan.add_lines(&mut flows, is_plastic);
                 flows.cells.get_or_insert_with(|| plan.metric_world(is_plastic));
             }
             Plan::Sparse(plan) => plan.add_lines(&mut flows),
@@ -44,12 +53,13 @@ pub(super) fn flows(world: &World) -> Option<LineFlows> {
 
 /// Kinetic flow `which` in `tick` as a step over lines, where it is one.
 pub(super) fn step(propagators: &mut Propagators<f32>, which: usize, tick: Tick) -> Option<LineStep> {
+    let with = |remainder: Option<Expansion>| {
+        Some(LineStep { which, program: usize::from(remainder.is_some()), remainder })
+    };
     match &mut propagators.plans[which] {
-        Plan::Constant(_) | Plan::Active(_) => None,
-        Plan::Varying(plan) => {
-            let remainder = plan.due_remainder(tick.0);
-            Some(LineStep { which, program: usize::from(remainder.is_some()), remainder })
-        }
+        Plan::Constant(_) => None,
+        Plan::Varying(plan) => with(plan.due_remainder(tick.0)),
+        Plan::Active(plan) => with(plan.due_remainder(tick.0)),
         Plan::Sparse(_) => {
             Some(LineStep { which, program: usize::from(!tick.0.is_multiple_of(2)), remainder: None })
         }
@@ -99,25 +109,33 @@ pub fn keep(
 /// The stage `metric_update` on the device.
 pub fn update_metric(
     mut device: ResMut<'_, Device>,
+    columns: Query<'_, '_, (&Psi<f32>, Option<&Damping<f32>>)>,
     mut stage: MetricStage<'_, '_, f32>,
     mut times: ResMut<'_, StageTimes>,
 ) {
     let began = times.now();
     let inner = device.inner();
     let turn = stage.turn();
-    let Some(cells) = turn.of_dense() else { return };
-    let mut sums = Vec::new();
-    if inner.call(|backend| backend.structure(cells, &mut sums)).is_none() {
+    if turn.n_cells() == 0 {
         return;
     }
-    // No world on a device with such a metric is watched, so nothing asks for Ψ here.
-    stage.yield_to(&turn, &sums, &Sight { pages: &[], damping: &[] });
+    let mut sums = Vec::new();
+    if inner.call(|backend| backend.structure(turn.ranges(), &mut sums)).is_none() {
+        return;
+    }
+    // Only a world whose balance is watched looks at these, and its columns hold Ψ at every border.
+    let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
+    let damping: Vec<&[f32]> =
+        columns.iter().filter_map(|(_, damping)| damping.map(|damping| &damping.0[..])).collect();
+    stage.yield_to(&turn, &sums, &Sight { pages: &pages, damping: &damping });
     let Propagators { plans, diffusion: Some(diffusion), .. } = stage.propagators() else { return };
     let (mut renewal, mut base) = (Renewal::default(), 0);
     for plan in plans {
-        if let Plan::Varying(plan) = plan {
-            base = plan.renewed(diffusion, stage.changed(), base, &mut renewal);
-        }
+        base = match plan {
+            Plan::Varying(plan) => plan.renewed(diffusion, stage.changed(), base, &mut renewal),
+            Plan::Active(plan) => plan.renewed(diffusion, stage.changed(), base, &mut renewal),
+            Plan::Constant(_) | Plan::Sparse(_) => base,
+        };
     }
     if !renewal.tables.is_empty() {
         inner.call(|backend| backend.renew(&renewal));
@@ -143,7 +161,7 @@ pub fn adopt(world: &mut World) {
     if !world.contains_resource::<Device>() {
         return;
     }
-    let tick = *world.resource::<Tick>();
+    let (tick, standing) = (*world.resource::<Tick>(), Standing::of(world));
     let fresh = device_world(world);
     let n_flows = world.resource::<Propagators<f32>>().which.len();
     let mut device = world.resource_mut::<Device>();
@@ -156,4 +174,5 @@ pub fn adopt(world: &mut World) {
     inner.copy.clone_from(&fresh.psi);
     inner.call(|backend| backend.adopt(fresh));
     (inner.is_current, inner.copied_at, inner.has_injected) = (true, tick.0, false);
+    inner.standing = Some(standing);
 }

@@ -5,8 +5,6 @@
 //! each other in the order of the list, which is the host's order. Plain data, rounded to single precision by the plan
 //! of the host, so that both compute with the same numbers.
 
-use crate::kinetic::varying::CellGrid;
-
 /// What a line is multiplied with, and what its table holds (complex numbers, single precision).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineKind {
@@ -75,7 +73,8 @@ pub struct LineProgram {
 /// Kinetic flows over lines.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LineFlows {
-    /// Two programs per duration. Varying metric: without and with the remainder. Active set: forward and backward.
+    /// Two programs per duration. Varying metric: without and with the remainder. Active set of a constant one: forward
+    /// and backward.
     pub programs: Vec<[LineProgram; 2]>,
     /// Tables of all passes.
     pub tables: Vec<[f32; 2]>,
@@ -87,13 +86,35 @@ pub struct LineFlows {
     pub cells: Option<MetricWorld>,
     /// What the boundary of an active set measures, by storage axis.
     pub measures: Vec<Measures>,
+    /// Whether Γ can change.
+    pub is_steered: bool,
 }
 
-/// The cells of a varying metric, its derivatives and its off-diagonal part.
-#[derive(Debug, Clone, PartialEq)]
+/// One storage axis of a torus whose metric varies, as lines of active nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetricAxis {
+    /// Nodes of the whole ring, and of a page along it. A dense torus is one page.
+    pub extent: usize,
+    /// See `extent`.
+    pub side: usize,
+    /// Distance between neighbours within a page.
+    pub stride: usize,
+    /// Nodes of a cell along it.
+    pub cell: usize,
+    /// Active pages that share their lines, each with its position on the ring of pages.
+    pub columns: Vec<Vec<(usize, usize)>>,
+    /// Of each page: its column.
+    pub column_of: Vec<usize>,
+}
+
+/// The cells of a varying metric, its derivatives and its off-diagonal part. Nodes and cells are counted page after page,
+/// row-major within a page.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MetricWorld {
-    /// Where the cells are.
-    pub grid: CellGrid,
+    /// The storage axes.
+    pub axes: Vec<MetricAxis>,
+    /// Active pages.
+    pub n_pages: usize,
     /// ∂_{j, j−offset} of each storage axis by offset.
     pub slopes: Vec<Vec<f32>>,
     /// Storage axes that the remainder couples, ascending; none without a remainder.
@@ -108,6 +129,38 @@ impl MetricWorld {
     /// Pairs of coupled axes.
     pub fn n_pairs(&self) -> usize {
         self.coupled.len() * self.coupled.len().saturating_sub(1) / 2
+    }
+
+    /// Nodes of a page.
+    pub fn page_nodes(&self) -> usize {
+        self.axes.iter().map(|axis| axis.side).product()
+    }
+
+    /// Nodes of a cell.
+    pub fn cell_nodes(&self) -> usize {
+        self.axes.iter().map(|axis| axis.cell).product()
+    }
+
+    /// Cells of a page.
+    pub fn page_cells(&self) -> usize {
+        self.page_nodes() / self.cell_nodes()
+    }
+
+    /// Cells of all pages.
+    pub fn n_cells(&self) -> usize {
+        self.n_pages * self.page_cells()
+    }
+
+    /// Number of the cell, within its page, of a node of a page.
+    pub fn cell_in_page(&self, node: usize) -> usize {
+        self.axes.iter().fold(0, |cell, axis| {
+            cell * (axis.side / axis.cell) + node / axis.stride % axis.side / axis.cell
+        })
+    }
+
+    /// Distance in cells, within a page, between neighbours along storage axis `axis`.
+    pub fn cell_stride(&self, axis: usize) -> usize {
+        self.axes[axis + 1..].iter().map(|axis| axis.side / axis.cell).product()
     }
 }
 
@@ -167,7 +220,7 @@ pub struct Renewal {
     /// First place and new numbers of stretches of [`LineFlows::tables`].
     pub tables: Vec<(usize, Vec<[f32; 2]>)>,
     /// The same of [`MetricWorld::off_diagonal`].
-    pub off_diagonal: Option<(usize, Vec<f32>)>,
+    pub off_diagonal: Vec<(usize, Vec<f32>)>,
 }
 
 #[cfg(test)]

@@ -115,6 +115,11 @@ impl Layout {
             cells: (0..page_nodes).step_by(run).map(|node| cell_of(node) as u32).collect(),
         }
     }
+
+    /// The cell of a node, within a page.
+    pub fn cell_of(&self, node: usize) -> usize {
+        self.cells[node / self.run] as usize
+    }
 }
 
 /// ∂ of one axis, in place: on a whole torus, or P∂P on an active set.

@@ -4,8 +4,8 @@ use super::*;
 use crate::field::{PageMut, PageRef, Shape, Threads};
 use crate::half_potential::Time;
 use crate::kinetic::remainder::RemainderRule;
-use crate::kinetic::sparse::{Blocks, SparseKinetic};
-use crate::kinetic::varying::{Diffusion, OffDiagonal, Varying};
+use crate::kinetic::sparse::{Blocks, SparseKinetic, SparseVarying};
+use crate::kinetic::varying::{CellGrid, Diffusion, OffDiagonal, Varying};
 use crate::kinetic::{AxisTerm, Probe};
 use crate::simd::Level;
 
@@ -68,18 +68,27 @@ fn pass(flows: &LineFlows, pass: &LinePass, psi: &mut [Z]) {
     }
 }
 
-fn image(metric: &MetricWorld, psi: &[Z]) -> Vec<Z> {
-    let shape = &metric.grid.shape;
-    let slope = |field: &[Z], axis: usize, node: usize| {
-        let (extent, stride) = (shape.extents[axis], shape.stride(axis));
-        let j = node / stride % extent;
-        (1..extent).fold([0.0; 2], |sum, offset| {
-            let from = field[node - j * stride + (j + extent - offset) % extent * stride];
+/// ∂ along `axis` at `node`, from the active nodes of its line.
+fn slope(metric: &MetricWorld, field: &[Z], axis: usize, node: usize) -> Z {
+    let MetricAxis { extent, side, stride, columns, column_of, .. } = &metric.axes[axis];
+    let nodes = metric.page_nodes();
+    let (page, inside) = (node / nodes, node % nodes);
+    let j = inside / stride % side;
+    let column = &columns[column_of[page]];
+    let position = column.iter().find(|(slot, _)| *slot == page).expect("on its own line").1;
+    column.iter().flat_map(|&(slot, other)| (0..*side).map(move |i| (slot, other, i))).fold(
+        [0.0; 2],
+        |sum, (slot, other, i)| {
+            let offset = (position * side + j + extent - (other * side + i)) % extent;
+            let from = field[slot * nodes + inside - j * stride + i * stride];
             plus(sum, from.map(|x| x * f64::from(metric.slopes[axis][offset])))
-        })
-    };
+        },
+    )
+}
+
+fn image(metric: &MetricWorld, psi: &[Z]) -> Vec<Z> {
     let all = |field: &[Z], axis: usize| -> Vec<Z> {
-        (0..psi.len()).map(|node| slope(field, axis, node)).collect()
+        (0..psi.len()).map(|node| slope(metric, field, axis, node)).collect()
     };
     let gradients: Vec<Vec<Z>> = metric.coupled.iter().map(|&axis| all(psi, axis)).collect();
     let n = metric.coupled.len();
@@ -87,7 +96,8 @@ fn image(metric: &MetricWorld, psi: &[Z]) -> Vec<Z> {
     for (i, &axis) in metric.coupled.iter().enumerate() {
         let flux: Vec<Z> = (0..psi.len())
             .map(|node| {
-                let cell = metric.grid.cell_of_node(node);
+                let nodes = metric.page_nodes();
+                let cell = node / nodes * metric.page_cells() + metric.cell_in_page(node % nodes);
                 (0..n).filter(|&j| j != i).fold([0.0; 2], |sum, j| {
                     let (a, b) = (i.min(j), i.max(j));
                     let pair = cell * metric.n_pairs() + a * n - a * (a + 1) / 2 + b - a - 1;
@@ -237,14 +247,20 @@ fn what_is_renewed_is_what_would_be_planned() {
             base = plan.renewed(&diffusion, &changed, base, &mut renewal);
         }
         assert_eq!(base, flows.tables.len(), "every table was passed");
-        for (first, values) in &renewal.tables {
-            flows.tables[*first..first + values.len()].copy_from_slice(values);
-        }
-        let (first, values) = renewal.off_diagonal.expect("a remainder");
-        flows.cells.as_mut().expect("a metric").off_diagonal[first..first + values.len()]
-            .copy_from_slice(&values);
+        take_over(&mut flows, &renewal);
         let fresh = told(&[1e-2, 3e-2].map(|duration| plan(&diffusion, duration)));
         assert!(flows == fresh, "{extents:?}, odd: {is_odd}");
+    }
+}
+
+fn take_over(flows: &mut LineFlows, renewal: &Renewal) {
+    for (first, values) in &renewal.tables {
+        flows.tables[*first..first + values.len()].copy_from_slice(values);
+    }
+    assert!(!renewal.off_diagonal.is_empty(), "a remainder");
+    let off_diagonal = &mut flows.cells.as_mut().expect("a metric").off_diagonal;
+    for (first, values) in &renewal.off_diagonal {
+        off_diagonal[*first..first + values.len()].copy_from_slice(values);
     }
 }
 
@@ -282,6 +298,105 @@ fn an_active_set_as_lines_is_the_plan() {
             assert!(error < 2e-6, "{extents:?}, {} pages: {error:.1e}", pages.len());
             judge(&plan, &flows, &host);
         }
+    }
+}
+
+/// Pages, cells and a metric on the cells of the active pages.
+struct Learning {
+    blocks: Blocks,
+    pages: Vec<usize>,
+    diffusion: Diffusion,
+}
+
+impl Learning {
+    fn new(extents: &[usize], sides: &[usize], cell: &[usize]) -> Self {
+        let blocks = Blocks { extents: extents.to_vec(), sides: sides.to_vec() };
+        let pages = set(&blocks);
+        // Only the number of cells is looked at: that of the active pages.
+        let mut diffusion = diffusion(&[&[pages.len()], sides].concat(), &[&[1], cell].concat(), false);
+        diffusion.diagonal.remove(0);
+        diffusion.off_diagonal.retain(|pair| pair.axes.0 > 0);
+        diffusion.off_diagonal.iter_mut().for_each(|pair| pair.axes = (pair.axes.0 - 1, pair.axes.1 - 1));
+        let shape = Shape { extents: extents.to_vec(), page_nodes: blocks.page_nodes() };
+        let spacing = (0..extents.len()).map(|d| 0.5 + 0.1 * d as f64).collect();
+        diffusion.grid = CellGrid { shape, spacing, cell: cell.to_vec() };
+        Self { blocks, pages, diffusion }
+    }
+
+    fn plan(&self, duration: f64) -> SparseVarying<f32> {
+        let grid = &self.diffusion.grid;
+        let term = |(&extent, spacing): (&usize, &f64)| AxisTerm {
+            extent,
+            wavenumber_unit: core::f64::consts::TAU / (extent as f64 * spacing),
+            diffusion: 1.1,
+        };
+        let terms: Vec<_> = self.blocks.extents.iter().zip(&grid.spacing).map(term).collect();
+        let mut plan =
+            SparseVarying::new(Level::detect(), &self.blocks, &grid.cell, &terms, duration, RULE);
+        plan.activate(&self.pages, &self.diffusion);
+        plan
+    }
+}
+
+/// Extents, pages and cells.
+const ACTIVE_SHAPES: [(&[usize], &[usize], &[usize]); 4] = [
+    (&[12, 9], &[3, 3], &[1, 3]),
+    (&[9, 9, 9], &[3, 3, 3], &[3, 1, 3]),
+    (&[15, 6], &[5, 3], &[5, 1]),
+    (&[6, 15], &[6, 3], &[2, 3]),
+];
+
+#[test]
+fn a_varying_metric_on_an_active_set_as_lines_is_the_plan() {
+    for (extents, sides, cell) in ACTIVE_SHAPES {
+        let learning = Learning::new(extents, sides, cell);
+        for is_plastic in [false, true] {
+            let (mut plan, mut twin) = (learning.plan(2e-2), learning.plan(2e-2));
+            let mut flows = LineFlows::default();
+            plan.add_lines(&mut flows, is_plastic);
+            flows.cells = Some(plan.metric_world(is_plastic));
+            let nodes = learning.blocks.page_nodes();
+            let mut host = Host::new(learning.pages.len() * nodes, nodes);
+            let mut psi = host.psi();
+            for tick in 0..4 {
+                plan.sweep_inner(Threads::Serial, &mut host.pages(), None, tick, &Probe::default());
+                let remainder = twin.due_remainder(tick);
+                assert_eq!(remainder.is_some(), tick == 1, "the middle of three");
+                run(&flows, &LineStep { which: 0, program: 0, remainder }, &mut psi);
+            }
+            let error = host.error(&psi);
+            assert!(error < 2e-6, "{extents:?} in {cell:?}: {error:.1e}");
+            judge(plan.view(), &flows, &host);
+        }
+    }
+}
+
+#[test]
+fn what_is_renewed_on_an_active_set_is_what_would_be_planned() {
+    for (extents, sides, cell) in ACTIVE_SHAPES {
+        let mut learning = Learning::new(extents, sides, cell);
+        let durations = [1e-2, 3e-2];
+        let mut plans = durations.map(|duration| learning.plan(duration));
+        let told = |plans: &[SparseVarying<f32>; 2]| {
+            let mut flows = LineFlows::default();
+            plans.iter().for_each(|plan| plan.add_lines(&mut flows, true));
+            flows.cells = Some(plans[0].metric_world(true));
+            flows
+        };
+        let mut flows = told(&plans);
+        let n = learning.diffusion.diagonal[0].len();
+        let changed: Vec<usize> = (0..n).filter(|cell| cell % 5 == 1).collect();
+        let Diffusion { diagonal, off_diagonal, .. } = &mut learning.diffusion;
+        changed.iter().for_each(|&cell| diagonal.iter_mut().for_each(|values| values[cell] *= 1.1));
+        changed.iter().for_each(|&cell| off_diagonal.iter_mut().for_each(|pair| pair.values[cell] += 0.01));
+        let (mut renewal, mut base) = (Renewal::default(), 0);
+        for plan in &mut plans {
+            plan.renew(&learning.diffusion, &changed);
+            base = plan.renewed(&learning.diffusion, &changed, base, &mut renewal);
+        }
+        assert_eq!(base, flows.tables.len(), "every table was passed");
+        take_over(&mut flows, &renewal);
+        assert!(flows == told(&durations.map(|duration| learning.plan(duration))), "{extents:?} in {cell:?}");
     }
 }
 

@@ -7,9 +7,12 @@
 //! Source: Moler & Van Loan, SIAM Rev. 45 (2003) 3, method 1 with scaling.
 
 use super::Remainder;
-use crate::backend::Expansion;
+use crate::backend::{Expansion, MetricWorld};
 use crate::field::Real;
 use crate::half_potential::Time;
+
+/// Cells that changed no further apart than this are sent to a device in one stretch.
+const RUN_GAP: usize = 16;
 
 /// Bound of the first dropped term of a step.
 const TRUNCATION: f64 = 1e-9;
@@ -42,13 +45,25 @@ impl<T: Real> Remainder<T> {
         Expansion { n_steps, degree, factor }
     }
 
-    /// Storage axes that are coupled, ascending.
-    pub fn coupled(&self) -> &[usize] {
-        &self.coupled
+    /// Tells a device which axes are coupled, and D^{ij} of every cell.
+    pub(crate) fn tell(&self, world: &mut MetricWorld) {
+        world.coupled.clone_from(&self.coupled);
+        (0..world.n_cells()).for_each(|cell| self.cell_pairs(cell, &mut world.off_diagonal));
+    }
+
+    /// Adds D^{ij} of the cells in `changed`, ascending, as stretches of [`MetricWorld::off_diagonal`].
+    pub(crate) fn add_pairs(&self, changed: &[usize], stretches: &mut Vec<(usize, Vec<f32>)>) {
+        let n = self.coupled.len();
+        let n_pairs = n * n.saturating_sub(1) / 2;
+        for run in changed.chunk_by(|a, b| *b <= a + RUN_GAP) {
+            let mut values = Vec::new();
+            (run[0]..=run[run.len() - 1]).for_each(|cell| self.cell_pairs(cell, &mut values));
+            stretches.push((run[0] * n_pairs, values));
+        }
     }
 
     /// Appends D^{ij} of `cell` for all pairs i < j of coupled axes, row by row; zero where the metric has none.
-    pub fn cell_pairs(&self, cell: usize, out: &mut Vec<f32>) {
+    fn cell_pairs(&self, cell: usize, out: &mut Vec<f32>) {
         let n = self.coupled.len();
         let first = out.len();
         out.resize(first + n * n.saturating_sub(1) / 2, 0.0);

@@ -18,7 +18,7 @@ impl SparseKinetic<f32> {
     /// Adds this flow to `flows`; the boundary's measures too, if they are not there yet.
     pub fn add_lines(&self, flows: &mut LineFlows) {
         let n_axes = self.blocks.sides.len();
-        let first_slots = self.add_slots(flows);
+        self.add_measures(flows);
         let mut known: BTreeMap<*const LinePlan<f32>, u32> = BTreeMap::new();
         let mut by_axis: Vec<Vec<LinePass>> = Vec::new();
         for axis in 0..n_axes {
@@ -54,9 +54,6 @@ impl SparseKinetic<f32> {
         let forward = program(backward.iter().rev().copied().collect());
         let backward = program(backward);
         flows.programs.push([forward, backward]);
-        if flows.measures.is_empty() {
-            flows.measures = (0..n_axes).map(|axis| self.measures(axis, &first_slots)).collect();
-        }
     }
 
     fn pass(&self, axis: usize, column: &Column<f32>, n_columns: usize, flows: &LineFlows) -> LinePass {
@@ -92,10 +89,10 @@ impl SparseKinetic<f32> {
         }
     }
 
-    /// The slots of every column, for the measures; where each begins.
-    fn add_slots(&self, flows: &mut LineFlows) -> Vec<usize> {
+    /// Adds what the boundary measures, and the slots of every column for it, unless they are there.
+    pub(super) fn add_measures(&self, flows: &mut LineFlows) {
         if !flows.measures.is_empty() {
-            return Vec::new();
+            return;
         }
         let nodes = self.blocks.page_nodes();
         let place = |column: &Column<f32>| {
@@ -103,7 +100,9 @@ impl SparseKinetic<f32> {
             flows.slots.extend(column.slots.iter().map(|slot| (slot * nodes) as u32));
             first
         };
-        self.columns.iter().map(place).collect()
+        let first_slots: Vec<usize> = self.columns.iter().map(place).collect();
+        flows.measures =
+            (0..self.blocks.sides.len()).map(|axis| self.measures(axis, &first_slots)).collect();
     }
 }
 

@@ -9,6 +9,8 @@
 
 #![allow(unsafe_code)] // Pages shared between units as raw planes.
 
+mod lines;
+
 use core::ops::Range;
 use std::collections::BTreeMap;
 use std::sync::Arc;

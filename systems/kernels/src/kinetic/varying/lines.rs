@@ -5,7 +5,9 @@
 //! x + Σ ω(other − x) with ω = −q/3.
 
 use super::{Diffusion, Line, Table, Varying};
-use crate::backend::{Expansion, LineFlows, LineKind, LinePass, LineProgram, MetricWorld, Renewal};
+use crate::backend::{
+    Expansion, LineFlows, LineKind, LinePass, LineProgram, MetricAxis, MetricWorld, Renewal,
+};
 use crate::kinetic::AxisTerm;
 use crate::kinetic::fibre::derivative;
 
@@ -147,16 +149,29 @@ impl Varying<f32> {
 
     /// The cells of the metric, as a device needs them.
     pub fn metric_world(&self, is_plastic: bool) -> MetricWorld {
-        let grid = self.grid.clone();
+        let grid = &self.grid;
         let slopes = grid.shape.extents.iter().zip(&grid.spacing).map(|(&extent, &spacing)| {
             (0..extent).map(|offset| derivative(extent, offset, spacing) as f32).collect()
         });
-        let (mut coupled, mut off_diagonal) = (Vec::new(), Vec::new());
+        let axis = |d: usize| MetricAxis {
+            extent: grid.shape.extents[d],
+            side: grid.shape.extents[d],
+            stride: grid.shape.stride(d),
+            cell: grid.cell[d],
+            columns: vec![vec![(0, 0)]],
+            column_of: vec![0],
+        };
+        let mut world = MetricWorld {
+            axes: (0..grid.cell.len()).map(axis).collect(),
+            n_pages: 1,
+            slopes: slopes.collect(),
+            is_plastic,
+            ..MetricWorld::default()
+        };
         if let Some(remainder) = &self.remainder {
-            coupled.extend_from_slice(remainder.coupled());
-            (0..grid.n_cells()).for_each(|cell| remainder.cell_pairs(cell, &mut off_diagonal));
+            remainder.tell(&mut world);
         }
-        MetricWorld { slopes: slopes.collect(), coupled, off_diagonal, grid, is_plastic }
+        world
     }
 
     /// Appends to `renewal` what [`Varying::renew`] of the cells `changed`, ascending, changed in the tables, which
@@ -193,13 +208,8 @@ impl Varying<f32> {
             (least..=most).for_each(|table| self.table(&segment, table, &mut values));
             renewal.tables.push((first + least * table_len, values));
         }
-        if let (Some(remainder), Some(&first), Some(&last)) =
-            (&self.remainder, changed.first(), changed.last())
-            && renewal.off_diagonal.is_none()
-        {
-            let mut values = Vec::new();
-            (first..=last).for_each(|cell| remainder.cell_pairs(cell, &mut values));
-            renewal.off_diagonal = Some((first * values.len() / (last + 1 - first), values));
+        if let Some(remainder) = self.remainder.as_ref().filter(|_| renewal.off_diagonal.is_empty()) {
+            remainder.add_pairs(changed, &mut renewal.off_diagonal);
         }
         at
     }

@@ -1,0 +1,83 @@
+//! Worlds on a device whose energy is watched while T can change: a metric that varies or learns, pages that come and go.
+//!
+//! Invariant: the oracle and the neurochemistry are the host's own stages, on a copy of Ψ that is fetched at the end of
+//! every tick; what they change of Ψ, Γ and D goes to the device before Ψ moves on. So their figures are the host's for the
+//! same Ψ, and a tick waits for one copy of it.
+
+use super::{Device, adopt, balance};
+use crate::propagators::Propagators;
+use crate::world::Environment;
+use bevy_ecs::prelude::*;
+use nikola_components::setup::Setup;
+use nikola_components::wave::{Damping, Psi};
+
+/// What a device knows of T and Γ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Standing {
+    /// Of T as a whole.
+    revision: u64,
+    /// What is done to Γ.
+    damping: (f64, f64),
+}
+
+impl Standing {
+    fn new(environment: &Environment, propagators: &Propagators<f32>) -> Self {
+        let law = &environment.damping_law;
+        Self { revision: propagators.revision, damping: (law.scale, law.extra) }
+    }
+
+    /// That of a world.
+    pub fn of(world: &World) -> Self {
+        Self::new(world.resource::<Environment>(), world.resource::<Propagators<f32>>())
+    }
+}
+
+/// Whether the metric of a world of `setup` varies, or its pages come and go.
+pub(super) fn is_live(setup: &Setup) -> bool {
+    setup.metric.is_some() || setup.plasticity.is_some() || setup.growth.is_some()
+}
+
+/// Whether the oracle and the neurochemistry of `setup` look at a copy of Ψ.
+pub fn is_watched(setup: &Setup) -> bool {
+    is_live(setup) && (setup.oracle.is_some() || setup.engs.is_some())
+}
+
+/// After stages of the host: if T changed as a whole, the device takes everything over.
+pub fn adopt_changes(world: &mut World) {
+    let standing = Standing::of(world);
+    let Some(mut device) = world.get_resource_mut::<Device>() else { return };
+    let inner = device.inner();
+    let is_known = inner.standing.is_some_and(|known| known.revision == standing.revision);
+    if inner.failure.is_none() && !is_known {
+        adopt(world);
+    }
+}
+
+/// After [`adopt_changes`]: the device takes over what was done to Γ and to Ψ.
+pub fn send_changes(
+    mut device: ResMut<'_, Device>,
+    columns: Query<'_, '_, (&Psi<f32>, Option<&Damping<f32>>)>,
+    environment: Res<'_, Environment>,
+    propagators: Res<'_, Propagators<f32>>,
+) {
+    let inner = device.inner();
+    if inner.failure.is_some() {
+        return;
+    }
+    let standing = Standing::new(&environment, &propagators);
+    if inner.standing != Some(standing) {
+        balance::send_damping(inner, &environment, columns.iter().filter_map(|(_, damping)| damping));
+        inner.standing = Some(standing);
+    }
+    let pairs = columns.iter().flat_map(|(psi, _)| psi.re.iter().zip(psi.im.iter()));
+    let bits = |re: f32, im: f32| (re.to_bits(), im.to_bits());
+    let is_same = |((&re, &im), pair): ((&f32, &f32), &[f32; 2])| bits(re, im) == bits(pair[0], pair[1]);
+    if inner.is_current && !pairs.zip(&inner.copy).all(is_same) {
+        let copy: Vec<[f32; 2]> = columns
+            .iter()
+            .flat_map(|(psi, _)| psi.re.iter().zip(psi.im.iter()).map(|(&re, &im)| [re, im]))
+            .collect();
+        inner.call(|backend| backend.write(&copy));
+        inner.copy = copy;
+    }
+}
