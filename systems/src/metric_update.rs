@@ -47,6 +47,8 @@ pub struct MetricCounts {
     pub n_factorised: u64,
     /// Cells whose eigenvalues had to be moved into the allowed range.
     pub n_projected: u64,
+    /// Updates of a cell whose structure tensor was not finite: such a cell does not yield.
+    pub n_not_finite: u64,
     /// Change of the kinetic energy by the metric's changes, model units.
     pub work: f64,
 }
@@ -247,8 +249,9 @@ impl<T: Real + Scalar> MetricStage<'_, '_, T> {
 
     /// Lets g of the cells in turn yield to the structure tensors `sums`, and renews D and the propagators where g moved
     /// far enough. Only a world whose balance is watched looks at what is `seen`.
-    pub fn yield_to(&mut self, turn: &Turn, sums: &[f64], seen: &Sight<'_, T>) {
+    pub fn yield_to(&mut self, turn: &Turn, sums: &mut [f64], seen: &Sight<'_, T>) {
         let Some(metric) = self.metric.as_deref_mut() else { return };
+        metric.counts.n_not_finite += silence(turn, n_components(metric.rest.len()), sums);
         let propagators = &mut *self.propagators;
         let Some(diffusion) = &mut propagators.diffusion else { return };
         let rates = metric.rates(self.chemistry.as_deref(), self.wave.dt);
@@ -305,12 +308,31 @@ pub fn update<T: Real + Scalar>(
         }
     }
     let damping: Vec<&[T]> = psi.iter().filter_map(|(_, damping)| damping.map(|d| &d.0[..])).collect();
-    stage.yield_to(&turn, &sums, &Sight { pages: &pages, damping: &damping });
+    stage.yield_to(&turn, &mut sums, &Sight { pages: &pages, damping: &damping });
     if let Some(metric) = &mut stage.metric {
         metric.sums = sums;
     }
     let ended = times.now();
     times.add(Stage::MetricUpdate, ended - began);
+}
+
+/// Takes the structure tensors that are not finite for zero: g of such a cell would stay without a number after Ψ has been
+/// put right. Says how many there were.
+fn silence(turn: &Turn, components: usize, sums: &mut [f64]) -> u64 {
+    if sums.iter().all(|sum| sum.is_finite()) {
+        return 0;
+    }
+    let mut n_silenced = 0;
+    for (k, range) in turn.ranges.iter().enumerate() {
+        let sums = &mut sums[turn.sums_of(k, components)];
+        for cell in 0..range.len() {
+            if (0..components).any(|c| !sums[c * range.len() + cell].is_finite()) {
+                (0..components).for_each(|c| sums[c * range.len() + cell] = 0.0);
+                n_silenced += 1;
+            }
+        }
+    }
+    n_silenced
 }
 
 /// Relaxes the cells of a turn; those that moved far enough are the metric's changed ones.

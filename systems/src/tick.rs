@@ -102,6 +102,7 @@ pub fn device_schedule(setup: &Setup) -> Schedule {
     let mut schedule = empty();
     // Where T can change, these stages are the host's, on columns that are fetched in every tick.
     let is_live = device::live::is_watched(setup);
+    let takes_over = || (device::live::adopt_changes, device::live::send_changes).chain();
     let mut look = device::watch.into_configs();
     if setup.engs.is_some() {
         look = match is_live {
@@ -118,13 +119,9 @@ pub fn device_schedule(setup: &Setup) -> Schedule {
     }
     if setup.oracle.is_some() {
         look = match is_live {
-            true => (look, device::fetch_columns, oracle::balance::balance::<f32>).chain(),
+            true => (look, device::fetch_columns, oracle::balance::balance::<f32>, takes_over()).chain(),
             false => (look, device::balance::balance).chain(),
         };
-    }
-    let takes_over = || (device::live::adopt_changes, device::live::send_changes).chain();
-    if is_live {
-        look = (look, device::fetch_columns, takes_over()).chain();
     }
     let mut enter = (device::fetch, ingress::take_in::<f32>, device::send, device::keep).chain();
     if setup.engs.is_some() {

@@ -22,6 +22,7 @@ use nikola_tests::lab::{advance, build, initial, profile, restore, save, setup, 
 
 mod balance;
 mod frames;
+mod live;
 mod wave_form;
 
 /// Node-ticks spent per scene at most.

@@ -22,18 +22,18 @@ use nikola_tests::lab::{advance, build, build_with, initial, nearest_image, pola
 
 /// What is on in a scene.
 #[derive(Debug, Clone, Copy, Default)]
-struct On {
-    emitters: bool,
-    uniform_damping: bool,
-    damping: bool,
-    interaction: bool,
-    plasticity: bool,
-    metric: bool,
-    growth: bool,
-    engs: bool,
+pub struct On {
+    pub emitters: bool,
+    pub uniform_damping: bool,
+    pub damping: bool,
+    pub interaction: bool,
+    pub plasticity: bool,
+    pub metric: bool,
+    pub growth: bool,
+    pub engs: bool,
 }
 
-const OPEN: On = On {
+pub const OPEN: On = On {
     emitters: true,
     uniform_damping: false,
     damping: true,
@@ -74,7 +74,7 @@ fn growth() -> GrowthRule {
 }
 
 /// A small torus with everything that may change its energy: two emitters whose beat makes pages come and go, damping.
-fn world(precision: Precision, on: On) -> Setup {
+pub fn world(precision: Precision, on: On) -> Setup {
     let torus = torus(on.growth);
     let mut scene = setup(torus.clone(), 1e-3);
     scene.precision = precision;

@@ -106,6 +106,7 @@ impl Summary {
                 "factorised": counts.n_factorised,
                 "hit_rate": number(counts.hit_rate()),
                 "projected": counts.n_projected,
+                "not_finite": counts.n_not_finite,
                 "work": number(counts.work),
             })
         });
@@ -152,10 +153,13 @@ impl Summary {
         }
         if let Some(metric) = &self.metric {
             let rate = 100.0 * metric.hit_rate();
-            let text = format!(
+            let mut text = format!(
                 "{rate:.1} % of {} updates kept their factors, {} projected, work {:+.6e}",
                 metric.n_updated, metric.n_projected, metric.work
             );
+            if metric.n_not_finite > 0 {
+                text += &format!(", {} refused (not finite)", metric.n_not_finite);
+            }
             line("metric", text);
         }
         if let Some(late) = self.late_ticks {

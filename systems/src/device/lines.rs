@@ -127,7 +127,7 @@ pub fn update_metric(
     let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
     let damping: Vec<&[f32]> =
         columns.iter().filter_map(|(_, damping)| damping.map(|damping| &damping.0[..])).collect();
-    stage.yield_to(&turn, &sums, &Sight { pages: &pages, damping: &damping });
+    stage.yield_to(&turn, &mut sums, &Sight { pages: &pages, damping: &damping });
     let Propagators { plans, diffusion: Some(diffusion), .. } = stage.propagators() else { return };
     let (mut renewal, mut base) = (Renewal::default(), 0);
     for plan in plans {
