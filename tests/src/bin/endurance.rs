@@ -1,8 +1,9 @@
 //! Long runs: drift over a million ticks, and one digest for 1, 2 and 4 threads after ten thousand.
+//! With `--gpu` the drift of the same scenes on the best GPU, printed only.
 //! Invariant: exits with 1 when a drift is beyond its bound or two digests differ.
 
 use nikola_engine::systems::components::setup::Precision;
-use nikola_tests::validation::endurance::{digest, drift};
+use nikola_tests::validation::endurance::{digest, drift, drift_on_device};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -19,10 +20,47 @@ const SHAPES: [&[usize]; 6] = [
 /// Ticks after which digests are compared.
 const DIGEST_TICKS: u64 = 10_000;
 
+/// Shapes whose drift is measured on a GPU: three-node axes, 27-point lines, power-of-two transforms.
+const GPU_SHAPES: [&[usize]; 4] = [&[3; 9], &[27, 27, 27], &[128, 128], &[512, 512]];
+
+/// A million ticks of each of [`GPU_SHAPES`], or `ticks`.
+fn on_gpu(ticks: u64) -> ExitCode {
+    let mut is_within = true;
+    println!("| case | found | allowed |\n|---|---|---|");
+    for extents in GPU_SHAPES {
+        eprintln!("drift on the GPU: {extents:?}, {ticks} ticks …");
+        let cases = match drift_on_device(extents, ticks, 1e-6, 1e-5) {
+            Ok(cases) => cases,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        for case in cases {
+            let verdict = if case.passes() { "" } else { " **FAILED**" };
+            is_within &= case.passes();
+            println!("| {} | {:.2e}{verdict} | {:.0e} |", case.name, case.error, case.tolerance);
+        }
+    }
+    if is_within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--gpu"] => return on_gpu(1_000_000),
+        ["--gpu", "--ticks", ticks] => match ticks.parse() {
+            Ok(ticks) => return on_gpu(ticks),
+            Err(error) => {
+                eprintln!("--ticks {ticks}: {error}; a whole number is expected");
+                return ExitCode::from(2);
+            }
+        },
+        _ => {}
+    }
     let mut target = None;
     let mut is_large = false;
-    for argument in std::env::args().skip(1) {
+    for argument in &arguments {
         match argument.as_str() {
             "--large" => is_large = true,
             path => target = Some(path.to_string()),

@@ -3,7 +3,9 @@
 
 use super::Case;
 use crate::lab::{advance, build, build_with, initial, polar, profile, setup, torus};
+use nikola_engine::backend::to_device;
 use nikola_engine::observe::digest::state_digest;
+use nikola_engine::systems::Simulation;
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::setup::{Precision, Setup};
 use nikola_engine::systems::world::BuildOptions;
@@ -37,10 +39,42 @@ pub fn drift(
     energy_allowed: f64,
 ) -> [Case; 2] {
     let mut world = build(&closed(extents, precision));
+    drift_of(&mut world, extents, precision, ticks, norm_allowed, energy_allowed)
+}
+
+/// [`drift`] in single precision on the best GPU.
+///
+/// # Errors
+/// Why there is none, or why it failed.
+pub fn drift_on_device(
+    extents: &[usize],
+    ticks: u64,
+    norm_allowed: f64,
+    energy_allowed: f64,
+) -> Result<[Case; 2], String> {
+    let setup = closed(extents, Precision::F32);
+    let mut world = build(&setup);
+    to_device(&mut world, &setup, "endurance", None).map_err(|error| error.to_string())?;
+    let cases = drift_of(&mut world, extents, Precision::F32, ticks, norm_allowed, energy_allowed);
+    // A device that failed left its last copy, which does not drift.
+    match world.device().and_then(|device| device.failure()) {
+        Some(error) => Err(error.to_string()),
+        None => Ok(cases),
+    }
+}
+
+fn drift_of(
+    world: &mut Simulation,
+    extents: &[usize],
+    precision: Precision,
+    ticks: u64,
+    norm_allowed: f64,
+    energy_allowed: f64,
+) -> [Case; 2] {
     let every = (ticks / SAMPLES).max(1);
     let (mut norm_worst, mut energies) = (0.0_f64, Vec::new());
     for _ in 0..ticks / every {
-        advance(&mut world, every);
+        advance(world, every);
         let sample = world.sample();
         norm_worst = norm_worst.max(sample.norm_drift.abs());
         energies.push(sample.energy_drift);

@@ -49,8 +49,8 @@ const TASKS: [Task; 5] = [
     },
     Task {
         name: "endurance",
-        arguments: "[--large]",
-        about: "a million ticks of drift, ten thousand of equal digests for 1, 2 and 4 threads; writes docs/ENDURANCE.md",
+        arguments: "[--large | --gpu [--ticks N]]",
+        about: "a million ticks of drift, ten thousand of equal digests for 1, 2 and 4 threads; writes docs/ENDURANCE.md; --gpu: the drift on a GPU",
         run: validate::endure,
     },
 ];
