@@ -37,6 +37,10 @@ const FLOWS: u32 = 1u;
 const FROM_MEMORY: u32 = 2u;
 const TO_MEMORY: u32 = 4u;
 
+// Whether sweeps of the group can have local flows: without them the program needs fewer registers, and more of it runs at
+// once.
+override HAS_FLOWS: bool = true;
+
 struct Sweep {
     flows: array<Flow, 2>,
     n_flows: u32,

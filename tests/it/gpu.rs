@@ -15,8 +15,8 @@ use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_engine::systems::device::unsupported;
 use nikola_engine::systems::kernels::backend::{
-    Backend, BackendError, DeviceWorld, LineStep, LocalStep, NodeList, PassTime, Quantity, Renewal, Residency,
-    Watching,
+    Backend, BackendError, DeviceWorld, LineStep, LocalStep, NodeList, PassTime, Quantity, Renewal,
+    Residency, Watching,
 };
 use nikola_tests::lab::{advance, build, initial, profile, restore, save, setup, torus};
 

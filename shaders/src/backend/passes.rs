@@ -35,12 +35,15 @@ pub(super) fn describe(work: &Work, world: &DeviceWorld, plan: &Plan) -> (String
 
 /// The constants of a group's program.
 pub(super) fn sweep_constants(world: &DeviceWorld, plan: &Plan, group: usize) -> Vec<(&'static str, f64)> {
+    // A tick begins and ends with the first group or the last; those between never have local flows, whoever looks.
+    let has_flows = group == 0 || group + 1 == plan.groups.len();
     let group = &plan.groups[group];
     let tiles = &group.tiles;
     let flag = |condition: bool| f64::from(u8::from(condition));
     let is_column = |quantity: &Quantity| matches!(quantity, Quantity::PerNode(_));
     let is_imaginary = matches!(world.time, Time::Imaginary { .. });
     let mut constants = vec![
+        ("HAS_FLOWS", flag(has_flows)),
         ("HAS_POTENTIAL", flag(is_column(&world.potential))),
         ("HAS_DAMPING", flag(is_column(&world.damping))),
         // A freeze may damp any watched world.

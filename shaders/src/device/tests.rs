@@ -60,7 +60,8 @@ fn memory_that_runs_out_is_an_error_and_what_runs_goes_on() {
     let is_card = list().first().is_some_and(|adapter| adapter.kind != "Cpu");
     let limit = if is_card { String::new() } else { format!("ulimit -v {ADDRESS_SPACE_KIB}; ") };
     let script = format!("{limit}exec \"$0\" --exact {name} --nocapture");
-    let output = Command::new("sh").arg("-c").arg(script).arg(me).env(IN_DRILL, "1").output().expect("a shell");
+    let output =
+        Command::new("sh").arg("-c").arg(script).arg(me).env(IN_DRILL, "1").output().expect("a shell");
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{said}");
     let complained = String::from_utf8_lossy(&output.stderr);

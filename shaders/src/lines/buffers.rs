@@ -77,7 +77,8 @@ impl MetricNumbers {
                 .collect();
             let pages = numbers.columns.len() as u32;
             for (slot, &column) in axis.column_of.iter().enumerate() {
-                let position = axis.columns[column].iter().find(|page| page.0 == slot).map_or(0, |page| page.1);
+                let position =
+                    axis.columns[column].iter().find(|page| page.0 == slot).map_or(0, |page| page.1);
                 numbers.columns.extend([column_starts[column], (position * axis.side) as u32]);
             }
             let nodes = [axis.extent, axis.stride, numbers.slopes.len(), axis.cell];
@@ -90,9 +91,8 @@ impl MetricNumbers {
         }
         numbers.coupled.extend(metric.coupled.iter().map(|&d| numbers.axes[d]));
         let n_axes = metric.axes.len();
-        let is_inside = |node: &usize| {
-            metric.axes.iter().all(|axis| node / axis.stride % axis.side < axis.cell)
-        };
+        let is_inside =
+            |node: &usize| metric.axes.iter().all(|axis| node / axis.stride % axis.side < axis.cell);
         // A remainder asks for the cell of every node, a plastic metric for the nodes of a cell.
         if !metric.coupled.is_empty() {
             numbers.cells.extend((0..page_nodes).map(|node| metric.cell_in_page(node) as u32));

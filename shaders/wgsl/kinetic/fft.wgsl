@@ -11,7 +11,7 @@ fn times_near(v: vec2f, near: f32, w: vec2f) -> vec2f {
 }
 
 fn work_1(stage: Stage, item: Item) {
-    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    let has_flows = HAS_FLOWS && (stage.flags & FLOWS) != 0u && item.is_inside;
     if !item.from_memory {
         x[0] = tile[slot(item, 0u)];
     } else if item.is_inside {
@@ -63,7 +63,7 @@ fn apply_2(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_2(stage: Stage, item: Item) {
-    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    let has_flows = HAS_FLOWS && (stage.flags & FLOWS) != 0u && item.is_inside;
     if !item.from_memory {
         for (var k = 0u; k < 2u; k++) { // unroll
             x[k] = tile[slot(item, k)];
@@ -132,7 +132,7 @@ fn apply_3(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_3(stage: Stage, item: Item) {
-    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    let has_flows = HAS_FLOWS && (stage.flags & FLOWS) != 0u && item.is_inside;
     if !item.from_memory {
         for (var k = 0u; k < 3u; k++) { // unroll
             x[k] = tile[slot(item, k)];
@@ -198,7 +198,7 @@ fn apply_4(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_4(stage: Stage, item: Item) {
-    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    let has_flows = HAS_FLOWS && (stage.flags & FLOWS) != 0u && item.is_inside;
     if !item.from_memory {
         for (var k = 0u; k < 4u; k++) { // unroll
             x[k] = tile[slot(item, k)];
@@ -264,7 +264,7 @@ fn apply_5(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_5(stage: Stage, item: Item) {
-    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    let has_flows = HAS_FLOWS && (stage.flags & FLOWS) != 0u && item.is_inside;
     if !item.from_memory {
         for (var k = 0u; k < 5u; k++) { // unroll
             x[k] = tile[slot(item, k)];
@@ -330,7 +330,7 @@ fn apply_8(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_8(stage: Stage, item: Item) {
-    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    let has_flows = HAS_FLOWS && (stage.flags & FLOWS) != 0u && item.is_inside;
     if !item.from_memory {
         for (var k = 0u; k < 8u; k++) { // unroll
             x[k] = tile[slot(item, k)];
@@ -399,7 +399,7 @@ fn apply_9(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_9(stage: Stage, item: Item) {
-    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    let has_flows = HAS_FLOWS && (stage.flags & FLOWS) != 0u && item.is_inside;
     if !item.from_memory {
         for (var k = 0u; k < 9u; k++) { // unroll
             x[k] = tile[slot(item, k)];
@@ -454,7 +454,7 @@ fn apply_27(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
 }
 
 fn work_27(stage: Stage, item: Item) {
-    let has_flows = (stage.flags & FLOWS) != 0u && item.is_inside;
+    let has_flows = HAS_FLOWS && (stage.flags & FLOWS) != 0u && item.is_inside;
     if !item.from_memory {
         for (var k = 0u; k < 27u; k++) { // unroll
             x[k] = tile[slot(item, k)];

@@ -7,8 +7,8 @@
 mod lines;
 
 pub use lines::{
-    Expansion, LineFlows, LineKind, LinePass, LineProgram, LineStep, Measure, Measures, MetricAxis, MetricWorld,
-    Renewal,
+    Expansion, LineFlows, LineKind, LinePass, LineProgram, LineStep, Measure, Measures, MetricAxis,
+    MetricWorld, Renewal,
 };
 
 use crate::field::Shape;

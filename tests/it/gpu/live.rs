@@ -54,7 +54,8 @@ fn the_balance_of_a_changing_metric_closes_on_the_device() {
         let energy = host.sample().energy.abs();
         let flows = |world: &Simulation| Flow::ALL.map(|flow| world.energy_flows().expect("booked").of(flow));
         let (found, expected) = (flows(&device), flows(&host));
-        let apart = found.iter().zip(&expected).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs())) / energy;
+        let apart =
+            found.iter().zip(&expected).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs())) / energy;
         let (report, usual) = (device.oracle().expect("watched"), host.oracle().expect("watched"));
         let error = distance(&device, &host);
         println!(

@@ -153,9 +153,9 @@ impl MetricWorld {
 
     /// Number of the cell, within its page, of a node of a page.
     pub fn cell_in_page(&self, node: usize) -> usize {
-        self.axes.iter().fold(0, |cell, axis| {
-            cell * (axis.side / axis.cell) + node / axis.stride % axis.side / axis.cell
-        })
+        self.axes
+            .iter()
+            .fold(0, |cell, axis| cell * (axis.side / axis.cell) + node / axis.stride % axis.side / axis.cell)
     }
 
     /// Distance in cells, within a page, between neighbours along storage axis `axis`.

@@ -331,8 +331,7 @@ impl Learning {
             diffusion: 1.1,
         };
         let terms: Vec<_> = self.blocks.extents.iter().zip(&grid.spacing).map(term).collect();
-        let mut plan =
-            SparseVarying::new(Level::detect(), &self.blocks, &grid.cell, &terms, duration, RULE);
+        let mut plan = SparseVarying::new(Level::detect(), &self.blocks, &grid.cell, &terms, duration, RULE);
         plan.activate(&self.pages, &self.diffusion);
         plan
     }

@@ -101,8 +101,7 @@ impl SparseKinetic<f32> {
             first
         };
         let first_slots: Vec<usize> = self.columns.iter().map(place).collect();
-        flows.measures =
-            (0..self.blocks.sides.len()).map(|axis| self.measures(axis, &first_slots)).collect();
+        flows.measures = (0..self.blocks.sides.len()).map(|axis| self.measures(axis, &first_slots)).collect();
     }
 }
 

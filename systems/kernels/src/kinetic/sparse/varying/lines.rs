@@ -80,8 +80,7 @@ impl SparseVarying<f32> {
             for (&index, &first) in segment.columns.iter().zip(&segment.firsts) {
                 let column = &active.columns[index];
                 let n_tables = self.n_tables(segment.axis, index, is_plastic);
-                (0..n_tables)
-                    .for_each(|line| Self::add_table(column, line, is_plastic, &mut flows.tables));
+                (0..n_tables).for_each(|line| Self::add_table(column, line, is_plastic, &mut flows.tables));
                 flows.slots.extend(column.slots.iter().map(|slot| (slot * nodes) as u32));
                 flows.entries.extend((0..column_lines).map(|line| {
                     let base_node = line / layout.stride * layout.side * layout.stride + line % layout.stride;
