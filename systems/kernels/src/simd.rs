@@ -18,6 +18,7 @@ use crate::energy::{FormChunk, LocalForm};
 use crate::field::{PageRef, Real, Shape, Values};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
+use crate::kinetic::lattice::{ImageChange, ImagePower};
 use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, FluxPass, OuterBatch, PageSweep};
 use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, walk};
@@ -220,6 +221,10 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn structure_pass(level: Level, pass: StructurePass<'_, Self>) -> Vec<f64>;
     #[doc(hidden)]
+    fn image_change(level: Level, change: ImageChange<'_, Self>) -> [f64; 2];
+    #[doc(hidden)]
+    fn image_power(level: Level, power: ImagePower<'_, Self>) -> [f64; 4];
+    #[doc(hidden)]
     fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, Self>) -> Totals;
     #[doc(hidden)]
     fn sum_ring(level: Level, run: RingRun<'_, Self>) -> RingSums;
@@ -333,6 +338,12 @@ macro_rules! simd_real {
             }
             fn structure_pass(level: Level, pass: StructurePass<'_, $t>) -> Vec<f64> {
                 dispatch(level, pass)
+            }
+            fn image_change(level: Level, change: ImageChange<'_, $t>) -> [f64; 2] {
+                dispatch(level, change)
+            }
+            fn image_power(level: Level, power: ImagePower<'_, $t>) -> [f64; 4] {
+                dispatch(level, power)
             }
             fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, $t>) -> Totals {
                 dispatch(level, SumPiece { sum, piece })
