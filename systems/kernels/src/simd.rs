@@ -19,6 +19,7 @@ use crate::field::{PageRef, Real, Shape, Values};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::lattice::{ImageChange, ImagePower};
+use crate::kinetic::remainder::{RingCells, RingJoins, RingMoves};
 use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, FluxPass, OuterBatch, PageSweep};
 use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, walk};
@@ -217,6 +218,12 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn flux_pass(level: Level, pass: FluxPass<'_, Self>);
     #[doc(hidden)]
+    fn ring_cells(level: Level, pass: RingCells<'_, Self>);
+    #[doc(hidden)]
+    fn ring_joins(level: Level, pass: RingJoins<'_, Self>);
+    #[doc(hidden)]
+    fn ring_moves(level: Level, pass: RingMoves<'_, Self>);
+    #[doc(hidden)]
     fn combine_pass(level: Level, pass: CombinePass<'_, Self>);
     #[doc(hidden)]
     fn structure_pass(level: Level, pass: StructurePass<'_, Self>) -> Vec<f64>;
@@ -331,6 +338,15 @@ macro_rules! simd_real {
                 dispatch(level, pass);
             }
             fn flux_pass(level: Level, pass: FluxPass<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn ring_cells(level: Level, pass: RingCells<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn ring_joins(level: Level, pass: RingJoins<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn ring_moves(level: Level, pass: RingMoves<'_, $t>) {
                 dispatch(level, pass);
             }
             fn combine_pass(level: Level, pass: CombinePass<'_, $t>) {
