@@ -156,7 +156,9 @@ fn turn(parts: &[Vec<f64>], components: usize, sums: &mut [f64]) {
     let n_cells = sums.len() / components;
     for (c, sums) in sums.chunks_exact_mut(n_cells.max(1)).enumerate() {
         for (sums, part) in sums.chunks_mut(CHUNK_CELLS).zip(parts) {
-            sums.iter_mut().zip(part[c..].iter().step_by(components)).for_each(|(to, from)| *to = *from);
+            for (cell, to) in sums.iter_mut().enumerate() {
+                *to = part[cell * components + c];
+            }
         }
     }
 }

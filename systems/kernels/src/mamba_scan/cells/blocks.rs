@@ -285,13 +285,21 @@ impl<T: Real> Source<T> {
         let plane = n * C * V::N;
         // SAFETY: says the caller.
         unsafe {
-            let (to_re, to_im) = (to.add(plane), to.add(2 * plane));
+            // Loaded before anything is stored: what is stored might, as far as a compiler can tell, change them.
+            let mut offsets = [0; C];
+            for (c, offset) in offsets.iter_mut().enumerate() {
+                *offset = *slices.add(c) as usize;
+            }
+            let mut to = to;
             for k in 0..n {
-                for c in 0..C {
-                    let (node, at) = ((*positions.add(k) + *slices.add(c)) as usize, (k * C + c) * V::N);
-                    *to.add(at) = *self.turn.add(node);
-                    *to_re.add(at) = *self.re.add(node);
-                    *to_im.add(at) = *self.im.add(node);
+                let position = *positions.add(k) as usize;
+                for offset in offsets {
+                    let node = position + offset;
+                    let (t, re, im) = (*self.turn.add(node), *self.re.add(node), *self.im.add(node));
+                    *to = t;
+                    *to.add(plane) = re;
+                    *to.add(2 * plane) = im;
+                    to = to.wrapping_add(V::N);
                 }
             }
         }
