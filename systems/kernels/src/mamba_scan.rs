@@ -153,8 +153,9 @@ impl<T: Real> Scan<T> {
     }
 
     /// Gives every cell a metric of its own, in place of the recurrence's; it has the nodes of the scan; panics if not.
-    pub fn set_cells(&mut self, cells: CellMetric<T>) {
+    pub fn set_cells(&mut self, mut cells: CellMetric<T>) {
         assert_eq!(cells.n_nodes(), self.records.len(), "a cell for every node");
+        cells.plan(&self.orders, &self.slices);
         self.cells = Some(cells);
     }
 

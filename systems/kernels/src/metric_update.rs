@@ -9,11 +9,14 @@
 
 mod energy;
 mod mean;
+mod place;
 
 use core::ops::Range;
 
 pub use energy::kinetic_form;
 pub use mean::log_mean;
+
+use self::place::CellPlace;
 
 use crate::field::{PageRef, Real, Threads};
 use crate::kinetic::fibre::{derivative, diagonalise};
@@ -106,12 +109,16 @@ impl CellStencil {
         &self.grid
     }
 
-    /// First node of a cell.
-    fn origin(&self, cell: usize) -> usize {
-        (0..self.grid.cell.len()).fold(0, |node, d| {
-            let coordinate = cell / self.grid.stride(d) % self.grid.extent(d) * self.grid.cell[d];
-            node + coordinate * self.grid.shape.stride(d)
-        })
+    /// The place of a cell, from which the next ones are found without division.
+    fn place(&self, cell: usize) -> CellPlace {
+        let (axes, grid) = (self.grid.cell.len(), &self.grid);
+        let mut place = CellPlace::default();
+        for d in 0..axes {
+            (place.extents[d], place.cell[d]) = (grid.shape.extents[d], grid.cell[d]);
+            place.strides[d] = grid.shape.stride(d);
+            place.coordinates[d] = cell / grid.stride(d) % grid.extent(d) * grid.cell[d];
+        }
+        place
     }
 }
 
@@ -141,10 +148,16 @@ pub fn structure<T: Real>(
         let chunk = first..cells.end.min(first + CHUNK_CELLS);
         T::structure_pass(level, StructurePass { stencil, pages, cells: chunk })
     });
-    for (chunk, part) in parts.iter().enumerate() {
-        for (k, tensor) in part.chunks_exact(components).enumerate() {
-            for (c, value) in tensor.iter().enumerate() {
-                sums[c * cells.len() + chunk * CHUNK_CELLS + k] = *value;
+    turn(&parts, components, sums);
+}
+
+/// From cell after cell, in parts of [`CHUNK_CELLS`] cells, to component after component.
+fn turn(parts: &[Vec<f64>], components: usize, sums: &mut [f64]) {
+    let n_cells = sums.len() / components;
+    for (c, sums) in sums.chunks_exact_mut(n_cells.max(1)).enumerate() {
+        for (sums, part) in sums.chunks_mut(CHUNK_CELLS).zip(parts) {
+            for (cell, to) in sums.iter_mut().enumerate() {
+                *to = part[cell * components + c];
             }
         }
     }
@@ -165,37 +178,62 @@ impl<T: Real> Kernel<T> for StructurePass<'_, T> {
         let width = self.stencil.grid.cell_nodes().next_multiple_of(V::N);
         // ∂_dΨ on the cell's nodes, real then imaginary part of each axis; lanes beyond the last node stay 0.
         let mut gradients = vec![T::default(); 2 * axes * width];
+        let mut rows = vec![0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
         let mut out = Vec::with_capacity(n_components(axes) * self.cells.len());
-        for cell in self.cells.clone() {
-            let origin = self.stencil.origin(cell);
+        let mut place = self.stencil.place(self.cells.start);
+        for _ in self.cells.clone() {
+            let origin = place.origin();
             for (r, first) in self.stencil.runs.iter().enumerate() {
                 for d in 0..axes {
                     let (re, im) = gradients[2 * d * width..].split_at_mut(width);
                     let at = r * self.stencil.run..(r + 1) * self.stencil.run;
-                    self.slope::<V>(d, origin + first, &mut re[at.clone()], &mut im[at]);
+                    // A run begins where the axes inside it begin; along the others, runs of a cell lie side by side.
+                    let inside = if *first == 0 { 0 } else { first / place.strides[d] % place.extents[d] };
+                    let coordinate = place.coordinates[d] + inside;
+                    let start = (origin + first, coordinate);
+                    self.slope::<V>(d, start, &mut re[at.clone()], &mut im[at]);
                 }
             }
-            products::<V>(&gradients, axes, width, &mut out);
+            products::<V>(&gradients, axes, width, &mut rows, &mut out);
+            place.advance(axes);
         }
         out
     }
 }
 
 impl<T: Real> StructurePass<'_, T> {
-    /// ∂_dΨ on the run of nodes from `first` on.
+    /// The page of a node, and the node in it.
     #[inline(always)]
-    fn slope<V: Lanes<T = T>>(&self, d: usize, first: usize, re: &mut [T], im: &mut [T]) {
+    fn page_of(&self, node: usize) -> (&PageRef<'_, T>, usize) {
+        match self.pages {
+            [page] => (page, node),
+            pages => {
+                let nodes = self.stencil.grid.shape.page_nodes;
+                (&pages[node / nodes], node % nodes)
+            }
+        }
+    }
+
+    /// ∂_dΨ on the run of nodes from `first` on, which has this coordinate along the axis.
+    #[inline(always)]
+    fn slope<V: Lanes<T = T>>(
+        &self,
+        d: usize,
+        (first, coordinate): (usize, usize),
+        re: &mut [T],
+        im: &mut [T],
+    ) {
         let shape = &self.stencil.grid.shape;
         let (extent, stride) = (shape.extents[d], shape.stride(d));
         let slopes = &self.stencil.slopes[d];
-        let at = |node: usize, offset: usize| {
-            let coordinate = node / stride % extent;
-            let node = node - coordinate * stride + (coordinate + extent - offset) % extent * stride;
-            (&self.pages[node / shape.page_nodes], node % shape.page_nodes)
+        let beside = |node: usize, coordinate: usize, offset: usize| {
+            let wrapped =
+                if coordinate < offset { coordinate + extent - offset } else { coordinate - offset };
+            self.page_of(node - coordinate * stride + wrapped * stride)
         };
         let n_nodes = re.len();
         if let Some(others) = &self.stencil.turns[d] {
-            let (page, node) = at(first, 0);
+            let (page, node) = self.page_of(first);
             let (from_re, from_im) = (&page.re[node..][..n_nodes], &page.im[node..][..n_nodes]);
             let out = re.iter_mut().zip(im);
             for ((re, im), others) in out.zip(others.chunks_exact(extent - 1)) {
@@ -213,7 +251,7 @@ impl<T: Real> StructurePass<'_, T> {
             for (k, (re, im)) in re.iter_mut().zip(im).enumerate() {
                 let (mut x, mut y) = (0.0, 0.0);
                 for (offset, slope) in slopes.iter().enumerate().skip(1) {
-                    let (page, node) = at(first + k, offset);
+                    let (page, node) = beside(first + k, (first + k) / stride % extent, offset);
                     x += slope * page.re[node].to_f64();
                     y += slope * page.im[node].to_f64();
                 }
@@ -221,27 +259,36 @@ impl<T: Real> StructurePass<'_, T> {
             }
             return;
         }
-        // The last vector overlaps the one before, which is cheaper than a mask.
-        let starts = (0..n_nodes.saturating_sub(V::N)).step_by(V::N).chain([n_nodes.saturating_sub(V::N)]);
-        let lanes = n_nodes.min(V::N);
         for (offset, slope) in slopes.iter().enumerate().skip(1) {
-            let (page, node) = at(first, offset);
+            let (page, node) = beside(first, coordinate, offset);
             let (from_re, from_im) = (&page.re[node..][..n_nodes], &page.im[node..][..n_nodes]);
             let slope = V::splat(T::from_f64(*slope));
-            // SAFETY: `lanes` scalars from each start on are readable, and writable where the sums go.
+            // SAFETY: `n_nodes` scalars are readable, and writable where the sums go.
             unsafe {
                 if slopes.len() == 3 && offset == 1 {
                     // Both neighbours of a ring of three at once.
-                    let (page, node) = at(first, 2);
-                    let (other_re, other_im) = (&page.re[node..][..n_nodes], &page.im[node..][..n_nodes]);
+                    let (page, node) = beside(first, coordinate, 2);
                     let other = V::splat(T::from_f64(slopes[2]));
-                    for lane in starts.clone() {
-                        let x = V::load_n(from_re.as_ptr().add(lane), lanes).mul(slope);
-                        let y = V::load_n(from_im.as_ptr().add(lane), lanes).mul(slope);
-                        let x = V::load_n(other_re.as_ptr().add(lane), lanes).mul_add(other, x);
-                        let y = V::load_n(other_im.as_ptr().add(lane), lanes).mul_add(other, y);
-                        x.store_n(re.as_mut_ptr().add(lane), lanes);
-                        y.store_n(im.as_mut_ptr().add(lane), lanes);
+                    let planes = [
+                        (from_re, &page.re[node..][..n_nodes], &mut *re),
+                        (from_im, &page.im[node..][..n_nodes], &mut *im),
+                    ];
+                    for (from, beyond, to) in planes {
+                        if n_nodes < V::N {
+                            let x = V::load_n(from.as_ptr(), n_nodes).mul(slope);
+                            let x = V::load_n(beyond.as_ptr(), n_nodes).mul_add(other, x);
+                            x.store_n(to.as_mut_ptr(), n_nodes);
+                            continue;
+                        }
+                        // The last vector overlaps the one before, which is cheaper than a mask.
+                        let mut lane = 0;
+                        while lane < n_nodes {
+                            let at = lane.min(n_nodes - V::N);
+                            let x = V::load(from.as_ptr().add(at)).mul(slope);
+                            let x = V::load(beyond.as_ptr().add(at)).mul_add(other, x);
+                            x.store(to.as_mut_ptr().add(at));
+                            lane += V::N;
+                        }
                     }
                     return;
                 }
@@ -261,10 +308,9 @@ impl<T: Real> StructurePass<'_, T> {
     }
 }
 
-/// Appends Σ_lanes (re_i re_j + im_i im_j) of all components to `out`.
+/// Appends Σ_lanes (re_i re_j + im_i im_j) of all components to `out`; `rows` is room for eight numbers of each.
 #[inline(always)]
-fn products<V: Lanes>(gradients: &[V::T], axes: usize, width: usize, out: &mut Vec<f64>) {
-    let mut rows = [0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
+fn products<V: Lanes>(gradients: &[V::T], axes: usize, width: usize, rows: &mut [f64], out: &mut Vec<f64>) {
     let components = n_components(axes);
     let mut c = 0;
     for i in 0..axes {

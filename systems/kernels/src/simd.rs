@@ -18,6 +18,8 @@ use crate::energy::{FormChunk, LocalForm};
 use crate::field::{PageRef, Real, Shape, Values};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
+use crate::kinetic::lattice::{ImageChange, ImagePower};
+use crate::kinetic::remainder::{RingCells, RingJoins, RingMoves};
 use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, FluxPass, OuterBatch, PageSweep};
 use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, walk};
@@ -216,9 +218,19 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn flux_pass(level: Level, pass: FluxPass<'_, Self>);
     #[doc(hidden)]
+    fn ring_cells(level: Level, pass: RingCells<'_, Self>);
+    #[doc(hidden)]
+    fn ring_joins(level: Level, pass: RingJoins<'_, Self>);
+    #[doc(hidden)]
+    fn ring_moves(level: Level, pass: RingMoves<'_, Self>);
+    #[doc(hidden)]
     fn combine_pass(level: Level, pass: CombinePass<'_, Self>);
     #[doc(hidden)]
     fn structure_pass(level: Level, pass: StructurePass<'_, Self>) -> Vec<f64>;
+    #[doc(hidden)]
+    fn image_change(level: Level, change: ImageChange<'_, Self>) -> [f64; 2];
+    #[doc(hidden)]
+    fn image_power(level: Level, power: ImagePower<'_, Self>) -> [f64; 4];
     #[doc(hidden)]
     fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, Self>) -> Totals;
     #[doc(hidden)]
@@ -328,11 +340,26 @@ macro_rules! simd_real {
             fn flux_pass(level: Level, pass: FluxPass<'_, $t>) {
                 dispatch(level, pass);
             }
+            fn ring_cells(level: Level, pass: RingCells<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn ring_joins(level: Level, pass: RingJoins<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn ring_moves(level: Level, pass: RingMoves<'_, $t>) {
+                dispatch(level, pass);
+            }
             fn combine_pass(level: Level, pass: CombinePass<'_, $t>) {
                 dispatch(level, pass);
             }
             fn structure_pass(level: Level, pass: StructurePass<'_, $t>) -> Vec<f64> {
                 dispatch(level, pass)
+            }
+            fn image_change(level: Level, change: ImageChange<'_, $t>) -> [f64; 2] {
+                dispatch(level, change)
+            }
+            fn image_power(level: Level, power: ImagePower<'_, $t>) -> [f64; 4] {
+                dispatch(level, power)
             }
             fn sum_piece(level: Level, sum: Sum, piece: Piece<'_, $t>) -> Totals {
                 dispatch(level, SumPiece { sum, piece })

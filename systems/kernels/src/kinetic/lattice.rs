@@ -14,9 +14,11 @@
 //! is one page.
 
 mod image;
+mod rings;
 mod whole;
 
-pub use image::Image;
+pub use image::{Image, ImagePower};
+pub use rings::ImageChange;
 
 use self::whole::Whole;
 use super::fibre::derivative;
@@ -25,6 +27,7 @@ use super::sparse::Blocks;
 use super::varying::{CellGrid, Diffusion};
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::metric_update::{component, n_components};
+use crate::simd::Level;
 use crate::threads::map_chunks;
 use core::ops::Range;
 use std::collections::BTreeMap;
@@ -374,11 +377,17 @@ impl Lattice {
         };
         let flux = gradient.iter().map(|_| zero()).collect();
         let (image, before) = (fixed.clone(), zero());
-        let mut image = Image { image, before, field, gradient, flux, fixed, is_stale: vec![false; n] };
+        let page_nodes = self.dense.as_ref().map_or(self.page_nodes, |whole| whole.shape.page_nodes);
+        let blocks = image::blocks(n, page_nodes, |_| true);
+        let is_stale = vec![false; n];
+        let mut image = Image { image, before, field, gradient, flux, fixed, is_stale, follow: None, blocks };
         if is_uniform {
             return image;
         }
-        if let Some(whole) = &self.dense {
+        if let Some(rings) = self.dense.as_ref().and_then(|whole| whole.rings.as_ref()) {
+            let is_near = rings.begin(self, diffusion, &mut image);
+            image.blocks = image::blocks(n, page_nodes, |node| is_near[node]);
+        } else if let Some(whole) = &self.dense {
             whole.set_fluxes(self, diffusion, &mut image, 0..self.n_cells());
             whole.set_image(&mut image);
         } else {
@@ -398,6 +407,12 @@ impl Lattice {
         pages: &[PageRef<'_, T>],
     ) -> (f64, f64) {
         if let Some(whole) = self.dense.as_ref().filter(|_| !image.gradient.is_empty()) {
+            if let Some(rings) = &whole.rings {
+                rings.follow(self, diffusion, image, cells);
+                let change = image.change_of(Level::detect(), rings.runs(), pages);
+                image.settle(rings.runs());
+                return change;
+            }
             whole.set_fluxes(self, diffusion, image, cells);
             whole.set_image(image);
             return image.change(pages);

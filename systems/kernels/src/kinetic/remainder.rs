@@ -10,10 +10,13 @@
 
 mod expansion;
 mod flux;
+mod rings;
 
 pub use flux::FluxPass;
 pub(crate) use flux::{PART, Tensor, fluxes_of_run};
+pub use rings::{RingCells, RingJoins, RingMoves};
 
+use self::rings::Rings;
 use super::bundle::AxisPass;
 use super::dft::Complex;
 use super::fibre::diagonalise;
@@ -176,6 +179,8 @@ pub struct Remainder<T: SimdReal> {
     derivatives: Vec<Derivative<T>>,
     /// −½∂ of each axis, where all of them have three nodes.
     divergences: Vec<AxisPass<T>>,
+    /// The same cell by cell, where cells are runs; fields lie cell after cell then, and there are no gradients.
+    rings: Option<Rings<T>>,
     gradients: Vec<Scratch<T>>,
     basis: Vec<Scratch<T>>,
     image: Scratch<T>,
@@ -197,6 +202,13 @@ impl<T: Real> Remainder<T> {
         if remainder.coupled.iter().all(|&axis| grid.shape.extents[axis] == 3) {
             let pass = |&axis: &usize| derivative_times(-0.5, &grid.shape, axis, grid.spacing[axis]);
             remainder.divergences = remainder.coupled.iter().map(pass).collect();
+        }
+        if let Some(rings) = Rings::new(grid, &layout, &remainder.coupled, &remainder.pairs) {
+            let n = rings.field_len();
+            let fields = remainder.basis.iter_mut().chain([&mut remainder.image]);
+            fields.for_each(|field| *field = Scratch::new(n));
+            (remainder.gradients, remainder.derivatives, remainder.divergences) = Default::default();
+            (remainder.page_nodes, remainder.rings) = (n, Some(rings));
         }
         remainder
     }
@@ -251,6 +263,7 @@ impl<T: Real> Remainder<T> {
             bound: None,
             derivatives: coupled.iter().copied().map(derivative).collect(),
             divergences: Vec::new(),
+            rings: None,
             gradients: coupled.iter().map(|_| Scratch::new(n)).collect(),
             basis: (0..rule.vectors).map(|_| Scratch::new(n)).collect(),
             image: Scratch::new(n),
@@ -266,6 +279,9 @@ impl<T: Real> Remainder<T> {
                 pair.values[cell] = T::from_f64(source.values[cell]);
             }
         }
+        if let Some(rings) = &mut self.rings {
+            rings.renew(&self.pairs, changed.iter().copied());
+        }
         (self.greatest, self.bound) = (None, None);
     }
 
@@ -275,6 +291,7 @@ impl<T: Real> Remainder<T> {
         2 * fields * self.image.re.len() * T::BYTES
             + self.pairs.iter().map(|pair| pair.values.len() * T::BYTES).sum::<usize>()
             + 4 * self.cells.len()
+            + self.rings.as_ref().map_or(0, Rings::bytes)
     }
 
     /// What happened so far.
@@ -302,7 +319,8 @@ impl<T: Real> Remainder<T> {
     /// - source: the module's
     /// - scheme and order: Lanczos with m vectors, order m in one application
     /// - stability bound: none (unitary in its subspace)
-    /// - bytes and flops per node: about m·(6 + 8a) scalars for a coupled axes, m·(12a + 8·pairs) flops
+    /// - bytes and flops per node: about m·(6 + 8a) scalars for a coupled axes, m·(12a + 8·pairs) flops; m·14 scalars on
+    ///   rings whose cells are runs
     pub fn apply(&mut self, level: Level, threads: Threads<'_>, pages: &mut [PageMut<'_, T>]) {
         let views: Vec<_> = pages.iter().map(PageMut::as_ref).collect();
         let size = reduce::norm2(level, threads, &views).sqrt();
@@ -312,7 +330,11 @@ impl<T: Real> Remainder<T> {
         let psi: Vec<_> = pages.iter_mut().map(Planes::of).collect();
         let nodes = self.page_nodes;
         let mut matrix = [0.0; BASIS * BASIS];
-        combine(level, threads, &self.basis[0].planes(nodes), &[(&psi, 1.0 / size, 0.0)], false);
+        let first = self.basis[0].planes(nodes);
+        match &self.rings {
+            Some(rings) => rings.pack(level, psi[0], 1.0 / size, first[0]),
+            None => combine(level, threads, &first, &[(&psi, 1.0 / size, 0.0)], false),
+        }
         let vectors = self.rule.vectors;
         let mut n_basis = vectors;
         let mut beta = 0.0;
@@ -347,7 +369,14 @@ impl<T: Real> Remainder<T> {
             .take(n_basis)
             .map(|(q, (re, im))| (&q[..], re * size, im * size))
             .collect();
-        combine(level, threads, &psi, &terms, true);
+        match &self.rings {
+            Some(rings) => {
+                let image = self.image.planes(nodes);
+                combine(level, threads, &image, &terms, false);
+                rings.unpack(level, image[0], psi[0]);
+            }
+            None => combine(level, threads, &psi, &terms, true),
+        }
         self.counts.n_applied += 1;
         self.counts.residual = weights[vectors - 1].0.hypot(weights[vectors - 1].1);
     }
@@ -374,6 +403,10 @@ impl<T: Real> Remainder<T> {
     fn image_of(&mut self, level: Level, threads: Threads<'_>, k: usize) {
         let nodes = self.page_nodes;
         let source = self.basis[k].planes(nodes);
+        if let Some(rings) = &mut self.rings {
+            rings.apply(level, threads, source[0], self.image.planes(nodes)[0]);
+            return;
+        }
         let gradients: Vec<Vec<Planes<T>>> = self.gradients.iter_mut().map(|g| g.planes(nodes)).collect();
         for (gradient, derivative) in gradients.iter().zip(&self.derivatives) {
             derivative.run_to(level, threads, &source, gradient);
@@ -474,3 +507,6 @@ impl<T: Real> Kernel<T> for CombinePass<'_, T> {
 fn inner<T: Real>(a: &Scratch<T>, b: &Scratch<T>, nodes: usize) -> f64 {
     reduce::inner(&a.pages(nodes), &b.pages(nodes)).0
 }
+
+#[cfg(test)]
+mod tests;

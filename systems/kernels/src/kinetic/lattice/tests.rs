@@ -125,23 +125,25 @@ fn on_an_active_set_the_form_is_that_of_the_lines_matrices() {
 }
 
 /// A lattice with a metric for each kind.
-fn cases() -> [(Lattice, Diffusion, usize); 4] {
+fn cases() -> [(Lattice, Diffusion, usize); 5] {
     let dense = grid(&[9, 3, 3], 9, &[3, 3, 1]);
     let even = grid(&[8, 6], 48, &[1, 1]);
     let boxes = grid(&[9, 9, 3], 243, &[1, 3, 3]);
     let uneven = grid(&[8, 6], 48, &[1, 1]);
+    let rings = grid(&[3, 3, 3], 9, &[1, 3, 3]);
     let lattices = [
         Lattice::dense(&dense),
         Lattice::dense(&even),
         sparse(&[9, 9, 3], &[3, 3, 3], &[1, 3, 3], &[0, 1, 3, 7]),
         sparse(&[8, 6], &[2, 3], &[1, 1], &[1, 2, 5]),
+        Lattice::dense(&rings),
     ];
-    let [a, b, c, d] = lattices;
+    let [a, b, c, d, e] = lattices;
     let of = |lattice: Lattice, grid: &CellGrid, page_nodes| {
         let diffusion = metric(grid, lattice.n_cells());
         (lattice, diffusion, page_nodes)
     };
-    [of(a, &dense, 9), of(b, &even, 48), of(c, &boxes, 27), of(d, &uneven, 6)]
+    [of(a, &dense, 9), of(b, &even, 48), of(c, &boxes, 27), of(d, &uneven, 6), of(e, &rings, 9)]
 }
 
 #[test]
@@ -183,7 +185,7 @@ fn an_image_follows_its_metric_bit_for_bit() {
         e[..n / 2].fill(0.0);
         let mut image = lattice.image(&diffusion, e.clone(), noise(n, 4));
         let before = image.image.clone();
-        let cells = [1, 4, lattice.n_cells() - 1];
+        let cells = [0, 1, lattice.n_cells() - 1];
         for cell in cells {
             diffusion.diagonal.iter_mut().for_each(|values| values[cell] *= 1.1);
             diffusion.off_diagonal.iter_mut().for_each(|pair| pair.values[cell] += 0.03);
@@ -200,6 +202,67 @@ fn an_image_follows_its_metric_bit_for_bit() {
         }
         assert!((found.0 - expected.0).abs() < 1e-12 && (found.1 - expected.1).abs() < 1e-12);
         assert!(expected.0.abs() > 1e-3, "something changed");
+    }
+}
+
+#[test]
+fn on_rings_an_image_forgets_what_came_before() {
+    for cell in [[1, 1, 3], [1, 1, 1], [1, 3, 3], [3, 3, 3]] {
+        let grid = grid(&[3, 3, 3], 27, &cell);
+        let (lattice, mut diffusion) = (Lattice::dense(&grid), metric(&grid, grid.n_cells()));
+        let mut e = noise(27, 3);
+        e[..20].fill(0.0);
+        let (re, im) = (noise(27, 1), noise(27, 2));
+        let pages = pages(&re, &im, 27);
+        let mut image = lattice.image(&diffusion, e.clone(), vec![0.0; 27]);
+        // The second and the fourth are so large, or so small again, that fluxes are rounded elsewhere.
+        for (step, factor) in [1.1, 40.0, 0.7, 0.02, 1.3].into_iter().enumerate() {
+            let cells = [step % grid.n_cells(), grid.n_cells() - 1];
+            for &cell in cells.iter().take(grid.n_cells()) {
+                diffusion.diagonal.iter_mut().for_each(|values| values[cell] *= factor);
+                diffusion.off_diagonal.iter_mut().for_each(|pair| pair.values[cell] -= 0.01);
+            }
+            let before = image.image.clone();
+            let found = lattice.renew_image(&diffusion, &mut image, cells.into_iter(), &pages);
+            let fresh = lattice.image(&diffusion, e.clone(), vec![0.0; 27]);
+            assert_eq!(
+                (&image.image.re, &image.image.im),
+                (&fresh.image.re, &fresh.image.im),
+                "{cell:?}, {step}"
+            );
+            let apart = |i: usize| (fresh.image.re[i] - before.re[i], fresh.image.im[i] - before.im[i]);
+            let sum = (0..27).fold(0.0, |sum, i| sum + apart(i).0 * re[i] + apart(i).1 * im[i]);
+            assert!(
+                (found.0 - sum).abs() < 1e-12 * (1.0 + sum.abs()),
+                "{cell:?}, {step}: {} for {sum}",
+                found.0
+            );
+        }
+    }
+}
+
+#[test]
+fn the_power_is_that_of_its_definition() {
+    for (lattice, diffusion, page_nodes) in cases() {
+        let n = lattice.n_nodes();
+        let (re, im, v) = (noise(n, 1), noise(n, 2), noise(n, 5));
+        let mut e = noise(n, 3);
+        e[..n - 2].fill(0.0);
+        let image = lattice.image(&diffusion, e, vec![0.0; n]);
+        let slices: Vec<&[f64]> = v.chunks(page_nodes).collect();
+        let found = image.power(&pages(&re, &im, page_nodes), &Values::PerNode(&slices), 0.7);
+        let (mut expected, ((a, b), (te_re, te_im))) = ([0.0; 4], (image.field(), image.image()));
+        for i in 0..n {
+            let local = v[i] + 0.7 * (re[i] * re[i] + im[i] * im[i]);
+            let (h, g) = (te_re[i] + local * a[i], te_im[i] + local * b[i]);
+            expected[0] += h * re[i] + g * im[i];
+            expected[1] += h * im[i] - g * re[i];
+            expected[2] += a[i] * re[i] + b[i] * im[i];
+            expected[3] += a[i] * im[i] - b[i] * re[i];
+        }
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} against {expected}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)] // Fields as raw planes.
 
+use super::rings::Rings;
 use super::{Image, Lattice};
 use crate::field::{Shape, Threads};
 use crate::half_potential::Planes;
@@ -24,6 +25,8 @@ pub(super) struct Whole {
     divergences: Vec<AxisPass<f64>>,
     /// Nodes of every cell, where they follow each other.
     runs: Option<Vec<Range<usize>>>,
+    /// Where every axis has three nodes: the rings, which have a way of their own.
+    pub rings: Option<Rings>,
 }
 
 impl std::fmt::Debug for Whole {
@@ -40,10 +43,14 @@ impl Whole {
             is_run.then_some(first..first + nodes.len())
         };
         let pass = |axis: usize| derivative_times(-0.5, &grid.shape, axis, grid.spacing[axis]);
+        let runs: Option<Vec<Range<usize>>> = nodes.iter().map(run).collect();
+        let level = Level::detect();
+        let rings = |runs: &Vec<Range<usize>>| Rings::new(level, &grid.shape.extents, &grid.spacing, runs);
         Whole {
-            level: Level::detect(),
+            level,
             divergences: (0..grid.cell.len()).map(pass).collect(),
-            runs: nodes.iter().map(run).collect(),
+            rings: runs.as_ref().and_then(rings),
+            runs,
             shape: grid.shape.clone(),
         }
     }

@@ -1,0 +1,372 @@
+//! TE on a torus of three-node rings, which follows D by what a change adds to it.
+//!
+//! Invariant: fluxes are multiples of a quantum, a power of two so large that every sum of them is less than 2⁵³ quanta: adding
+//! and subtracting them is exact, so TE is the same sum whatever came and went before. The quantum is a pure function of
+//! E and D; where it changes, everything is computed anew. Its rounding is 2⁻⁴⁸ of the largest flux.
+//! Source: `ring3.rs` for ∂; Demmel & Nguyen, Proc. ARITH 21 (2013) 163, for sums of numbers rounded in advance.
+
+#![allow(unsafe_code)] // Vector loads and stores through pointers.
+
+use super::{Image, Lattice};
+use crate::field::{PageRef, Real};
+use crate::half_potential::Planes;
+use crate::kinetic::gradient::Wide;
+use crate::kinetic::remainder::{AXES_MAX, PART, Tensor, fluxes_of_run};
+use crate::kinetic::ring3;
+use crate::kinetic::varying::Diffusion;
+use crate::simd::{Kernel, Lanes, Level, SimdReal, dispatch};
+use core::ops::Range;
+
+/// Every sum stays below 2⁵¹ quanta, so that a difference of two is below 2⁵².
+const QUANTA_BITS: u64 = 51;
+
+/// Exponents of doubles, biased: the least for which a quantum is a normal number, and that of what is no number.
+const EXPONENT_MIN: u64 = 64;
+const EXPONENT_NONE: u64 = 0x7ff;
+
+/// The rings of a torus whose axes all have three nodes and whose cells are runs.
+#[derive(Debug, Clone)]
+pub(super) struct Rings {
+    level: Level,
+    runs: Vec<Range<usize>>,
+    strides: Vec<usize>,
+    /// −½κ of each axis.
+    factors: Vec<f64>,
+}
+
+/// What an image keeps to follow D.
+#[derive(Debug, Clone)]
+pub(super) struct Follow {
+    quantum: f64,
+    /// Of each cell, what no sum of its fluxes exceeds; nothing where E has no gradient.
+    bounds: Vec<f64>,
+    is_reached: Vec<bool>,
+    /// The largest part of a gradient.
+    greatest: f64,
+    /// What is to be added to TE, and the cells where.
+    change: Wide,
+    is_touched: Vec<bool>,
+    /// Whether TE has the change already.
+    is_settled: bool,
+    fluxes: Vec<f64>,
+}
+
+impl Rings {
+    /// The rings of a torus with these extents; none where an axis has other than three nodes.
+    pub fn new(level: Level, extents: &[usize], spacing: &[f64], runs: &[Range<usize>]) -> Option<Self> {
+        let stride = |axis: usize| -> usize { extents[axis + 1..].iter().product() };
+        let strides: Vec<usize> = (0..extents.len()).map(stride).collect();
+        let run = runs.first()?.len();
+        // A run begins where the axes inside it begin.
+        let is_whole = |&stride: &usize| 3 * stride <= run && run.is_multiple_of(3 * stride) || stride >= run;
+        (extents.iter().all(|&n| n == 3) && extents.len() <= AXES_MAX && strides.iter().all(is_whole)).then(
+            || {
+                let factors = spacing.iter().map(|&spacing| -0.5 * ring3::slope(spacing)).collect();
+                Rings { level, runs: runs.to_vec(), strides, factors }
+            },
+        )
+    }
+
+    /// The nodes of each cell.
+    pub fn runs(&self) -> &[Range<usize>] {
+        &self.runs
+    }
+
+    /// Prepares an image, whose gradient is there, and sets TE. Returns the nodes where E or TE can be other than nothing.
+    pub fn begin(&self, lattice: &Lattice, diffusion: &Diffusion, image: &mut Image) -> Vec<bool> {
+        let n_nodes = image.field.re.len();
+        let is_nonzero = |node: usize| image.gradient.iter().any(|g| g.re[node] != 0.0 || g.im[node] != 0.0);
+        let parts = || image.gradient.iter().flat_map(|g| g.re.iter().chain(&g.im));
+        let mut follow = Follow {
+            quantum: f64::NAN,
+            bounds: vec![0.0; self.runs.len()],
+            is_reached: self.runs.iter().map(|run| run.clone().any(is_nonzero)).collect(),
+            greatest: parts().fold(0.0, |most, x| most.max(x.abs())),
+            change: Wide { re: vec![0.0; n_nodes], im: vec![0.0; n_nodes] },
+            is_touched: vec![false; self.runs.len()],
+            is_settled: false,
+            fluxes: vec![0.0; 2 * AXES_MAX * PART],
+        };
+        let mut is_near: Vec<bool> =
+            image.field.re.iter().zip(&image.field.im).map(|(re, im)| *re != 0.0 || *im != 0.0).collect();
+        for node in (0..n_nodes).filter(|&node| is_nonzero(node)) {
+            for &stride in &self.strides {
+                let [up, down] = beside(node, stride);
+                (is_near[up], is_near[down]) = (true, true);
+            }
+        }
+        self.note(lattice, diffusion, &mut follow, 0..self.runs.len());
+        image.follow = Some(follow);
+        self.begin_anew(lattice, diffusion, image);
+        image.settle(&self.runs);
+        is_near
+    }
+
+    /// D changed on `cells`: leaves what is to be added to TE in the image's change, and, where the quantum is another now,
+    /// the new TE too.
+    pub fn follow(
+        &self,
+        lattice: &Lattice,
+        diffusion: &Diffusion,
+        image: &mut Image,
+        cells: impl Iterator<Item = usize> + Clone,
+    ) {
+        let Some(follow) = &mut image.follow else { return };
+        self.note(lattice, diffusion, follow, cells.clone());
+        if follow.quantum == quantum(&follow.bounds) {
+            cells.for_each(|cell| self.renew_cell(lattice, diffusion, image, cell));
+            return;
+        }
+        let before = image.image.clone();
+        self.begin_anew(lattice, diffusion, image);
+        image.settle(&self.runs);
+        // TE is there; the change, which is not exact here, is only for the caller to look at.
+        if let Some(follow) = &mut image.follow {
+            follow.is_touched.fill(true);
+            follow.is_settled = true;
+            let planes = [
+                (&mut follow.change.re, &image.image.re, &before.re),
+                (&mut follow.change.im, &image.image.im, &before.im),
+            ];
+            for (change, now, then) in planes {
+                change.iter_mut().zip(now).zip(then).for_each(|((change, now), then)| *change = now - then);
+            }
+        }
+    }
+
+    /// The bounds of the fluxes of cells.
+    fn note(
+        &self,
+        lattice: &Lattice,
+        diffusion: &Diffusion,
+        follow: &mut Follow,
+        cells: impl Iterator<Item = usize>,
+    ) {
+        let axes = self.factors.len();
+        let mut d: Tensor<f64> = [[0.0; AXES_MAX]; AXES_MAX + 1];
+        for cell in cells.filter(|&cell| follow.is_reached[cell]) {
+            self.fill_tensor(lattice, diffusion, cell, &mut d);
+            let row = |row: &[f64; AXES_MAX]| row[..axes].iter().fold(0.0, |sum, x| sum + x.abs());
+            // Two neighbours of each axis. A sum that is no number is not lost, as it would be by `max`.
+            let most = d[..axes].iter().map(row).fold(0.0, |most, x| if x <= most { most } else { x });
+            follow.bounds[cell] = 2.0 * axes as f64 * follow.greatest * most;
+        }
+    }
+
+    /// All fluxes by the quantum of now; TE is what the image's change says then.
+    fn begin_anew(&self, lattice: &Lattice, diffusion: &Diffusion, image: &mut Image) {
+        let Some(follow) = &mut image.follow else { return };
+        follow.quantum = quantum(&follow.bounds);
+        for field in image.flux.iter_mut().chain([&mut image.image]) {
+            field.re.fill(0.0);
+            field.im.fill(0.0);
+        }
+        (0..self.runs.len()).for_each(|cell| self.renew_cell(lattice, diffusion, image, cell));
+    }
+
+    /// −½κ_i D^{ij} of a cell.
+    fn fill_tensor(&self, lattice: &Lattice, diffusion: &Diffusion, cell: usize, d: &mut Tensor<f64>) {
+        for (axis, factor) in self.factors.iter().enumerate() {
+            d[axis][axis] = factor * (diffusion.at(axis, cell) - lattice.background[axis]);
+        }
+        for pair in &diffusion.off_diagonal {
+            let ((i, j), value) = (pair.axes, pair.values[cell]);
+            (d[i][j], d[j][i]) = (self.factors[i] * value, self.factors[j] * value);
+        }
+    }
+
+    /// The fluxes of a cell; what they became more than they were goes to the nodes beside.
+    fn renew_cell(&self, lattice: &Lattice, diffusion: &Diffusion, image: &mut Image, cell: usize) {
+        let Image { gradient, flux, follow: Some(follow), .. } = image else { return };
+        if !follow.is_reached[cell] {
+            return;
+        }
+        let mut d: Tensor<f64> = [[0.0; AXES_MAX]; AXES_MAX + 1];
+        self.fill_tensor(lattice, diffusion, cell, &mut d);
+        let run = self.runs[cell].clone();
+        let change = follow.change.planes(follow.change.re.len())[0];
+        for first in run.clone().step_by(PART) {
+            let nodes = first..run.end.min(first + PART);
+            let fluxes = follow.fluxes.as_mut_ptr();
+            let quantum = follow.quantum;
+            let pass = CellChange {
+                rings: self,
+                gradient,
+                flux,
+                nodes,
+                d: &d,
+                fluxes,
+                change,
+                quantum,
+                run: run.len(),
+            };
+            dispatch::<f64, _>(self.level, pass);
+        }
+        follow.is_touched[cell] = true;
+        for &stride in self.strides.iter().filter(|stride| **stride >= run.len()) {
+            let [up, down] = beside(run.start, stride);
+            (follow.is_touched[up / run.len()], follow.is_touched[down / run.len()]) = (true, true);
+        }
+    }
+}
+
+impl Image {
+    /// Σ conj(change)·Ψ over the nodes where there is one, as (re, im).
+    pub(super) fn change_of<T: Real>(
+        &self,
+        level: Level,
+        runs: &[Range<usize>],
+        pages: &[PageRef<'_, T>],
+    ) -> (f64, f64) {
+        let Some(follow) = &self.follow else { return (0.0, 0.0) };
+        let [re, im] = T::image_change(level, ImageChange { follow, runs, pages });
+        (re, im)
+    }
+
+    /// Adds the change to TE, unless that is new already, and forgets it.
+    pub(super) fn settle(&mut self, runs: &[Range<usize>]) {
+        let Some(follow) = &mut self.follow else { return };
+        let share = if core::mem::take(&mut follow.is_settled) { 0.0 } else { 1.0 };
+        for (run, is_touched) in runs.iter().zip(&mut follow.is_touched) {
+            if !core::mem::take(is_touched) {
+                continue;
+            }
+            let planes =
+                [(&mut self.image.re, &mut follow.change.re), (&mut self.image.im, &mut follow.change.im)];
+            for (image, change) in planes {
+                for (image, change) in image[run.clone()].iter_mut().zip(&mut change[run.clone()]) {
+                    *image += share * core::mem::take(change);
+                }
+            }
+        }
+    }
+}
+
+/// The nodes after and before a node on its ring of three.
+fn beside(node: usize, stride: usize) -> [usize; 2] {
+    let coordinate = node / stride % 3;
+    let first = node - coordinate * stride;
+    [first + (coordinate + 1) % 3 * stride, first + (coordinate + 2) % 3 * stride]
+}
+
+/// The quantum for sums below the largest of `bounds`; NaN, which is equal to nothing, where that is no number.
+fn quantum(bounds: &[f64]) -> f64 {
+    let most = bounds.iter().fold(0.0, |most, x| if *x <= most { most } else { *x });
+    let exponent = most.to_bits() >> 52 & EXPONENT_NONE;
+    if exponent == EXPONENT_NONE {
+        return f64::NAN;
+    }
+    f64::from_bits((exponent.max(EXPONENT_MIN) + 1 - QUANTA_BITS) << 52)
+}
+
+/// New fluxes on some nodes of a cell, and their differences to the old ones. Built only with fields that have the nodes.
+struct CellChange<'a> {
+    rings: &'a Rings,
+    gradient: &'a [Wide],
+    flux: &'a mut [Wide],
+    nodes: Range<usize>,
+    /// −½κ_i D^{ij}.
+    d: &'a Tensor<f64>,
+    fluxes: *mut f64,
+    change: Planes<f64>,
+    quantum: f64,
+    /// Nodes of a cell.
+    run: usize,
+}
+
+impl Kernel<f64> for CellChange<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = f64>>(self) {
+        let CellChange { rings, gradient, flux, nodes, d, fluxes, change, quantum, run } = self;
+        let axes = gradient.len();
+        let none = Planes { re: core::ptr::null_mut(), im: core::ptr::null_mut(), len: 0 };
+        let (mut rows, mut to) = ([none; AXES_MAX], [none; AXES_MAX]);
+        // SAFETY: gradients have the nodes and are only read; `fluxes` has two rows of `PART` for each axis.
+        unsafe {
+            for (axis, (row, to)) in rows.iter_mut().zip(&mut to).enumerate().take(axes) {
+                let (re, im) = (gradient[axis].re.as_ptr().cast_mut(), gradient[axis].im.as_ptr().cast_mut());
+                *row = Planes { re: re.add(nodes.start), im: im.add(nodes.start), len: nodes.len() };
+                let first = fluxes.add(2 * axis * PART);
+                *to = Planes { re: first, im: first.add(PART), len: PART };
+            }
+            fluxes_of_run::<V>(&rows[..axes], &to[..axes], 0, nodes.len(), d);
+        }
+        // x + 1.5·2⁵² quanta is rounded to a quantum.
+        let shift = V::splat(1.5 * (1u64 << 52) as f64 * quantum);
+        for (axis, (of_axis, &stride)) in flux.iter_mut().zip(&rings.strides).enumerate() {
+            let planes = [
+                (to[axis].re, of_axis.re.as_mut_ptr(), change.re),
+                (to[axis].im, of_axis.im.as_mut_ptr(), change.im),
+            ];
+            for (new, old, change) in planes {
+                // SAFETY: rows of `nodes.len()` numbers, and of `PART` where `fluxes` is padded; neighbours exist.
+                unsafe {
+                    for k in (0..nodes.len()).step_by(V::N) {
+                        let n = V::N.min(nodes.len() - k);
+                        let old = old.add(nodes.start + k);
+                        let rounded = V::load_n(new.add(k), n).add(shift).sub(shift);
+                        rounded.sub(V::load_n(old, n)).store_n(new.add(k), n);
+                        rounded.store_n(old, n);
+                    }
+                    if stride >= run {
+                        let [up, down] = beside(nodes.start, stride);
+                        for k in (0..nodes.len()).step_by(V::N) {
+                            let n = V::N.min(nodes.len() - k);
+                            let x = V::load_n(new.add(k), n);
+                            let (after, before) = (change.add(up + k), change.add(down + k));
+                            V::load_n(after, n).sub(x).store_n(after, n);
+                            V::load_n(before, n).add(x).store_n(before, n);
+                        }
+                    } else {
+                        for (k, node) in nodes.clone().enumerate() {
+                            let [up, down] = beside(node, stride);
+                            *change.add(up) -= *new.add(k);
+                            *change.add(down) += *new.add(k);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Σ conj(change)·Ψ. Built only with pages of the image's nodes.
+pub struct ImageChange<'a, T: SimdReal> {
+    follow: &'a Follow,
+    runs: &'a [Range<usize>],
+    pages: &'a [PageRef<'a, T>],
+}
+
+impl<T: Real> Kernel<T> for ImageChange<'_, T> {
+    type Out = [f64; 2];
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) -> [f64; 2] {
+        let ImageChange { follow, runs, pages } = self;
+        let page_nodes = super::page_nodes(pages);
+        let zero = V::Wide::splat(0.0);
+        let (mut re, mut im) = (zero, zero);
+        for (run, _) in runs.iter().zip(&follow.is_touched).filter(|(_, is_touched)| **is_touched) {
+            let (page, at) = (&pages[run.start / page_nodes], run.start % page_nodes);
+            let (page_re, page_im) = (&page.re[at..][..run.len()], &page.im[at..][..run.len()]);
+            let (of_re, of_im) = (&follow.change.re[run.clone()], &follow.change.im[run.clone()]);
+            for k in (0..run.len()).step_by(V::N) {
+                let n = V::N.min(run.len() - k);
+                // SAFETY: four slices of one length.
+                unsafe {
+                    let (x, y) =
+                        (V::load_n(page_re.as_ptr().add(k), n), V::load_n(page_im.as_ptr().add(k), n));
+                    for half in 0..n.div_ceil(V::Wide::N) {
+                        let (k, n) = (k + half * V::Wide::N, V::Wide::N.min(n - half * V::Wide::N));
+                        let (x, y) = (x.widen(half), y.widen(half));
+                        let a = V::Wide::load_n(of_re.as_ptr().add(k), n);
+                        let b = V::Wide::load_n(of_im.as_ptr().add(k), n);
+                        re = b.mul_add(y, a.mul_add(x, re));
+                        im = b.neg_mul_add(x, a.mul_add(y, im));
+                    }
+                }
+            }
+        }
+        [super::image::total(re), super::image::total(im)]
+    }
+}

@@ -1,0 +1,428 @@
+//! A traversal block by block: what a block of nodes does to h, from sums over its nodes.
+//!
+//! Invariant: blocks are cut by the traversal alone, and what a block does depends on its nodes alone, so neither threads nor
+//! vectors change a bit. A step is h ← (1 − sγ)(1 − tE)h + Bx, t = s/(1 − sγ); the numbers 1 − sγ are divided out, and with
+//! y = h/Π(1 − sγ), x̂ = Bx/Π(1 − sγ), X = Σx̂ the product of a block of steps is
+//!
+//! ```text
+//! y = h + X·1 − Σ_c E_c(T_c h + R_c·1) + Σ_ab E_a E_b(T_ab h + R_ab·1) − …
+//! T_c = Σ_{k on c} t_k, T_ab = Σ_{k on a} t_k T_b(before k);  R likewise, with t_k X(before k)
+//! ```
+//!
+//! with sums over the cells c of the block. Where a traversal stays on few cells for a while the terms of second order are
+//! kept, where it changes cells at every node those of the first. What is dropped, β³/6 or β²/2 with β = Σ t|E|, is below the
+//! rounding of one step; where it is not, the block is cut, or goes node by node.
+//! Source: the Dyson series of a product, Magnus, Comm. Pure Appl. Math. 7 (1954) 649.
+
+mod mixed;
+
+use self::mixed::MIXED;
+use super::super::{Order, STATE, State};
+use super::{CellMetric, ROW_SUMS, TENSOR, WIDTH};
+use crate::field::Real;
+use crate::simd::{Kernel, Lanes, SimdReal};
+
+/// Most cells of a block that is done to second order.
+const CELLS_MAX: usize = 3;
+
+/// Most positions of a block, and least where it is worth its sums.
+const POSITIONS_MAX: usize = 27;
+const POSITIONS_MIN: usize = 3;
+
+/// Numbers of a block's sums: Π 1/(1 − sγ), X, and (T, R) of each cell and of each pair.
+const SUMS_MAX: usize = 3 + 3 * CELLS_MAX + 3 * CELLS_MAX * CELLS_MAX;
+
+/// Largest Π 1/(1 − sγ) of a block: T is then at most twice Σs.
+const TURNED_MAX: f64 = 2.0;
+
+/// How a traversal is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Runs of so many positions, on as many cells as there are slices in a run.
+    Runs { positions: usize, cells: usize },
+    /// Nine nodes at a time, whatever their cells.
+    Mixed,
+}
+
+impl Route {
+    pub fn new(order: &Order, slices: &[u32], of_node: &[u32]) -> Self {
+        let positions = &order.positions[..];
+        let greatest = positions.iter().max().zip(slices.iter().max()).map(|(p, s)| (p + s) as usize);
+        assert!(greatest.is_none_or(|node| node < of_node.len()), "an order visits nodes that exist");
+        let cells = if order.is_time_fastest { slices.len() } else { 1 };
+        let is_alike =
+            |a: u32, b: u32| slices.iter().all(|s| of_node[(a + s) as usize] == of_node[(b + s) as usize]);
+        let run = positions.iter().take_while(|p| is_alike(**p, positions[0])).count().min(POSITIONS_MAX);
+        let is_run = |run: &[u32]| run.iter().all(|p| is_alike(*p, run[0]));
+        let has_runs = run >= POSITIONS_MIN
+            && cells <= CELLS_MAX
+            && positions.len().is_multiple_of(run)
+            && positions.chunks(run).all(is_run);
+        if has_runs { Route::Runs { positions: run, cells } } else { Route::Mixed }
+    }
+
+    /// Scalars of scratch for vectors of `lanes` lanes.
+    pub fn scratch(self, lanes: usize) -> usize {
+        match self {
+            Self::Runs { positions, cells } => 3 * positions * cells * lanes,
+            Self::Mixed => 5 * MIXED * lanes,
+        }
+    }
+}
+
+/// A traversal. Built only with an order and slices of the metric's nodes, the route made for them and its scratch.
+pub struct CellWalk<'a, T: SimdReal> {
+    pub(super) metric: &'a CellMetric<T>,
+    /// γ.
+    pub(super) mean: T,
+    pub(super) way: (&'a Order, &'a [u32]),
+    pub(super) route: Route,
+    pub(super) scratch: *mut T,
+    pub(super) state: &'a mut State,
+}
+
+/// Where a traversal is: its nodes are the sums of a number of one list and one of the other.
+#[derive(Clone, Copy)]
+struct Cursor<'a> {
+    slow: &'a [u32],
+    fast: &'a [u32],
+    at: (usize, usize),
+}
+
+impl<'a> Cursor<'a> {
+    /// At the `k`-th node.
+    #[inline(always)]
+    fn new((order, slices): (&'a Order, &'a [u32]), k: usize) -> Self {
+        let positions = &order.positions[..];
+        let (slow, fast) = if order.is_time_fastest { (positions, slices) } else { (slices, positions) };
+        Cursor { slow, fast, at: (k / fast.len(), k % fast.len()) }
+    }
+
+    /// # Safety
+    /// There is a next node.
+    #[inline(always)]
+    unsafe fn next(&mut self) -> u32 {
+        // SAFETY: says the caller.
+        let node = unsafe { *self.slow.get_unchecked(self.at.0) + *self.fast.get_unchecked(self.at.1) };
+        self.at.1 += 1;
+        if self.at.1 == self.fast.len() {
+            self.at = (self.at.0 + 1, 0);
+        }
+        node
+    }
+}
+
+/// h, two parts of nine numbers and padding. What stands in the padding is of no consequence.
+type Pair<T> = [[T; WIDTH]; 2];
+
+impl<T: Real> Kernel<T> for CellWalk<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let (order, slices) = self.way;
+        assert_eq!(order.positions.len() * slices.len(), self.metric.n_nodes(), "every node once");
+        let mut h = [[T::default(); WIDTH]; 2];
+        match self.route {
+            Route::Runs { positions, cells: 1 } => self.runs::<V, 1>(positions, &mut h),
+            Route::Runs { positions, cells: 2 } => self.runs::<V, 2>(positions, &mut h),
+            Route::Runs { positions, .. } => self.runs::<V, 3>(positions, &mut h),
+            Route::Mixed => self.mixed::<V>(&mut h),
+        }
+        for d in 0..STATE {
+            (self.state.re[d], self.state.im[d]) = (h[0][d].to_f64(), h[1][d].to_f64());
+        }
+    }
+}
+
+impl<T: Real> CellWalk<'_, T> {
+    /// Blocks of `positions` positions on `C` cells each, to second order.
+    #[inline(always)]
+    fn runs<V: Lanes<T = T>, const C: usize>(&self, positions: usize, h: &mut Pair<T>) {
+        let (order, slices) = self.way;
+        let n = positions * C;
+        let per_slice = order.positions.len() / positions;
+        let n_blocks = self.metric.n_nodes() / n;
+        let limit = libm::cbrt(6.0 * rounding::<T>());
+        let (source, scratch) = (Source::new(self.metric), self.scratch);
+        let mut sums = [[T::default(); 16]; SUMS_MAX];
+        let mut cells = [[0; C]; 16];
+        let mut room = [[[T::default(); WIDTH]; 2]; CELLS_MAX + 2];
+        for first in (0..n_blocks).step_by(V::N) {
+            let lanes = V::N.min(n_blocks - first);
+            // SAFETY: `n_blocks` blocks of `n` nodes are there; the scratch has three planes of `n` vectors. Lanes without a
+            // block are not looked at.
+            unsafe {
+                for (lane, cells) in cells.iter_mut().enumerate().take(lanes) {
+                    let block = first + lane;
+                    // One slice after the other, or all of them at each position.
+                    let (run, slice) = if C == 1 && !order.is_time_fastest {
+                        (block % per_slice, block / per_slice)
+                    } else {
+                        (block, 0)
+                    };
+                    let way = (order.positions.as_ptr().add(run * positions), slices.as_ptr().add(slice));
+                    source.take::<V, C>(way, positions, scratch.add(lane));
+                    for (c, cell) in cells.iter_mut().enumerate() {
+                        *cell = *source.cell.add((*way.0 + *way.1.add(c)) as usize) as usize;
+                    }
+                }
+                sum_runs::<V, C>(scratch, positions, V::splat(self.mean), &mut sums);
+                for (lane, cells) in cells.iter().enumerate().take(lanes) {
+                    if self.is_within(&sums, lane, cells, limit) {
+                        self.advance::<V, C>(&sums, lane, cells, &mut room, h);
+                    } else {
+                        self.node_by_node::<V>(n * (first + lane), n, h);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether what a block of runs drops is below rounding.
+    fn is_within(&self, sums: &[[T; 16]; SUMS_MAX], lane: usize, cells: &[usize], limit: f64) -> bool {
+        let beta = cells.iter().enumerate().fold(0.0, |beta, (c, cell)| {
+            beta + sums[3 + 3 * c][lane].to_f64() * self.metric.sizes[*cell].to_f64()
+        });
+        beta <= limit && sums[0][lane].to_f64() <= TURNED_MAX
+    }
+
+    /// One block of runs.
+    ///
+    /// # Safety
+    /// The cells exist.
+    #[inline(always)]
+    unsafe fn advance<V: Lanes<T = T>, const C: usize>(
+        &self,
+        sums: &[[T; 16]; SUMS_MAX],
+        lane: usize,
+        cells: &[usize; C],
+        room: &mut [Pair<T>; CELLS_MAX + 2],
+        h: &mut Pair<T>,
+    ) {
+        let [second, argument, first @ ..] = room;
+        let product = V::splat(T::from_f64(1.0 / sums[0][lane].to_f64()));
+        // SAFETY: tensors have TENSOR numbers and room to read a vector; parts of h have WIDTH numbers.
+        unsafe {
+            let tensor = |c: usize| self.metric.tensors.as_ptr().add(cells[c] * TENSOR);
+            for c in 0..C {
+                apply::<V, false>(tensor(c), h, &mut first[c]);
+            }
+            for a in 0..C {
+                for part in (0..STATE).step_by(V::N) {
+                    for (q, to) in argument.iter_mut().enumerate() {
+                        let mut sum = V::splat(T::default());
+                        for b in 0..C {
+                            let of_pair = &sums[3 + 3 * C + 3 * (a * C + b)..];
+                            let ones = V::load(tensor(b).add(ROW_SUMS + part));
+                            let v = V::load(first[b][q].as_ptr().add(part));
+                            sum = v.mul_add(V::splat(of_pair[0][lane]), sum);
+                            sum = ones.mul_add(V::splat(of_pair[1 + q][lane]), sum);
+                        }
+                        sum.store(to.as_mut_ptr().add(part));
+                    }
+                }
+                if a == 0 {
+                    apply::<V, false>(tensor(a), argument, second);
+                } else {
+                    apply::<V, true>(tensor(a), argument, second);
+                }
+            }
+            for part in (0..STATE).step_by(V::N) {
+                for (q, h) in h.iter_mut().enumerate() {
+                    let h = h.as_mut_ptr().add(part);
+                    let mut sum = V::load(h).add(V::splat(sums[1 + q][lane]));
+                    for c in 0..C {
+                        let ones = V::load(tensor(c).add(ROW_SUMS + part));
+                        let v = V::load(first[c][q].as_ptr().add(part));
+                        sum = v.neg_mul_add(V::splat(sums[3 + 3 * c][lane]), sum);
+                        sum = ones.neg_mul_add(V::splat(sums[4 + 3 * c + q][lane]), sum);
+                    }
+                    sum.add(V::load(second[q].as_ptr().add(part))).mul(product).store(h);
+                }
+            }
+        }
+    }
+
+    /// `n` nodes from the `k`-th on by the definition.
+    #[inline(never)]
+    fn node_by_node<V: Lanes<T = T>>(&self, k: usize, n: usize, h: &mut Pair<T>) {
+        V::call(Nodes { walk: self, k, n, h });
+    }
+}
+
+/// What nodes give, as raw planes: a table that is written must not make them be looked up again.
+#[derive(Clone, Copy)]
+struct Source<T> {
+    turn: *const T,
+    re: *const T,
+    im: *const T,
+    cell: *const u32,
+    size: *const T,
+}
+
+impl<T: Real> Source<T> {
+    fn new(metric: &CellMetric<T>) -> Self {
+        Source {
+            turn: metric.turn.as_ptr(),
+            re: metric.re.as_ptr(),
+            im: metric.im.as_ptr(),
+            cell: metric.of_node.as_ptr(),
+            size: metric.sizes.as_ptr(),
+        }
+    }
+
+    /// Stores what `n` positions, each on `C` slices, give to sums: in three planes, a vector from one node to the next.
+    ///
+    /// # Safety
+    /// The nodes exist, the places too.
+    #[inline(always)]
+    unsafe fn take<V: Lanes<T = T>, const C: usize>(
+        self,
+        (positions, slices): (*const u32, *const u32),
+        n: usize,
+        to: *mut T,
+    ) {
+        let plane = n * C * V::N;
+        // SAFETY: says the caller.
+        unsafe {
+            // Loaded before anything is stored: what is stored might, as far as a compiler can tell, change them.
+            let mut offsets = [0; C];
+            for (c, offset) in offsets.iter_mut().enumerate() {
+                *offset = *slices.add(c) as usize;
+            }
+            let mut to = to;
+            for k in 0..n {
+                let position = *positions.add(k) as usize;
+                for offset in offsets {
+                    let node = position + offset;
+                    let (t, re, im) = (*self.turn.add(node), *self.re.add(node), *self.im.add(node));
+                    *to = t;
+                    *to.add(plane) = re;
+                    *to.add(2 * plane) = im;
+                    to = to.wrapping_add(V::N);
+                }
+            }
+        }
+    }
+}
+
+/// Nodes by the definition.
+struct Nodes<'a, 'b, T: SimdReal> {
+    walk: &'a CellWalk<'b, T>,
+    k: usize,
+    n: usize,
+    h: &'a mut Pair<T>,
+}
+
+impl<T: Real> Kernel<T> for Nodes<'_, '_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let Nodes { walk, k, n, h } = self;
+        let metric = walk.metric;
+        let mut cursor = Cursor::new(walk.way, k);
+        let mut image = [[T::default(); WIDTH]; 2];
+        for _ in 0..n {
+            // SAFETY: so many nodes are ahead; tensors have TENSOR numbers and room to read a vector.
+            unsafe {
+                let node = cursor.next() as usize;
+                let cell = *metric.of_node.get_unchecked(node) as usize;
+                apply::<V, false>(metric.tensors.as_ptr().add(cell * TENSOR), h, &mut image);
+                let step = V::splat(metric.step[node]);
+                let keep = V::splat(T::from_f64(1.0 - metric.step[node].to_f64() * walk.mean.to_f64()));
+                for part in (0..STATE).step_by(V::N) {
+                    for (h, (image, x)) in
+                        h.iter_mut().zip(image.iter().zip([metric.re[node], metric.im[node]]))
+                    {
+                        let h = h.as_mut_ptr().add(part);
+                        let kept = V::load(h).mul_add(keep, V::splat(x));
+                        V::load(image.as_ptr().add(part)).neg_mul_add(step, kept).store(h);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Relative rounding of a step.
+fn rounding<T: Real>() -> f64 {
+    if T::BYTES == 4 { 0.5 * f64::from(f32::EPSILON) } else { 0.5 * f64::EPSILON }
+}
+
+/// to ← E·from, or that added to it.
+///
+/// # Safety
+/// `tensor` has nine columns of nine numbers, and as many to read behind them as a vector is long.
+#[inline(always)]
+unsafe fn apply<V: Lanes, const ADDS: bool>(tensor: *const V::T, from: &Pair<V::T>, to: &mut Pair<V::T>) {
+    let [of_re, of_im] = from;
+    let [to_re, to_im] = to;
+    for part in (0..STATE).step_by(V::N) {
+        let zero = V::splat(V::T::default());
+        // SAFETY: says the caller; parts of a pair have WIDTH numbers.
+        unsafe {
+            let (to_re, to_im) = (to_re.as_mut_ptr().add(part), to_im.as_mut_ptr().add(part));
+            // Two sums each, so that a product need not wait for the one before.
+            let (mut re, mut im) = ([zero; 2], [zero; 2]);
+            if ADDS {
+                (re[1], im[1]) = (V::load(to_re), V::load(to_im));
+            }
+            for j in 0..STATE {
+                let column = V::load(tensor.add(j * STATE + part));
+                re[j % 2] = column.mul_add(V::splat(of_re[j]), re[j % 2]);
+                im[j % 2] = column.mul_add(V::splat(of_im[j]), im[j % 2]);
+            }
+            re[0].add(re[1]).store(to_re);
+            im[0].add(im[1]).store(to_im);
+        }
+    }
+}
+
+/// The sums of one block per lane, from what [`CellWalk::take`] stored of its nodes.
+///
+/// # Safety
+/// There are three planes of `positions`·C vectors.
+#[inline(always)]
+unsafe fn sum_runs<V: Lanes, const C: usize>(
+    nodes: *const V::T,
+    positions: usize,
+    mean: V,
+    to: &mut [[V::T; 16]; SUMS_MAX],
+) {
+    let plane = positions * C * V::N;
+    let zero = V::splat(V::T::default());
+    let mut x = [zero; 2];
+    let mut turned = V::constant(1.0);
+    let mut first = [[zero; 3]; C];
+    let mut second = [[[zero; 3]; C]; C];
+    for k in 0..positions {
+        for a in 0..C {
+            // SAFETY: says the caller.
+            unsafe {
+                let at = nodes.add((k * C + a) * V::N);
+                let (t, re, im) = (V::load(at), V::load(at.add(plane)), V::load(at.add(2 * plane)));
+                for b in 0..C {
+                    for q in 0..3 {
+                        second[a][b][q] = t.mul_add(first[b][q], second[a][b][q]);
+                    }
+                }
+                first[a][0] = first[a][0].add(t);
+                first[a][1] = t.mul_add(x[0], first[a][1]);
+                first[a][2] = t.mul_add(x[1], first[a][2]);
+                turned = t.mul(mean).mul_add(turned, turned);
+                x = [re.mul_add(turned, x[0]), im.mul_add(turned, x[1])];
+            }
+        }
+    }
+    turned.store_array(&mut to[0]);
+    x[0].store_array(&mut to[1]);
+    x[1].store_array(&mut to[2]);
+    for a in 0..C {
+        for q in 0..3 {
+            first[a][q].store_array(&mut to[3 + 3 * a + q]);
+            for b in 0..C {
+                second[a][b][q].store_array(&mut to[3 + 3 * C + 3 * (a * C + b) + q]);
+            }
+        }
+    }
+}
