@@ -23,6 +23,8 @@ const TO_MEMORY: u32 = 4;
 
 /// Bytes of one node of Ψ.
 const NODE_BYTES: usize = 8;
+/// The largest power of two that is transformed in registers: 16.
+const BITS_MAX: usize = 4;
 /// Rows of a tile that lies in one piece of memory: two stages of 27.
 const ROWS_MAX: usize = 729;
 /// Lanes a strided tile needs, so that each row fills two memory sectors.
@@ -147,7 +149,7 @@ impl Plan {
             prefactors: vec![Prefactor::NONE; world.durations.len()],
         };
         let mut tables = vec![Vec::new(); world.durations.len()];
-        let (shapes, directs) = group_axes(world, limits);
+        let (shapes, directs) = group_axes(world, limits, BITS_MAX);
         for axis in directs {
             plan.add_direct(world, axis, &mut tables);
         }
@@ -292,8 +294,13 @@ pub(crate) fn names(world: &DeviceWorld, axes: &[usize]) -> String {
     axes.iter().map(|&axis| world.axes[axis].extent.to_string()).collect::<Vec<_>>().join("×")
 }
 
-/// Assigns every axis longer than one node to a group (fastest first) or to the direct ones.
-pub(crate) fn group_axes(world: &DeviceWorld, limits: TileLimits) -> (Vec<Shape>, Vec<usize>) {
+/// Assigns every axis longer than one node to a group (fastest first) or to the direct ones. Stages are of 2^`bits_max` at
+/// most.
+pub(crate) fn group_axes(
+    world: &DeviceWorld,
+    limits: TileLimits,
+    bits_max: usize,
+) -> (Vec<Shape>, Vec<usize>) {
     let rows_of_tile = limits.tile_bytes / NODE_BYTES;
     let (mut shapes, mut directs) = (Vec::new(), Vec::new());
     let mut open: Vec<usize> = Vec::new();
@@ -322,9 +329,9 @@ pub(crate) fn group_axes(world: &DeviceWorld, limits: TileLimits) -> (Vec<Shape>
             continue;
         }
         close(&mut open, &mut rows);
-        match factor(extent) {
-            // A row of padding after each eighth one.
-            Some(radices) if extent + extent / 8 < rows_of_tile => lines.push((axis, radices)),
+        match factor(extent, bits_max) {
+            // A row of padding after each second one at most.
+            Some(radices) if extent + extent / 2 < rows_of_tile => lines.push((axis, radices)),
             _ => directs.push(axis),
         }
     }
@@ -338,21 +345,19 @@ pub(crate) fn group_axes(world: &DeviceWorld, limits: TileLimits) -> (Vec<Shape>
     (shapes, directs)
 }
 
-/// Radices of the stages of a longer axis; `None` where a prime factor is out of reach.
-fn factor(n: usize) -> Option<Vec<usize>> {
-    let mut rest = n;
-    let mut radices = Vec::new();
-    for radix in [8, 9, 5, 4, 3, 2] {
+/// Radices of the stages of a longer axis; `None` where a prime factor is out of reach. As few powers of two as hold the
+/// power of two, each 2^`bits_max` at most and all about alike: every stage is a trip through the work group's memory.
+fn factor(n: usize, bits_max: usize) -> Option<Vec<usize>> {
+    let bits = n.trailing_zeros() as usize;
+    let n_stages = bits.div_ceil(bits_max);
+    let mut radices: Vec<usize> =
+        (0..n_stages).map(|stage| 1 << (bits / n_stages + usize::from(stage < bits % n_stages))).collect();
+    let mut rest = n >> bits;
+    for radix in [9, 5, 3] {
         while rest.is_multiple_of(radix) {
             rest /= radix;
             radices.push(radix);
         }
-    }
-    // 16 = 8·2 goes better as 4·4.
-    if let Some(two) = radices.iter().position(|&radix| radix == 2)
-        && let Some(eight) = radices.iter().position(|&radix| radix == 8)
-    {
-        (radices[two], radices[eight]) = (4, 4);
     }
     radices.sort_unstable_by_key(|&radix| std::cmp::Reverse(radix));
     (rest == 1).then_some(radices)
@@ -363,6 +368,7 @@ pub(crate) fn mode_of(slot: usize, radix: usize) -> isize {
     let digits: &[usize] = match radix {
         4 => &[2, 2],
         8 => &[2, 2, 2],
+        16 => &[2, 2, 2, 2],
         9 => &[3, 3],
         27 => &[3, 3, 3],
         _ => return centred(slot as isize, radix),
@@ -449,6 +455,7 @@ pub(crate) fn tiles(
         2 => 1,
         4 => 2,
         8 => 3,
+        16 => 4,
         _ => 31,
     };
     let padded = rows + if pad_shift < 31 { rows >> pad_shift } else { 0 };

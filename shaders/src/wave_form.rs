@@ -270,8 +270,16 @@ fn sweep_constants(group: &WaveGroup, has_damping: bool) -> Vec<(&'static str, f
         ("N_TILES", n_tiles as f64),
         ("LANES_FIRST", flag(is_lanes_first)),
     ];
-    let names =
-        [(2, "HAS_2"), (3, "HAS_3"), (4, "HAS_4"), (5, "HAS_5"), (8, "HAS_8"), (9, "HAS_9"), (27, "HAS_27")];
+    let names = [
+        (2, "HAS_2"),
+        (3, "HAS_3"),
+        (4, "HAS_4"),
+        (5, "HAS_5"),
+        (8, "HAS_8"),
+        (9, "HAS_9"),
+        (16, "HAS_16"),
+        (27, "HAS_27"),
+    ];
     constants.extend(names.map(|(radix, name)| (name, flag(group.radices.contains(&radix)))));
     constants
 }

@@ -14,6 +14,9 @@ use nikola_kernels::kinetic::AxisTerm;
 use nikola_kernels::wave_form::shears;
 use std::collections::HashMap;
 
+/// The largest power of two that is transformed in registers: 8, for they hold two fields.
+const BITS_MAX: usize = 3;
+
 /// Codes of `wave_form.wgsl`.
 const FORWARD: u32 = 1;
 const INVERSE: u32 = 2;
@@ -102,7 +105,7 @@ impl WavePlan {
         for (term, modes) in world.axes.iter().zip(&mut modes) {
             *modes = (0..term.extent).map(|mode| (mode, 1.0 / term.extent as f64)).collect();
         }
-        let (mut shapes, directs) = group_axes(world, limits);
+        let (mut shapes, directs) = group_axes(world, limits, BITS_MAX);
         if shapes.is_empty() {
             shapes.push(Shape::Point);
         }

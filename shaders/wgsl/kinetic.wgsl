@@ -107,6 +107,7 @@ fn run(
                 case 5u: { if HAS_5 { work_5(stage, item); } }
                 case 8u: { if HAS_8 { work_8(stage, item); } }
                 case 9u: { if HAS_9 { work_9(stage, item); } }
+                case 16u: { if HAS_16 { work_16(stage, item); } }
                 default: { if HAS_27 { work_27(stage, item); } }
             }
         }

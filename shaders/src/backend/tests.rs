@@ -162,8 +162,9 @@ fn short_axes_agree_with_the_host() {
 
 #[test]
 fn longer_axes_agree_with_the_host() {
-    for extents in [&[16, 3][..], &[64, 3], &[3, 16], &[128, 16], &[512], &[81, 6], &[48, 20], &[32, 3, 3, 3]]
-    {
+    let mixed = [&[81, 6][..], &[48, 20], &[144, 3], &[80, 2]];
+    let powers = [&[16, 3][..], &[64, 3], &[3, 16], &[128, 16], &[512], &[32, 3, 3, 3], &[2, 256], &[2_048]];
+    for extents in mixed.into_iter().chain(powers) {
         check(world(extents, Time::Real), 3);
     }
 }

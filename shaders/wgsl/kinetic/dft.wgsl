@@ -101,6 +101,32 @@ fn eighth_back(v: vec2f, j: u32) -> vec2f {
     }
 }
 
+// (tan, sin) of π/8 and of 3π/8.
+const SIXTEENTH = vec2f(0.19891237, 0.38268343);
+const THREE_SIXTEENTHS = vec2f(0.66817864, 0.9238795);
+
+// v·w^j with w = e^{−iπ/8}.
+fn sixteenth(v: vec2f, j: u32) -> vec2f {
+    switch j {
+        case 1u: { return lift_back(v, SIXTEENTH); }
+        case 3u: { return lift_back(v, THREE_SIXTEENTHS); }
+        case 5u: { return lift(-v, THREE_SIXTEENTHS); }
+        case 7u: { return lift(-v, SIXTEENTH); }
+        default: { return eighth(v, j / 2u); }
+    }
+}
+
+// v·w^−j.
+fn sixteenth_back(v: vec2f, j: u32) -> vec2f {
+    switch j {
+        case 1u: { return lift(v, SIXTEENTH); }
+        case 3u: { return lift(v, THREE_SIXTEENTHS); }
+        case 5u: { return lift_back(-v, THREE_SIXTEENTHS); }
+        case 7u: { return lift_back(-v, SIXTEENTH); }
+        default: { return eighth_back(v, j / 2u); }
+    }
+}
+
 fn dft_4() {
     for (var j = 0u; j < 2u; j++) { // unroll
         let d = x[j] - x[j + 2u];
@@ -163,6 +189,60 @@ fn idft_8() {
     for (var j = 0u; j < 4u; j++) { // unroll
         let b = eighth_back(x[j + 4u], j);
         x[j + 4u] = x[j] - b;
+        x[j] += b;
+    }
+}
+
+fn dft_16() {
+    for (var j = 0u; j < 8u; j++) { // unroll
+        let d = x[j] - x[j + 8u];
+        x[j] += x[j + 8u];
+        x[j + 8u] = sixteenth(d, j);
+    }
+    for (var o = 0u; o < 2u; o++) { // unroll
+        for (var j = 0u; j < 4u; j++) { // unroll
+            let d = x[8u * o + j] - x[8u * o + j + 4u];
+            x[8u * o + j] += x[8u * o + j + 4u];
+            x[8u * o + j + 4u] = eighth(d, j);
+        }
+    }
+    for (var o = 0u; o < 4u; o++) { // unroll
+        for (var j = 0u; j < 2u; j++) { // unroll
+            let d = x[4u * o + j] - x[4u * o + j + 2u];
+            x[4u * o + j] += x[4u * o + j + 2u];
+            x[4u * o + j + 2u] = eighth(d, 2u * j);
+        }
+    }
+    for (var i = 0u; i < 8u; i++) { // unroll
+        let d = x[2u * i] - x[2u * i + 1u];
+        x[2u * i] += x[2u * i + 1u];
+        x[2u * i + 1u] = d;
+    }
+}
+
+fn idft_16() {
+    for (var i = 0u; i < 8u; i++) { // unroll
+        let d = x[2u * i] - x[2u * i + 1u];
+        x[2u * i] += x[2u * i + 1u];
+        x[2u * i + 1u] = d;
+    }
+    for (var o = 0u; o < 4u; o++) { // unroll
+        for (var j = 0u; j < 2u; j++) { // unroll
+            let b = eighth_back(x[4u * o + j + 2u], 2u * j);
+            x[4u * o + j + 2u] = x[4u * o + j] - b;
+            x[4u * o + j] += b;
+        }
+    }
+    for (var o = 0u; o < 2u; o++) { // unroll
+        for (var j = 0u; j < 4u; j++) { // unroll
+            let b = eighth_back(x[8u * o + j + 4u], j);
+            x[8u * o + j + 4u] = x[8u * o + j] - b;
+            x[8u * o + j] += b;
+        }
+    }
+    for (var j = 0u; j < 8u; j++) { // unroll
+        let b = sixteenth_back(x[j + 8u], j);
+        x[j + 8u] = x[j] - b;
         x[j] += b;
     }
 }

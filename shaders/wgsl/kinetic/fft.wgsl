@@ -435,6 +435,72 @@ fn work_9(stage: Stage, item: Item) {
     }
 }
 
+fn apply_16(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
+    switch op {
+        case MIDDLE: {
+            let phases = table_of(stage, item, op, base, table);
+            let near = tables[base + table - 1u].x;
+            dft_16();
+            for (var k = 0u; k < 16u; k++) { // unroll
+                x[k] = times_near(x[k], near, tables[phases + k]);
+            }
+            idft_16();
+        }
+        case FORWARD: {
+            let twiddles = table_of(stage, item, op, base, table);
+            dft_16();
+            for (var k = 1u; k < 16u; k++) { // unroll
+                x[k] = rotate_back(x[k], tables[twiddles + k]);
+            }
+        }
+        case INVERSE: {
+            let twiddles = table_of(stage, item, op, base, table);
+            for (var k = 1u; k < 16u; k++) { // unroll
+                x[k] = rotate(x[k], tables[twiddles + k]);
+            }
+            idft_16();
+        }
+        default: {}
+    }
+}
+
+fn work_16(stage: Stage, item: Item) {
+    let has_flows = HAS_FLOWS && (stage.flags & FLOWS) != 0u && item.is_inside;
+    if !item.from_memory {
+        for (var k = 0u; k < 16u; k++) { // unroll
+            x[k] = tile[slot(item, k)];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 16u; k++) { // unroll
+            x[k] = psi[node_of(item, k)];
+        }
+    }
+    if has_flows {
+        for (var k = 0u; k < 16u; k++) { // unroll
+            v[k] = potential_at(node_of(item, k));
+        }
+    }
+    apply_16(stage, item, stage.before, sweep.base_before, stage.table_before);
+    if has_flows {
+        for (var f = 0u; f < sweep.n_flows; f++) {
+            let flow = sweep.flows[f];
+            for (var k = 0u; k < 16u; k++) { // unroll
+                x[k] = flow_of(flow, x[k], v[k], node_of(item, k));
+            }
+        }
+    }
+    apply_16(stage, item, stage.after, sweep.base_after, stage.table_after);
+    if !item.to_memory {
+        for (var k = 0u; k < 16u; k++) { // unroll
+            tile[slot(item, k)] = x[k];
+        }
+    } else if item.is_inside {
+        for (var k = 0u; k < 16u; k++) { // unroll
+            psi[node_of(item, k)] = x[k];
+        }
+    }
+}
+
 fn apply_27(stage: Stage, item: Item, op: u32, base: u32, table: u32) {
     switch op {
         case RINGS: {

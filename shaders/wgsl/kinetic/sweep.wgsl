@@ -27,4 +27,5 @@ override HAS_4: bool = true;
 override HAS_5: bool = true;
 override HAS_8: bool = true;
 override HAS_9: bool = true;
+override HAS_16: bool = true;
 override HAS_27: bool = true;
