@@ -248,6 +248,23 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     fn local_form(level: Level, page: LocalForm<'_, Self>) -> f64;
 }
 
+/// A number of which the compiler knows nothing: addresses that are computed from it are computed anew. It would else
+/// carry one pointer for each of eighteen rows through the loops, more than there are registers.
+#[inline(always)]
+pub(crate) fn opaque(number: usize) -> usize {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let mut number = number;
+        // SAFETY: no instruction at all.
+        unsafe {
+            core::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags))
+        };
+        number
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    number
+}
+
 /// Runs `kernel` at `level`, or at the best level the processor has below it.
 pub(crate) fn dispatch<T: Real, K: Kernel<T>>(level: Level, kernel: K) -> K::Out {
     match level.min(Level::detect()) {

@@ -28,23 +28,6 @@ pub(crate) struct Lines {
     pub lanes: usize,
 }
 
-/// A number of which the compiler knows nothing: addresses that are computed from it are computed anew. It would else
-/// carry one pointer for each of eighteen rows through the loops, more than there are registers.
-#[inline(always)]
-pub(crate) fn opaque(number: usize) -> usize {
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    {
-        let mut number = number;
-        // SAFETY: no instruction at all.
-        unsafe {
-            core::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags))
-        };
-        number
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    number
-}
-
 /// Rows of vectors: row `k` at `k·step`.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<T> {

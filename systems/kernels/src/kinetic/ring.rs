@@ -11,10 +11,10 @@
 use core::mem::MaybeUninit;
 
 use super::dft::Complex;
-use super::lines::{FLOW, FORWARD, Lines, Rows, opaque};
+use super::lines::{FLOW, FORWARD, Lines, Rows};
 use crate::field::Real;
 use crate::half_potential::Planes;
-use crate::simd::{Kernel, Lanes};
+use crate::simd::{Kernel, Lanes, opaque};
 
 /// One extent-3 axis, or two neighbouring ones done together (`b[0]` the minor, `b[1]` the major axis).
 ///

@@ -56,6 +56,9 @@ const BUNDLE_LANES: usize = 96;
 /// Parts a column is cut into, so that one column can keep several threads busy.
 const COLUMN_PARTS: usize = 4;
 
+/// Bytes of Ψ that a run keeps in the first-level cache, beside the transposed blocks.
+const NEAR_BYTES: usize = 20 << 10;
+
 /// Full lines up to this length are propagated by their matrix, longer ones by transform.
 const FULL_FIBRE_MAX: usize = 9;
 
@@ -409,6 +412,27 @@ impl<T: Real> SparseKinetic<T> {
     /// Whether lines along `axis` lie too close in memory for vectors across them, so that blocks are transposed.
     fn is_in_block(&self, axis: usize) -> bool {
         axis >= self.split
+    }
+
+    /// The first of the axes behind the blocks that lie within [`NEAR_BYTES`], and the nodes of a page that they span.
+    fn near(&self) -> (usize, usize) {
+        let (mut first, mut nodes) = (self.split, self.block_rows());
+        while first > 0 && 2 * T::BYTES * nodes * self.blocks.sides[first - 1] <= NEAR_BYTES {
+            first -= 1;
+            nodes *= self.blocks.sides[first];
+        }
+        (first, nodes)
+    }
+
+    /// Lanes of a part of a page that the last axes of a run, `far`, are done on together: in the first-level cache, if they
+    /// all have three nodes, else all `run` neighbours of a row.
+    fn far_lanes(&self, slot: usize, far: &[usize], run: usize) -> usize {
+        let is_triple = |axis: &usize| matches!(self.plan_alone(slot, *axis), LinePlan::Triple(_));
+        if far.len() < 2 || !far.iter().all(is_triple) {
+            return run;
+        }
+        let lanes = NEAR_BYTES / 2 / (2 * T::BYTES * (self.blocks.page_nodes() / run));
+        (lanes / 16 * 16).clamp(16, run.max(16)).min(run)
     }
 
     /// Bundles of lines of a column along `axis`.

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Kernel, Lanes};
+use super::{Kernel, Lanes, opaque};
 
 /// 16 × f32.
 #[derive(Clone, Copy)]
@@ -77,17 +77,54 @@ unsafe fn load_first_pd(p: *const f64, n: usize) -> __m256d {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn tile_ps(src: *const f32, src_stride: usize, dst: *mut f32, dst_stride: usize) {
-    let mut r = [_mm256_setzero_ps(); 8];
+    let (step, to) = (opaque(src_stride), opaque(dst_stride));
     // SAFETY: says the caller.
     unsafe {
-        for k in 0..8 {
-            r[k] = _mm256_loadu_ps(src.add(k * src_stride));
+        // Row k beside row k + 4: loads put halves where they belong, a shuffle less for each register.
+        let (near, far) = (src, src.add(opaque(4 * step)));
+        let (left, right) = (fours_ps(near, far, step), fours_ps(near.add(4), far.add(4), step));
+        let (near, far) = (dst, dst.add(opaque(4 * to)));
+        for k in 0..4 {
+            _mm256_storeu_ps(near.add(k * to), left[k]);
         }
-        r = turn_ps(r);
-        for k in 0..8 {
-            _mm256_storeu_ps(dst.add(k * dst_stride), r[k]);
+        for k in 0..4 {
+            _mm256_storeu_ps(far.add(k * to), right[k]);
         }
     }
+}
+
+/// Four rows of four scalars from `low` on, transposed, beside four others.
+///
+/// # Safety
+/// They are readable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn fours_ps(low: *const f32, high: *const f32, step: usize) -> [__m256; 4] {
+    // SAFETY: says the caller.
+    unsafe {
+        let (a, b) = (beside_ps(low, high), beside_ps(low.add(step), high.add(step)));
+        let (low, high) = (low.add(2 * step), high.add(2 * step));
+        let (c, d) = (beside_ps(low, high), beside_ps(low.add(step), high.add(step)));
+        let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        [
+            _mm256_shuffle_ps::<0x44>(ab0, cd0),
+            _mm256_shuffle_ps::<0xEE>(ab0, cd0),
+            _mm256_shuffle_ps::<0x44>(ab1, cd1),
+            _mm256_shuffle_ps::<0xEE>(ab1, cd1),
+        ]
+    }
+}
+
+/// Four scalars from one place beside four from another.
+///
+/// # Safety
+/// They are readable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn beside_ps(low: *const f32, high: *const f32) -> __m256 {
+    // SAFETY: says the caller.
+    unsafe { _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high)) }
 }
 
 /// Transposes `rows × cols`, each at most 8, into `cols` rows of `width` scalars: zeros beyond `rows`.
@@ -343,6 +380,16 @@ macro_rules! avx2_lanes {
                                 let (from, to) = (src.wrapping_add(r * src_stride + c), dst.add(c * dst_stride + r));
                                 $part(from, src_stride, part, to, dst_stride)
                             };
+                        }
+                    }
+                    return;
+                }
+                if rows == $n && cols == $n {
+                    // Loops of known length: what they would keep for the next round is more than fits in registers.
+                    for c in (0..$n).step_by(TILE) {
+                        for r in (0..$n).step_by(TILE) {
+                            // SAFETY: rows ≤ width, so the tiles lie inside rows × cols and cols × width.
+                            unsafe { $tile(src.add(r * src_stride + c), src_stride, dst.add(c * dst_stride + r), dst_stride) };
                         }
                     }
                     return;

@@ -1,6 +1,7 @@
 //! The two kinds of unit: a run over one page, and a part of a column.
 //! Invariant: a unit touches only the nodes of its page, or of its bundles of lines; units of one level are disjoint.
-//! Source: cache blocking as in `kinetic/sweep.rs`.
+//! Source: cache blocking as in `kinetic/sweep.rs`. A run goes over its page twice: blocks of a few rows are transposed, and
+//! with the axes next to them done before they leave the first-level cache; then the last axes, some lanes at a time.
 
 #![allow(unsafe_code)] // Raw planes, and scratch without initialisation checks.
 
@@ -15,6 +16,10 @@ use super::{BUNDLE_LANES, Column, LinePlan, Probe, SparseKinetic, Unit};
 use crate::field::Real;
 use crate::half_potential::{LocalPlan, LocalRun, Operands, Planes};
 use crate::simd::{Kernel, Lanes, SimdReal};
+
+/// Batches of blocks that the opening flow does at a time: what jumps from block to block is followed by no prefetcher of the
+/// processor, and a flow over one batch is over before they have caught up.
+const FLOW_BATCHES: usize = 4;
 
 /// One unit of a level. Built only with planes, operands and scratch of the plan's sizes.
 pub struct SparseUnit<'a, T: SimdReal> {
@@ -61,12 +66,12 @@ impl<T: Real> SparseUnit<'_, T> {
         let block = kinetic.block_rows();
         let n_blocks = page.len / block;
         let step = row_step(block, V::N, V::N);
-        let mut n_inside = 0;
-        while n_inside < axes.len() && kinetic.is_in_block(axes[n_inside]) {
-            n_inside += 1;
-        }
+        let (first_near, near) = kinetic.near();
+        let n_inside = axes.iter().take_while(|axis| kinetic.is_in_block(**axis)).count();
         let (inside, outside) = axes.split_at(n_inside);
-        let mut local = 0;
+        let (nearby, far) = outside.split_at(outside.iter().take_while(|axis| **axis >= first_near).count());
+        let part = FLOW_BATCHES * V::N;
+        let (mut local, mut done) = (0, 0);
         // SAFETY: blocks lie inside the page, the scratch holds `block` rows and the hungriest buffer.
         unsafe {
             let rows = Planes { re: self.scratch, im: self.scratch.add(V::N), len: block * step };
@@ -74,90 +79,117 @@ impl<T: Real> SparseUnit<'_, T> {
             for first in (0..n_blocks).step_by(V::N) {
                 let n = V::N.min(n_blocks - first);
                 let nodes = page.offset(first * block);
-                if let Some((plan, operands)) = self.opening {
-                    // Every fourth batch is timed, the first always.
-                    let timed = first % (4 * V::N) == 0;
-                    let before = if timed { self.probe.now() } else { 0 };
-                    let operands = operands.offset(first * block);
-                    V::call(LocalRun { plan, src: nodes, dst: nodes, operands, len: n * block });
-                    local += if timed { self.probe.now() - before } else { 0 };
+                if let Some((plan, operands)) = self.opening
+                    && first % part == 0
+                {
+                    let before = self.probe.now();
+                    let (operands, len) =
+                        (operands.offset(first * block), part.min(n_blocks - first) * block);
+                    V::call(LocalRun { plan, src: nodes, dst: nodes, operands, len });
+                    local += self.probe.now() - before;
                 }
                 if n_inside > 0 {
                     V::call(Transpose::<T, true> { page: nodes, rows, block, step, n });
-                    self.run_axes::<V>(slot, inside, block, rows, buffer, step, V::N);
+                    for &axis in inside {
+                        let stride = kinetic.blocks.stride(axis);
+                        let line = kinetic.blocks.sides[axis] * stride;
+                        let lines = Lines {
+                            outer: block / line,
+                            outer_stride: line * step,
+                            inner: stride,
+                            inner_stride: step,
+                            step: stride * step,
+                            lanes: V::N,
+                        };
+                        self.run_axis::<V>(slot, axis, rows, lines, buffer);
+                    }
                     V::call(Transpose::<T, false> { page: nodes, rows, block, step, n });
                 }
+                // While they are in the first-level cache.
+                let ready = (first + n) * block / near * near;
+                if ready > done {
+                    let lines = (ready - done, block, block);
+                    self.run_outside::<V>(slot, nearby, page.offset(done), lines, buffer);
+                    done = ready;
+                }
             }
-            self.run_axes::<V>(slot, outside, page.len, page, self.scratch, 1, 0);
-            local * n_blocks.div_ceil(V::N) as u64 / n_blocks.div_ceil(4 * V::N) as u64
+            let lanes = kinetic.far_lanes(slot, far, near);
+            for lane in (0..near / lanes).map(|part| part * lanes) {
+                // The last part has what is left.
+                let lanes = if lane + 2 * lanes > near { near - lane } else { lanes };
+                self.run_outside::<V>(slot, far, page.offset(lane), (page.len, near, lanes), buffer);
+            }
+            local
         }
     }
 
-    /// Axes of a run on `rows` rows, minor axis first. Rows are `step` scalars apart and have `lanes` lanes; without
-    /// lanes they are nodes, and lines that are neighbours in memory are the lanes.
+    /// Axes of a run behind those of its blocks on `nodes` nodes: of every `run` neighbours the first `lanes`.
     ///
     /// # Safety
-    /// The rows exist and belong to the unit.
+    /// The nodes exist and belong to the unit.
     #[inline(always)]
-    unsafe fn run_axes<V: Lanes<T = T>>(
+    unsafe fn run_outside<V: Lanes<T = T>>(
         &self,
         slot: usize,
         axes: &[usize],
-        rows: usize,
         planes: Planes<T>,
+        (nodes, run, lanes): (usize, usize, usize),
         buffer: *mut T,
-        step: usize,
-        lanes: usize,
     ) {
-        let kinetic = self.kinetic;
-        let mut first = 0;
-        while first < axes.len() {
-            let axis = axes[first];
-            let minor = kinetic.plan_alone(slot, axis);
-            let major = match axes.get(first + 1) {
-                Some(&next) if next + 1 == axis => Some(kinetic.plan_alone(slot, next)),
-                _ => None,
-            };
-            let taken = match (minor, major) {
-                (LinePlan::Triple(_), Some(LinePlan::Triple(_))) => 2,
-                _ => 1,
-            };
-            let nodes: usize = kinetic.blocks.sides[axis + 1 - taken..=axis].iter().product();
-            let stride = kinetic.blocks.stride(axis);
-            let (inner, inner_stride, lanes) =
-                if lanes == 0 { (1, 0, stride) } else { (stride, step, lanes) };
+        for &axis in axes {
+            let stride = self.kinetic.blocks.stride(axis);
+            let line = self.kinetic.blocks.sides[axis] * stride;
+            let (inner, lanes) = if lanes == run { (1, stride) } else { (stride / run, lanes) };
             let lines = Lines {
-                outer: rows / (nodes * stride),
-                outer_stride: nodes * stride * step,
+                outer: nodes / line,
+                outer_stride: line,
                 inner,
-                inner_stride,
-                step: stride * step,
+                inner_stride: run,
+                step: stride,
                 lanes,
             };
-            let lead = match &kinetic.leads[slot] {
-                Some((first, lead)) if *first == axis => Some(lead),
-                _ => None,
-            };
-            // SAFETY: the lines cover exactly the rows.
-            unsafe {
-                match (minor, major) {
-                    (LinePlan::Triple(minor), Some(LinePlan::Triple(major))) => {
-                        V::call(TriplePass { planes, lines, plans: [minor, major], lead });
+            // SAFETY: says the caller.
+            unsafe { self.run_axis::<V>(slot, axis, planes, lines, buffer) };
+        }
+    }
+
+    /// One axis of a run on `lines`.
+    ///
+    /// # Safety
+    /// The lines exist and belong to the unit.
+    #[inline(always)]
+    unsafe fn run_axis<V: Lanes<T = T>>(
+        &self,
+        slot: usize,
+        axis: usize,
+        planes: Planes<T>,
+        lines: Lines,
+        buffer: *mut T,
+    ) {
+        let kinetic = self.kinetic;
+        match kinetic.plan_alone(slot, axis) {
+            LinePlan::Triple(plan) => {
+                let lead = match &kinetic.leads[slot] {
+                    Some((first, lead)) if *first == axis => Some(lead),
+                    _ => None,
+                };
+                V::call(TriplePass { planes, lines, plan, lead });
+            }
+            // SAFETY: says the caller; the buffer is the plan's.
+            LinePlan::Dense(axis) => unsafe {
+                run_group::<V, FLOW>(std::slice::from_ref(axis), planes, lines, buffer);
+            },
+            plan => {
+                let side = kinetic.blocks.sides[axis];
+                let mut rows = Vec::with_capacity(side);
+                // SAFETY: says the caller.
+                unsafe {
+                    for k in 0..side {
+                        rows.push(planes.offset(k * lines.step));
                     }
-                    (LinePlan::Triple(plan), _) => V::call(TriplePass { planes, lines, plans: [plan], lead }),
-                    (LinePlan::Dense(axis), _) => {
-                        run_group::<V, FLOW>(std::slice::from_ref(axis), planes, lines, buffer);
-                    }
-                    (plan, _) => {
-                        let mut line = Vec::with_capacity(nodes);
-                        for k in 0..nodes {
-                            line.push(planes.offset(k * lines.step));
-                        }
-                        Bundle { rows: &line, lines, base: 0, free: buffer }.propagate::<V>(plan);
-                    }
+                    Bundle { rows: &rows, lines, base: 0, free: buffer }.propagate::<V>(plan);
                 }
             }
-            first += taken;
         }
     }
 }

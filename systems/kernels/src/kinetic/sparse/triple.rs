@@ -116,59 +116,98 @@ impl<T: Real> Lead<T> {
     }
 }
 
-/// One axis of side 3, or two neighbouring ones done together (`plans[0]` the minor, `plans[1]` the major axis).
+/// One axis of side 3. One axis at a time, in the first-level cache: three nodes fit the registers of AVX2, nine do not, and
+/// keeping them aside costs as many instructions as storing them. The floor is what a processor issues: 24 operations, 6 loads
+/// and 6 stores for three vectors of nodes.
 ///
 /// - equation: x += (U − 1)x on each line of three nodes
 /// - source: the module's
 /// - scheme and order: exact
 /// - stability bound: none (unitary)
-/// - bytes and flops per node and axis: 4 scalars per pass of two axes, 12 flops (18 for the lead)
-pub(super) struct TriplePass<'a, T, const AXES: usize> {
+/// - bytes and flops per node: 4 scalars, 12 flops (18 for the lead)
+pub(super) struct TriplePass<'a, T> {
     pub planes: Planes<T>,
-    /// Geometry of the minor axis; the major axis has three times its step.
     pub lines: Lines,
-    pub plans: [&'a Triple<T>; AXES],
-    /// What stands for the minor axis' plan, where it leads its run.
+    pub plan: &'a Triple<T>,
+    /// What stands for the plan, where the axis leads its run.
     pub lead: Option<&'a Lead<T>>,
 }
 
-impl<T: Real, const AXES: usize> Kernel<T> for TriplePass<'_, T, AXES> {
+impl<T: Real> Kernel<T> for TriplePass<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        // Nine complex vectors at a time: on AVX2 twice as many registers as there are, with the wide ones.
-        let mut plans = [SpreadRest::<V::Narrow>::new(self.plans[0].rest); AXES];
-        for axis in 1..AXES {
-            plans[axis] = SpreadRest::new(self.plans[axis].rest);
-        }
         match self.lead {
-            Some(lead) => self.couple_all(SpreadLead::<V::Narrow>::new(*lead), plans),
-            None => self.couple_all(plans[0], plans),
+            Some(lead) => self.all(SpreadLead::<V::Narrow>::new(*lead)),
+            None => self.all(SpreadRest::<V::Narrow>::new(self.plan.rest)),
         }
     }
 }
 
-impl<T: Real, const AXES: usize> TriplePass<'_, T, AXES> {
+impl<T: Real> TriplePass<'_, T> {
     #[inline(always)]
-    fn couple_all<V: Lanes<T = T>>(&self, minor: impl OnTriple<V>, plans: [SpreadRest<V>; AXES]) {
+    fn all<V: Lanes<T = T>>(&self, plan: impl OnTriple<V>) {
         let Lines { outer, outer_stride, inner, inner_stride, step, lanes } = self.lines;
-        let major = plans[AXES - 1];
         let rows = Rows::new(self.planes, step);
-        for o in 0..outer {
-            for i in 0..inner {
-                let base = o * outer_stride + i * inner_stride;
-                let mut lane = 0;
-                // SAFETY: the geometry stays inside the planes, and this unit owns them.
-                unsafe {
-                    while lane + V::N <= lanes {
-                        couple::<V, AXES, true>(rows.shifted(base + lane), V::N, minor, major);
-                        lane += V::N;
-                    }
-                    if lane < lanes {
-                        couple::<V, AXES, false>(rows.shifted(base + lane), lanes - lane, minor, major);
+        if lanes == 2 * V::N {
+            // Transposed blocks: two vectors a row, and no loop over them.
+            for o in 0..outer {
+                for i in 0..inner {
+                    // SAFETY: the geometry stays inside the planes, and this unit owns them.
+                    unsafe {
+                        let left = rows.shifted(o * outer_stride + i * inner_stride);
+                        let right = left.shifted(V::N);
+                        store::<V, true>(left, V::N, plan.on(load::<V, true>(left, V::N)));
+                        store::<V, true>(right, V::N, plan.on(load::<V, true>(right, V::N)));
                     }
                 }
             }
+            return;
+        }
+        for o in 0..outer {
+            for i in 0..inner {
+                // SAFETY: the geometry stays inside the planes, and this unit owns them.
+                unsafe {
+                    let rows = rows.shifted(o * outer_stride + i * inner_stride);
+                    if lanes < V::N {
+                        store::<V, false>(rows, lanes, plan.on(load::<V, false>(rows, lanes)));
+                        continue;
+                    }
+                    // The last vector overlaps the one before: it is computed from what is still untouched.
+                    let last = rows.shifted(lanes - V::N);
+                    let has_tail = !lanes.is_multiple_of(V::N);
+                    let tail = if has_tail { Some(plan.on(load::<V, true>(last, V::N))) } else { None };
+                    let mut lane = 0;
+                    while lane + V::N <= lanes {
+                        let rows = rows.shifted(lane);
+                        store::<V, true>(rows, V::N, plan.on(load::<V, true>(rows, V::N)));
+                        lane += V::N;
+                    }
+                    if let Some(tail) = tail {
+                        store::<V, true>(last, V::N, tail);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Three rows have `n` readable lanes, N if `FULL`.
+#[inline(always)]
+unsafe fn load<V: Lanes, const FULL: bool>(rows: Rows<V::T>, n: usize) -> [Complex<V>; 3] {
+    // SAFETY: says the caller.
+    unsafe { [rows.load::<V, FULL>(0, n), rows.load::<V, FULL>(1, n), rows.load::<V, FULL>(2, n)] }
+}
+
+/// # Safety
+/// Three rows have `n` writable lanes, N if `FULL`.
+#[inline(always)]
+unsafe fn store<V: Lanes, const FULL: bool>(rows: Rows<V::T>, n: usize, x: [Complex<V>; 3]) {
+    // SAFETY: says the caller.
+    unsafe {
+        for k in 0..3 {
+            rows.store::<V, FULL>(k, n, x[k]);
         }
     }
 }
@@ -242,38 +281,5 @@ fn accumulate<V: Lanes>(sum: Complex<V>, x: Complex<V>, (re, im): (V, V)) -> Com
     Complex {
         re: x.im.neg_mul_add(im, x.re.mul_add(re, sum.re)),
         im: x.im.mul_add(re, x.re.mul_add(im, sum.im)),
-    }
-}
-
-/// # Safety
-/// 3^AXES rows with `n` lanes each are readable and writable.
-#[inline(always)]
-unsafe fn couple<V: Lanes, const AXES: usize, const FULL: bool>(
-    rows: Rows<V::T>,
-    n: usize,
-    minor: impl OnTriple<V>,
-    major: impl OnTriple<V>,
-) {
-    // SAFETY: says the caller.
-    unsafe {
-        let mut x = [Complex::zero(); 9];
-        let lines = if AXES == 1 { 1 } else { 3 };
-        for k in 0..lines {
-            let (a, b) = (rows.load::<V, FULL>(3 * k, n), rows.load::<V, FULL>(3 * k + 1, n));
-            let c = rows.load::<V, FULL>(3 * k + 2, n);
-            [x[3 * k], x[3 * k + 1], x[3 * k + 2]] = minor.on([a, b, c]);
-        }
-        if AXES == 1 {
-            for k in 0..3 {
-                rows.store::<V, FULL>(k, n, x[k]);
-            }
-            return;
-        }
-        for k in 0..3 {
-            let [a, b, c] = major.on([x[k], x[k + 3], x[k + 6]]);
-            rows.store::<V, FULL>(k, n, a);
-            rows.store::<V, FULL>(k + 3, n, b);
-            rows.store::<V, FULL>(k + 6, n, c);
-        }
     }
 }
