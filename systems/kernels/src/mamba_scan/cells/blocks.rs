@@ -378,7 +378,7 @@ unsafe fn apply<V: Lanes, const ADDS: bool>(tensor: *const V::T, from: &Pair<V::
     }
 }
 
-/// The sums of one block per lane, from what [`CellWalk::take`] stored of its nodes.
+/// The sums of one block per lane, from what was stored of its nodes.
 ///
 /// # Safety
 /// There are three planes of `positions`·C vectors.
