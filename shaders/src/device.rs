@@ -129,7 +129,7 @@ pub struct Device {
     pub failures: Failures,
 }
 
-/// The loader's instance: one for the whole program, for drivers do not give back all that each one takes.
+/// The loader's instance: one for the whole program, so that drivers are loaded once.
 fn instance() -> &'static wgpu::Instance {
     static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
     INSTANCE.get_or_init(|| {

@@ -408,6 +408,21 @@ fn add_phases(table: &mut Vec<[f32; 2]>, n: usize, phase: impl Fn(usize) -> (f64
     table.extend((0..n).map(|slot| left(phase(slot))));
 }
 
+/// The constants of `kinetic/sweep.wgsl` that say which radices occur.
+pub(crate) fn radix_constants(radices: &[usize]) -> impl Iterator<Item = (&'static str, f64)> {
+    let names = [
+        (2, "HAS_2"),
+        (3, "HAS_3"),
+        (4, "HAS_4"),
+        (5, "HAS_5"),
+        (8, "HAS_8"),
+        (9, "HAS_9"),
+        (16, "HAS_16"),
+        (27, "HAS_27"),
+    ];
+    names.into_iter().map(|(radix, name)| (name, f64::from(u8::from(radices.contains(&radix)))))
+}
+
 /// The sequence of a longer axis: forward stages, the middle, inverse stages.
 fn line(world: &DeviceWorld, axis: usize, radices: &[usize], tables: &mut [Vec<[f32; 2]>]) -> Vec<Op> {
     let term = &world.axes[axis];

@@ -14,7 +14,7 @@ use crate::device::{Device, DeviceError};
 use crate::frames::Frames;
 use crate::layout::{self, FLOWS_MAX, Kick, NODE_THREADS, Pass, Push, REDUCE_CHUNK, Reduce, Transform};
 use crate::pipeline::{Access, Pipeline, module};
-use crate::plan::{TileLimits, Tiles};
+use crate::plan::{TileLimits, Tiles, radix_constants};
 use crate::program::{REDUCE, SOURCE, TRANSFORM, WAVE_FORM};
 use crate::recorder::{Recorder, Transfer, Work};
 use crate::wave_plan::{List, WaveGroup, WavePlan};
@@ -270,17 +270,7 @@ fn sweep_constants(group: &WaveGroup, has_damping: bool) -> Vec<(&'static str, f
         ("N_TILES", n_tiles as f64),
         ("LANES_FIRST", flag(is_lanes_first)),
     ];
-    let names = [
-        (2, "HAS_2"),
-        (3, "HAS_3"),
-        (4, "HAS_4"),
-        (5, "HAS_5"),
-        (8, "HAS_8"),
-        (9, "HAS_9"),
-        (16, "HAS_16"),
-        (27, "HAS_27"),
-    ];
-    constants.extend(names.map(|(radix, name)| (name, flag(group.radices.contains(&radix)))));
+    constants.extend(radix_constants(&group.radices));
     constants
 }
 

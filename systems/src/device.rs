@@ -53,8 +53,8 @@ struct Inner {
     failure: Option<BackendError>,
     /// What the copy needs besides Ψ to go on from.
     kept: lines::Kept,
-    /// T and Γ as the device was told of them, where stages of the host change them.
-    standing: Option<live::Standing>,
+    /// T and Γ as the device was told of them.
+    standing: live::Standing,
 }
 
 impl Inner {
@@ -87,18 +87,18 @@ impl Inner {
 }
 
 impl Device {
-    /// A device whose Ψ is that of the columns now.
-    pub fn new(backend: Box<dyn Backend>, copy: Vec<[f32; 2]>, tick: Tick) -> Self {
+    /// A device built from `world`, whose Ψ is that of the columns now.
+    pub fn new(backend: Box<dyn Backend>, copy: Vec<[f32; 2]>, world: &World) -> Self {
         let inner = Inner {
             backend,
             copy,
             is_current: true,
-            copied_at: tick.0,
+            copied_at: world.resource::<Tick>().0,
             has_injected: false,
             is_host_ahead: false,
             failure: None,
             kept: lines::Kept::default(),
-            standing: None,
+            standing: live::Standing::of(world),
         };
         Self { inner: Mutex::new(inner) }
     }

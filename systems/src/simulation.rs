@@ -125,7 +125,7 @@ impl Simulation {
     pub fn move_to(&mut self, setup: &Setup, backend: Box<dyn Backend>) -> Result<(), BuildError> {
         let copy = self.gathered();
         let tick = *self.world.resource::<Tick>();
-        let mut device = Device::new(backend, copy, tick);
+        let mut device = Device::new(backend, copy, &self.world);
         device.continue_from(tick, self.world.resource::<Propagators<f32>>().which.len());
         self.world.insert_resource(device);
         self.world.insert_resource(DeviceLog::default());

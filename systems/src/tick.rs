@@ -102,7 +102,6 @@ pub fn device_schedule(setup: &Setup) -> Schedule {
     let mut schedule = empty();
     // Where T can change, these stages are the host's, on columns that are fetched in every tick.
     let is_live = device::live::is_watched(setup);
-    let takes_over = || (device::live::adopt_changes, device::live::send_changes).chain();
     let mut look = device::watch.into_configs();
     if setup.engs.is_some() {
         look = match is_live {
@@ -119,14 +118,20 @@ pub fn device_schedule(setup: &Setup) -> Schedule {
     }
     if setup.oracle.is_some() {
         look = match is_live {
-            true => (look, device::fetch_columns, oracle::balance::balance::<f32>, takes_over()).chain(),
+            true => {
+                let balance = (device::fetch_columns, oracle::balance::balance::<f32>).chain();
+                (look, balance, device::live::send_damping, device::live::send_psi).chain()
+            }
             false => (look, device::balance::balance).chain(),
         };
     }
     let mut enter = (device::fetch, ingress::take_in::<f32>, device::send, device::keep).chain();
     if setup.engs.is_some() {
         enter = match is_live {
-            true => (enter, engs::broadcast::<f32>, takes_over()).chain(),
+            true => {
+                let broadcast = (device::fetch_columns, engs::broadcast::<f32>).chain();
+                (enter, broadcast, device::live::adopt_changes, device::live::send_damping).chain()
+            }
             false => (enter, device::engs::broadcast).chain(),
         };
     }

@@ -2,7 +2,7 @@
 //! are those of `kinetic.wgsl` and `half_potential.wgsl`.
 
 use super::Work;
-use crate::plan::Plan;
+use crate::plan::{Plan, radix_constants};
 use nikola_kernels::backend::{DeviceWorld, Quantity};
 use nikola_kernels::half_potential::Time;
 
@@ -64,16 +64,6 @@ pub(super) fn sweep_constants(world: &DeviceWorld, plan: &Plan, group: usize) ->
         ("N_TILES", tiles.n_tiles as f64),
         ("LANES_FIRST", flag(tiles.is_lanes_first)),
     ];
-    let names = [
-        (2, "HAS_2"),
-        (3, "HAS_3"),
-        (4, "HAS_4"),
-        (5, "HAS_5"),
-        (8, "HAS_8"),
-        (9, "HAS_9"),
-        (16, "HAS_16"),
-        (27, "HAS_27"),
-    ];
-    constants.extend(names.map(|(radix, name)| (name, flag(group.radices.contains(&radix)))));
+    constants.extend(radix_constants(&group.radices));
     constants
 }

@@ -174,5 +174,5 @@ pub fn adopt(world: &mut World) {
     inner.copy.clone_from(&fresh.psi);
     inner.call(|backend| backend.adopt(fresh));
     (inner.is_current, inner.copied_at, inner.has_injected) = (true, tick.0, false);
-    inner.standing = Some(standing);
+    inner.standing = standing;
 }

@@ -42,41 +42,41 @@ pub fn is_watched(setup: &Setup) -> bool {
     is_live(setup) && (setup.oracle.is_some() || setup.engs.is_some())
 }
 
-/// After stages of the host: if T changed as a whole, the device takes everything over.
+/// After the effects of the neurochemistry: if T changed as a whole, the device takes everything over.
 pub fn adopt_changes(world: &mut World) {
     let standing = Standing::of(world);
     let Some(mut device) = world.get_resource_mut::<Device>() else { return };
     let inner = device.inner();
-    let is_known = inner.standing.is_some_and(|known| known.revision == standing.revision);
-    if inner.failure.is_none() && !is_known {
+    if inner.failure.is_none() && inner.standing.revision != standing.revision {
         adopt(world);
     }
 }
 
-/// After [`adopt_changes`]: the device takes over what was done to Γ and to Ψ.
-pub fn send_changes(
+/// After stages of the host: the device takes over what was done to Γ.
+pub fn send_damping(
     mut device: ResMut<'_, Device>,
-    columns: Query<'_, '_, (&Psi<f32>, Option<&Damping<f32>>)>,
+    columns: Query<'_, '_, Option<&Damping<f32>>, With<Psi<f32>>>,
     environment: Res<'_, Environment>,
     propagators: Res<'_, Propagators<f32>>,
 ) {
     let inner = device.inner();
+    let standing = Standing::new(&environment, &propagators);
+    if inner.failure.is_none() && inner.standing != standing {
+        balance::send_damping(inner, &environment, columns.iter().flatten());
+        inner.standing = standing;
+    }
+}
+
+/// After the oracle: the device takes over what was done to Ψ, if anything was.
+pub fn send_psi(mut device: ResMut<'_, Device>, columns: Query<'_, '_, &Psi<f32>>) {
+    let inner = device.inner();
     if inner.failure.is_some() {
         return;
     }
-    let standing = Standing::new(&environment, &propagators);
-    if inner.standing != Some(standing) {
-        balance::send_damping(inner, &environment, columns.iter().filter_map(|(_, damping)| damping));
-        inner.standing = Some(standing);
-    }
-    let pairs = columns.iter().flat_map(|(psi, _)| psi.re.iter().zip(psi.im.iter()));
-    let bits = |re: f32, im: f32| (re.to_bits(), im.to_bits());
-    let is_same = |((&re, &im), pair): ((&f32, &f32), &[f32; 2])| bits(re, im) == bits(pair[0], pair[1]);
-    if inner.is_current && !pairs.zip(&inner.copy).all(is_same) {
-        let copy: Vec<[f32; 2]> = columns
-            .iter()
-            .flat_map(|(psi, _)| psi.re.iter().zip(psi.im.iter()).map(|(&re, &im)| [re, im]))
-            .collect();
+    let pairs = || columns.iter().flat_map(|psi| psi.re.iter().zip(psi.im.iter()).map(|(&re, &im)| [re, im]));
+    let is_same = |(now, before): ([f32; 2], &[f32; 2])| now.map(f32::to_bits) == before.map(f32::to_bits);
+    if !pairs().zip(&inner.copy).all(is_same) {
+        let copy: Vec<[f32; 2]> = pairs().collect();
         inner.call(|backend| backend.write(&copy));
         inner.copy = copy;
     }

@@ -4,6 +4,7 @@
 //! Invariant: exits with 1 when a drift is beyond its bound or two digests differ.
 
 use nikola_engine::systems::components::setup::Precision;
+use nikola_tests::validation::Case;
 use nikola_tests::validation::endurance::{digest, drift, drift_on_device};
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -20,6 +21,12 @@ const DIGEST_TICKS: u64 = 10_000;
 /// Shapes whose drift is measured on a GPU: three-node axes, 27-point lines, power-of-two transforms.
 const GPU_SHAPES: [&[usize]; 4] = [&[3; 9], &[27, 27, 27], &[128, 128], &[512, 512]];
 
+/// The row of a case of a drift.
+fn drift_row(case: &Case) -> String {
+    let verdict = if case.passes() { "" } else { " **FAILED**" };
+    format!("| {} | {:.2e}{verdict} | {:.0e} |", case.name, case.error, case.tolerance)
+}
+
 /// A million ticks of each of [`GPU_SHAPES`], or `ticks`.
 fn on_gpu(ticks: u64) -> ExitCode {
     let mut is_within = true;
@@ -34,9 +41,8 @@ fn on_gpu(ticks: u64) -> ExitCode {
             }
         };
         for case in cases {
-            let verdict = if case.passes() { "" } else { " **FAILED**" };
             is_within &= case.passes();
-            println!("| {} | {:.2e}{verdict} | {:.0e} |", case.name, case.error, case.tolerance);
+            println!("{}", drift_row(&case));
         }
     }
     if is_within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -91,20 +97,26 @@ fn large(path: &str) -> ExitCode {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--gpu"] => return on_gpu(1_000_000),
-        [path, "--large"] => return large(path),
-        ["--gpu", "--ticks", ticks] => match ticks.parse() {
-            Ok(ticks) => return on_gpu(ticks),
-            Err(error) => {
-                eprintln!("--ticks {ticks}: {error}; a whole number is expected");
-                return ExitCode::from(2);
-            }
-        },
-        _ => {}
+        [] => everything(None),
+        [path] if !path.starts_with('-') => everything(Some(path)),
+        [path, "--large"] if !path.starts_with('-') => large(path),
+        ["--gpu"] => on_gpu(1_000_000),
+        ["--gpu", "--ticks", ticks] if ticks.parse::<u64>().is_ok_and(|ticks| ticks > 0) => {
+            on_gpu(ticks.parse().unwrap_or_default())
+        }
+        _ => {
+            eprintln!(
+                "usage: endurance [PAGE [--large]] | --gpu [--ticks N], N a whole number above zero; found {arguments:?}"
+            );
+            ExitCode::from(2)
+        }
     }
-    let target = arguments.first();
+}
+
+/// Every run but the largest; writes the page to `target`.
+fn everything(target: Option<&str>) -> ExitCode {
     let mut page = String::from(
-        "# Endurance\n\nWritten by `cargo xtask endurance`, which runs everything again. Closed scenes with potential \
+        "# Endurance\n\nWritten by `cargo xtask endurance`, which runs everything again (the largest shape's digests with `--large`). Closed scenes with potential \
          and nonlinearity, dt = 1e-3, Strang.\n\n## Drift\n\n| case | found | allowed |\n|---|---|---|\n",
     );
     let mut n_failed = 0;
@@ -118,11 +130,10 @@ fn main() -> ExitCode {
     for (extents, precision, ticks, norm_allowed, energy_allowed) in runs {
         eprintln!("drift: {extents:?} {precision:?}, {ticks} ticks …");
         for case in drift(extents, precision, ticks, norm_allowed, energy_allowed) {
-            let verdict = if case.passes() { "" } else { " **FAILED**" };
             n_failed += usize::from(!case.passes());
-            println!("{}: {:.2e} of {:.0e}{verdict}", case.name, case.error, case.tolerance);
-            let _ =
-                writeln!(page, "| {} | {:.2e}{verdict} | {:.0e} |", case.name, case.error, case.tolerance);
+            let row = drift_row(&case);
+            println!("{row}");
+            let _ = writeln!(page, "{row}");
         }
     }
     let _ = write!(
@@ -135,7 +146,7 @@ fn main() -> ExitCode {
         n_failed += usize::from(!is_one);
         let _ = writeln!(page, "{row}");
     }
-    if let Some(row) = target.and_then(|path| large_row(path)) {
+    if let Some(row) = target.and_then(large_row) {
         let _ = writeln!(page, "{row}");
     }
     if let Some(path) = target {

@@ -102,6 +102,11 @@ impl<T: Real> Fibre<T> {
         self.m
     }
 
+    /// Appends U − 1 as a device takes it: column after column, single precision (U is symmetric).
+    pub(crate) fn add_numbers(&self, out: &mut Vec<[f32; 2]>) {
+        out.extend(self.re.iter().zip(&self.im).map(|(re, im)| [re.to_f64() as f32, im.to_f64() as f32]));
+    }
+
     /// Element (i, j) of U − 1.
     pub(crate) fn entry(&self, i: usize, j: usize) -> (f64, f64) {
         (self.re[i * self.m + j].to_f64(), self.im[i * self.m + j].to_f64())

@@ -199,16 +199,15 @@ impl<T: Real> Remainder<T> {
         let pages = (&layout, 1);
         let mut remainder = Self::with(diffusion, pages, derivative, duration, time, rule);
         remainder.page_nodes = grid.shape.page_nodes;
-        if remainder.coupled.iter().all(|&axis| grid.shape.extents[axis] == 3) {
-            let pass = |&axis: &usize| derivative_times(-0.5, &grid.shape, axis, grid.spacing[axis]);
-            remainder.divergences = remainder.coupled.iter().map(pass).collect();
-        }
         if let Some(rings) = Rings::new(grid, &layout, &remainder.coupled, &remainder.pairs) {
             let n = rings.field_len();
             let fields = remainder.basis.iter_mut().chain([&mut remainder.image]);
             fields.for_each(|field| *field = Scratch::new(n));
-            (remainder.gradients, remainder.derivatives, remainder.divergences) = Default::default();
+            (remainder.gradients, remainder.derivatives) = Default::default();
             (remainder.page_nodes, remainder.rings) = (n, Some(rings));
+        } else if remainder.coupled.iter().all(|&axis| grid.shape.extents[axis] == 3) {
+            let pass = |&axis: &usize| derivative_times(-0.5, &grid.shape, axis, grid.spacing[axis]);
+            remainder.divergences = remainder.coupled.iter().map(pass).collect();
         }
         remainder
     }

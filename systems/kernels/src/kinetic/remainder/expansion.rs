@@ -18,8 +18,13 @@ const RUN_GAP: usize = 16;
 const TRUNCATION: f64 = 1e-9;
 
 impl<T: Real> Remainder<T> {
+    /// The series for the application in `tick`, where one is due.
+    pub fn due(&mut self, tick: u64) -> Option<Expansion> {
+        self.is_due(tick).then(|| self.expansion())
+    }
+
     /// The series for one application.
-    pub fn expansion(&mut self) -> Expansion {
+    fn expansion(&mut self) -> Expansion {
         let (pairs, wavenumbers) = (&self.pairs, &self.wavenumbers);
         let bound = *self.bound.get_or_insert_with(|| {
             pairs.iter().fold(0.0, |sum, pair| {

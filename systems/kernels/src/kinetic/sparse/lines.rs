@@ -75,13 +75,7 @@ impl SparseKinetic<f32> {
     fn add_table(&self, axis: usize, line: &LinePlan<f32>, tables: &mut Vec<[f32; 2]>) {
         match line {
             LinePlan::Triple(triple) => tables.extend(triple.numbers()),
-            LinePlan::Mirror(Mirror { fibre, .. }) | LinePlan::Fibre(fibre) => {
-                let m = fibre.nodes();
-                tables.extend((0..m * m).map(|at| {
-                    let (re, im) = fibre.entry(at / m, at % m);
-                    [re as f32, im as f32]
-                }));
-            }
+            LinePlan::Mirror(Mirror { fibre, .. }) | LinePlan::Fibre(fibre) => fibre.add_numbers(tables),
             LinePlan::Dense(_) => {
                 let increments = self.terms[axis].circulant(self.duration, Time::Real);
                 tables.extend(increments.into_iter().map(|(re, im)| [re as f32, im as f32]));

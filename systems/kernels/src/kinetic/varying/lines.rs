@@ -70,14 +70,7 @@ impl Varying<f32> {
             }
             Source::Line(line) => match &line.pass.table {
                 Table::Rings(weights) => out.extend(weights[table].chunks_exact(2).map(|w| [w[0], w[1]])),
-                Table::Dense(fibres) => {
-                    let fibre = &fibres[table];
-                    let m = fibre.nodes();
-                    out.extend((0..m * m).map(|at| {
-                        let (re, im) = fibre.entry(at / m, at % m);
-                        [re as f32, im as f32]
-                    }));
-                }
+                Table::Dense(fibres) => fibres[table].add_numbers(out),
                 Table::Transforms(_) | Table::Slope(_) => {
                     let (extent, spacing) = (segment.rows, self.grid.spacing[segment.axis]);
                     let wavenumber_unit = core::f64::consts::TAU / (extent as f64 * spacing);
@@ -216,7 +209,6 @@ impl Varying<f32> {
 
     /// The remainder of the flow in `tick`, where it is due.
     pub fn due_remainder(&mut self, tick: u64) -> Option<Expansion> {
-        let remainder = self.remainder.as_mut()?;
-        remainder.is_due(tick).then(|| remainder.expansion())
+        self.remainder.as_mut()?.due(tick)
     }
 }

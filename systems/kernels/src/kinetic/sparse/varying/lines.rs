@@ -58,12 +58,7 @@ impl SparseVarying<f32> {
     /// Appends the table of line of cells `line`, or of entry `line` of the plan.
     fn add_table(column: &ActiveColumn<f32>, line: usize, is_plastic: bool, out: &mut Vec<[f32; 2]>) {
         let entry = if is_plastic { column.table.which[line] as usize } else { line };
-        let fibre = &column.table.fibres[entry];
-        let m = fibre.nodes();
-        out.extend((0..m * m).map(|at| {
-            let (re, im) = fibre.entry(at / m, at % m);
-            [re as f32, im as f32]
-        }));
+        column.table.fibres[entry].add_numbers(out);
     }
 
     /// Adds the passes and tables of this flow to `flows`, and what the boundary measures, if it is not there yet.
@@ -183,7 +178,6 @@ impl SparseVarying<f32> {
 
     /// The remainder of the flow in `tick`, where it is due.
     pub fn due_remainder(&mut self, tick: u64) -> Option<Expansion> {
-        let remainder = self.remainder.as_mut()?;
-        remainder.is_due(tick).then(|| remainder.expansion())
+        self.remainder.as_mut()?.due(tick)
     }
 }
