@@ -27,7 +27,7 @@ pub(crate) mod lines;
 pub mod order;
 pub mod remainder;
 mod ring;
-mod ring3;
+pub(crate) mod ring3;
 pub mod sparse;
 pub(crate) mod sweep;
 pub mod varying;

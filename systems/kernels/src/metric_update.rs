@@ -10,13 +10,17 @@
 mod energy;
 mod mean;
 mod place;
+mod rings;
 
 use core::ops::Range;
 
 pub use energy::kinetic_form;
 pub use mean::log_mean;
 
+pub use rings::RingForm;
+
 use self::place::CellPlace;
+use self::rings::{Gradients, PITCH, Rings, Slopes};
 
 use crate::field::{PageRef, Real, Threads};
 use crate::kinetic::fibre::{derivative, diagonalise};
@@ -62,6 +66,8 @@ pub struct CellStencil {
     run: usize,
     /// Of each axis whose lines lie wholly in a run: the other nodes of the line of each node of the run, by offset.
     turns: Vec<Option<Vec<u32>>>,
+    /// The same where all lines are rings of three.
+    rings: Option<Rings>,
 }
 
 impl CellStencil {
@@ -100,6 +106,7 @@ impl CellStencil {
             slopes: slopes.collect(),
             runs: (0..=reach).step_by(run).filter(|&node| inside(node)).collect(),
             run,
+            rings: Rings::new(grid),
             grid: grid.clone(),
         }
     }
@@ -174,6 +181,33 @@ impl<T: Real> Kernel<T> for StructurePass<'_, T> {
     type Out = Vec<f64>;
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) -> Vec<f64> {
+        match &self.stencil.rings {
+            Some(rings) => self.on_rings::<V>(rings),
+            None => self.on_runs::<V>(),
+        }
+    }
+}
+
+impl<T: Real> StructurePass<'_, T> {
+    /// Cells that are runs of rings of three.
+    #[inline(always)]
+    fn on_rings<V: Lanes<T = T>>(self, rings: &Rings) -> Vec<f64> {
+        let axes = self.stencil.grid.cell.len();
+        let mut slopes = Slopes::new(rings, V::N);
+        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut rows = [0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
+        let mut out = Vec::with_capacity(n_components(axes) * self.cells.len());
+        let planes = [self.pages[0].re.as_ptr(), self.pages[0].im.as_ptr()];
+        for cell in self.cells {
+            // SAFETY: the page has the stencil's nodes, as its rings have.
+            unsafe { slopes.fill::<V, false>(planes, core::ptr::null(), cell, &mut gradients) };
+            products::<V>(gradients.as_flattened().as_flattened(), axes, PITCH, &mut rows, &mut out);
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn on_runs<V: Lanes<T = T>>(self) -> Vec<f64> {
         let axes = self.stencil.grid.cell.len();
         let width = self.stencil.grid.cell_nodes().next_multiple_of(V::N);
         // ∂_dΨ on the cell's nodes, real then imaginary part of each axis; lanes beyond the last node stay 0.
@@ -199,9 +233,7 @@ impl<T: Real> Kernel<T> for StructurePass<'_, T> {
         }
         out
     }
-}
 
-impl<T: Real> StructurePass<'_, T> {
     /// The page of a node, and the node in it.
     #[inline(always)]
     fn page_of(&self, node: usize) -> (&PageRef<'_, T>, usize) {

@@ -19,11 +19,11 @@ use crate::field::{PageRef, Real, Shape, Values};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::lattice::{ImageChange, ImagePower};
-use crate::kinetic::remainder::{RingCells, RingJoins, RingMoves};
+use crate::kinetic::remainder::{RingCells, RingJoins, RingMoves, RingPowers, RingTakes};
 use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, FluxPass, OuterBatch, PageSweep};
 use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, walk};
-use crate::metric_update::StructurePass;
+use crate::metric_update::{RingForm, StructurePass};
 use crate::reduce::{self, Piece, RingRun, RingSums, SpectralMoments, Sum, SumPiece, Totals};
 use crate::wave_form::{PairBatch, PairPage};
 
@@ -137,6 +137,33 @@ pub trait Lanes: Copy + 'static {
         dst_stride: usize,
         width: usize,
     );
+    /// The numbers of N records of four, each as a vector; record ℓ begins `begins[ℓ]` numbers behind `p`.
+    #[inline(always)]
+    unsafe fn load_records(p: *const Self::T, begins: *const u32) -> [Self; 4] {
+        let mut columns = [[Self::T::default(); 16]; 4];
+        for lane in 0..Self::N {
+            // SAFETY: the caller promises N beginnings and their records.
+            unsafe {
+                let record = p.add(*begins.add(lane) as usize);
+                for (k, column) in columns.iter_mut().enumerate() {
+                    column[lane] = *record.add(k);
+                }
+            }
+        }
+        columns.each_ref().map(Self::from_array)
+    }
+    /// N records of the numbers of four vectors, one after the other.
+    #[inline(always)]
+    unsafe fn store_records(columns: [Self; 4], p: *mut Self::T) {
+        for (k, column) in columns.into_iter().enumerate() {
+            let mut numbers = [Self::T::default(); 16];
+            column.store_array(&mut numbers);
+            for (lane, number) in numbers.iter().enumerate().take(Self::N) {
+                // SAFETY: the caller promises 4·N writable scalars.
+                unsafe { *p.add(4 * lane + k) = *number };
+            }
+        }
+    }
     fn prefetch(p: *const Self::T);
     /// The first N elements.
     #[inline(always)]
@@ -220,13 +247,19 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn ring_cells(level: Level, pass: RingCells<'_, Self>);
     #[doc(hidden)]
-    fn ring_joins(level: Level, pass: RingJoins<'_, Self>);
+    fn ring_joins(level: Level, pass: RingJoins<'_, Self>) -> f64;
+    #[doc(hidden)]
+    fn ring_takes(level: Level, pass: RingTakes<Self>) -> f64;
+    #[doc(hidden)]
+    fn ring_powers(level: Level, pass: RingPowers<'_, Self>) -> f64;
     #[doc(hidden)]
     fn ring_moves(level: Level, pass: RingMoves<'_, Self>);
     #[doc(hidden)]
     fn combine_pass(level: Level, pass: CombinePass<'_, Self>);
     #[doc(hidden)]
     fn structure_pass(level: Level, pass: StructurePass<'_, Self>) -> Vec<f64>;
+    #[doc(hidden)]
+    fn ring_form(level: Level, form: RingForm<'_, Self>) -> f64;
     #[doc(hidden)]
     fn image_change(level: Level, change: ImageChange<'_, Self>) -> [f64; 2];
     #[doc(hidden)]
@@ -360,8 +393,14 @@ macro_rules! simd_real {
             fn ring_cells(level: Level, pass: RingCells<'_, $t>) {
                 dispatch(level, pass);
             }
-            fn ring_joins(level: Level, pass: RingJoins<'_, $t>) {
-                dispatch(level, pass);
+            fn ring_joins(level: Level, pass: RingJoins<'_, $t>) -> f64 {
+                dispatch(level, pass)
+            }
+            fn ring_takes(level: Level, pass: RingTakes<$t>) -> f64 {
+                dispatch(level, pass)
+            }
+            fn ring_powers(level: Level, pass: RingPowers<'_, $t>) -> f64 {
+                dispatch(level, pass)
             }
             fn ring_moves(level: Level, pass: RingMoves<'_, $t>) {
                 dispatch(level, pass);
@@ -371,6 +410,9 @@ macro_rules! simd_real {
             }
             fn structure_pass(level: Level, pass: StructurePass<'_, $t>) -> Vec<f64> {
                 dispatch(level, pass)
+            }
+            fn ring_form(level: Level, form: RingForm<'_, $t>) -> f64 {
+                dispatch(level, form)
             }
             fn image_change(level: Level, change: ImageChange<'_, $t>) -> [f64; 2] {
                 dispatch(level, change)

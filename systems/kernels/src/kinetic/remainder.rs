@@ -14,7 +14,7 @@ mod rings;
 
 pub use flux::FluxPass;
 pub(crate) use flux::{PART, Tensor, fluxes_of_run};
-pub use rings::{RingCells, RingJoins, RingMoves};
+pub use rings::{RingCells, RingJoins, RingMoves, RingPowers, RingTakes};
 
 use self::rings::Rings;
 use super::bundle::AxisPass;
@@ -173,7 +173,8 @@ pub struct Remainder<T: SimdReal> {
     /// Storage axes of the positions that pairs name, and the largest wavenumber of each.
     coupled: Vec<usize>,
     wavenumbers: Vec<f64>,
-    greatest: Option<f64>,
+    /// Whether R is large enough to matter.
+    is_large: Option<bool>,
     /// Bound of the operator's norm.
     bound: Option<f64>,
     derivatives: Vec<Derivative<T>>,
@@ -258,7 +259,7 @@ impl<T: Real> Remainder<T> {
             cells: (0..n_pages).flat_map(of_page).collect(),
             pairs: diffusion.off_diagonal.iter().map(pair).collect(),
             wavenumbers: coupled.iter().map(|&axis| greatest_wavenumber(&diffusion.grid, axis)).collect(),
-            greatest: None,
+            is_large: None,
             bound: None,
             derivatives: coupled.iter().copied().map(derivative).collect(),
             divergences: Vec::new(),
@@ -281,7 +282,7 @@ impl<T: Real> Remainder<T> {
         if let Some(rings) = &mut self.rings {
             rings.renew(&self.pairs, changed.iter().copied());
         }
-        (self.greatest, self.bound) = (None, None);
+        (self.is_large, self.bound) = (None, None);
     }
 
     /// Bytes of the fields and tables.
@@ -304,10 +305,9 @@ impl<T: Real> Remainder<T> {
             return false;
         }
         let pairs = &self.pairs;
-        let greatest = *self.greatest.get_or_insert_with(|| {
-            pairs.iter().flat_map(|pair| &pair.values).fold(0.0, |most, x| most.max(x.to_f64().abs()))
+        let is_large = *self.is_large.get_or_insert_with(|| {
+            pairs.iter().flat_map(|pair| &pair.values).any(|x| x.to_f64().abs() >= OFF_DIAGONAL_FLOOR)
         });
-        let is_large = greatest >= OFF_DIAGONAL_FLOOR;
         self.counts.n_skipped += u64::from(!is_large);
         is_large
     }
@@ -327,13 +327,14 @@ impl<T: Real> Remainder<T> {
             return;
         }
         let psi: Vec<_> = pages.iter_mut().map(Planes::of).collect();
+        self.counts.n_applied += 1;
+        if self.rings.is_some() {
+            return self.apply_on_rings(level, threads, psi[0], size);
+        }
         let nodes = self.page_nodes;
         let mut matrix = [0.0; BASIS * BASIS];
         let first = self.basis[0].planes(nodes);
-        match &self.rings {
-            Some(rings) => rings.pack(level, psi[0], 1.0 / size, first[0]),
-            None => combine(level, threads, &first, &[(&psi, 1.0 / size, 0.0)], false),
-        }
+        combine(level, threads, &first, &[(&psi, 1.0 / size, 0.0)], false);
         let vectors = self.rule.vectors;
         let mut n_basis = vectors;
         let mut beta = 0.0;
@@ -368,15 +369,7 @@ impl<T: Real> Remainder<T> {
             .take(n_basis)
             .map(|(q, (re, im))| (&q[..], re * size, im * size))
             .collect();
-        match &self.rings {
-            Some(rings) => {
-                let image = self.image.planes(nodes);
-                combine(level, threads, &image, &terms, false);
-                rings.unpack(level, image[0], psi[0]);
-            }
-            None => combine(level, threads, &psi, &terms, true),
-        }
-        self.counts.n_applied += 1;
+        combine(level, threads, &psi, &terms, true);
         self.counts.residual = weights[vectors - 1].0.hypot(weights[vectors - 1].1);
     }
 
@@ -402,10 +395,6 @@ impl<T: Real> Remainder<T> {
     fn image_of(&mut self, level: Level, threads: Threads<'_>, k: usize) {
         let nodes = self.page_nodes;
         let source = self.basis[k].planes(nodes);
-        if let Some(rings) = &mut self.rings {
-            rings.apply(level, threads, source[0], self.image.planes(nodes)[0]);
-            return;
-        }
         let gradients: Vec<Vec<Planes<T>>> = self.gradients.iter_mut().map(|g| g.planes(nodes)).collect();
         for (gradient, derivative) in gradients.iter().zip(&self.derivatives) {
             derivative.run_to(level, threads, &source, gradient);

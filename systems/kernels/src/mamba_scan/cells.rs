@@ -26,6 +26,9 @@ const WIDTH: usize = 16;
 /// Numbers of a cell's E: nine columns, E·(1, …, 1), and padding.
 const TENSOR: usize = 96;
 
+/// Numbers of a node's record.
+const RECORD: usize = 4;
+
 /// Least 1 − sγ that s is divided by.
 const LEAST: f64 = 1e-20;
 
@@ -44,14 +47,14 @@ pub struct CellMetric<T> {
     /// E = G − γ of each cell and room to read a vector from the end, and |E| by its Frobenius norm.
     tensors: Vec<T>,
     sizes: Vec<T>,
-    /// a·Tr G of each node's cell, and the greatest step that the cell allows.
+    /// a·Tr G of each node's cell, the greatest step that the cell allows, and its |E|.
     density_weight: Vec<T>,
     step_max: Vec<T>,
-    /// What each node gives to the recurrence: B·Re Ψ, B·Im Ψ, s = Δ(1 − r̂), s/(1 − sγ).
-    re: Vec<T>,
-    im: Vec<T>,
-    step: Vec<T>,
-    turn: Vec<T>,
+    size_of_node: Vec<T>,
+    /// What each node gives to the recurrence, a record each: t = s/(1 − sγ) with s = Δ(1 − r̂), B·Re Ψ, B·Im Ψ, t|E|.
+    records: Vec<T>,
+    /// s of each node.
+    steps: Vec<T>,
     /// How each traversal is cut into blocks.
     routes: Vec<Route>,
 }
@@ -72,10 +75,9 @@ impl<T: Real> CellMetric<T> {
             sizes: vec![T::default(); n_cells],
             density_weight: zeros(),
             step_max: vec![T::from_f64(f64::INFINITY); of_node.len()],
-            re: zeros(),
-            im: zeros(),
-            step: zeros(),
-            turn: zeros(),
+            records: vec![T::default(); of_node.len() * RECORD],
+            steps: zeros(),
+            size_of_node: zeros(),
             routes: Vec::new(),
             nodes,
             of_node,
@@ -118,6 +120,7 @@ impl<T: Real> CellMetric<T> {
         for &node in &self.nodes[self.starts[cell] as usize..self.starts[cell + 1] as usize] {
             self.density_weight[node as usize] = density_weight;
             self.step_max[node as usize] = step_max;
+            self.size_of_node[node as usize] = self.sizes[cell];
         }
     }
 
@@ -154,16 +157,15 @@ impl<T: Real> CellMetric<T> {
         }
         let (metric, mean) = (&*self, T::from_f64(mean(recurrence)));
         assert_eq!(orders.len(), metric.routes.len(), "the orders of the plan");
-        for_each_part(
-            threads,
-            states.iter_mut().zip(orders).zip(&metric.routes),
-            |_, ((state, order), route)| {
-                with_scratch(route.scratch(64 / T::BYTES), |scratch| {
-                    let walk = CellWalk { metric, mean, way: (order, slices), route: *route, scratch, state };
-                    T::cell_walk(metric.level, walk);
-                });
-            },
-        );
+        let mut walks: Vec<_> = states.iter_mut().zip(orders).zip(&metric.routes).collect();
+        // The longest first, so that no thread begins it when the others have finished.
+        walks.sort_by_key(|(_, route)| **route != Route::Mixed);
+        for_each_part(threads, walks.into_iter(), |_, ((state, order), route)| {
+            with_scratch(route.scratch(64 / T::BYTES), |scratch| {
+                let walk = CellWalk { metric, mean, way: (order, slices), route, scratch, state };
+                T::cell_walk(metric.level, walk);
+            });
+        });
     }
 }
 
@@ -189,8 +191,8 @@ impl<T: Real> Kernel<T> for CellSteps<'_, T> {
         let n_nodes = page.re.len();
         let place = first..first + n_nodes;
         let of_nodes = (&metric.density_weight[place.clone()], &metric.step_max[place.clone()]);
-        let to = (&mut metric.re[place.clone()], &mut metric.im[place.clone()]);
-        let (to_step, to_turn) = (&mut metric.step[place.clone()], &mut metric.turn[place]);
+        let (sizes, steps) = (&metric.size_of_node[place.clone()], &mut metric.steps[place]);
+        let records = &mut metric.records[RECORD * first..RECORD * (first + n_nodes)];
         let one = V::splat(T::from_f64(1.0));
         let (mean, least) = (V::splat(T::from_f64(mean(recurrence))), V::splat(T::from_f64(LEAST)));
         let step = V::splat(T::from_f64(recurrence.step));
@@ -209,14 +211,21 @@ impl<T: Real> Kernel<T> for CellSteps<'_, T> {
                 };
                 let step = step.div(slowed).mul(openness);
                 let step = step.min(V::load_n(of_nodes.1.as_ptr().add(node), n));
-                input.mul(re).store_n(to.0.as_mut_ptr().add(node), n);
-                input.mul(im).store_n(to.1.as_mut_ptr().add(node), n);
-                step.store_n(to_step.as_mut_ptr().add(node), n);
                 // Where the factor is not well above 0 this is huge, and where the step is negative no number: no block
                 // takes such a node.
                 let turn = step.div(step.neg_mul_add(mean, one).max(least));
                 let turn = step.sqrt().mul(V::splat(T::default())).add(turn);
-                turn.store_n(to_turn.as_mut_ptr().add(node), n);
+                step.store_n(steps.as_mut_ptr().add(node), n);
+                let beta = turn.mul(V::load_n(sizes.as_ptr().add(node), n));
+                let record = [turn, input.mul(re), input.mul(im), beta];
+                let to = records.as_mut_ptr().add(RECORD * node);
+                if n == V::N {
+                    V::store_records(record, to);
+                    continue;
+                }
+                let mut last = [T::default(); RECORD * 16];
+                V::store_records(record, last.as_mut_ptr());
+                core::ptr::copy_nonoverlapping(last.as_ptr(), to, RECORD * n);
             }
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! Invariant: the form is that of `kinetic/gradient.rs` on tori without even axes, in the precision of the structure
 //! tensor; cells are summed in order, whatever the threads.
-//! Source: Re⟨u, Tv⟩ by polarisation, ¼(⟨u + v, T(u + v)⟩ − ⟨u − v, T(u − v)⟩).
+//! Source: on rings of three the definition (`rings.rs`); else Re⟨u, Tv⟩ by polarisation, ¼(⟨u + v, T(u + v)⟩ − ⟨u − v, T(u − v)⟩).
 
+use super::rings::form;
 use super::{CellStencil, component, n_components, structure};
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::kinetic::varying::Diffusion;
@@ -24,6 +25,13 @@ pub fn kinetic_form<T: Real>(
     pages: &[PageRef<'_, T>],
     weight: Values<'_, T>,
 ) -> f64 {
+    if let (Some(rings), [page]) = (&stencil.rings, pages) {
+        let rings = (rings, stencil.grid().n_cells());
+        return match weight {
+            Values::Uniform(weight) => weight.to_f64() * form(level, threads, rings, diffusion, *page, None),
+            Values::PerNode(weights) => form(level, threads, rings, diffusion, *page, Some(weights[0])),
+        };
+    }
     let energy = |pages: &[PageRef<'_, T>]| energy(level, threads, stencil, diffusion, pages);
     let slices = match weight {
         Values::Uniform(weight) => return weight.to_f64() * energy(pages),

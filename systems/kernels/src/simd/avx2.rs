@@ -237,8 +237,82 @@ fn turn_pd(r: [__m256d; 4]) -> [__m256d; 4] {
     ]
 }
 
+/// The numbers of eight records of four.
+///
+/// # Safety
+/// Eight beginnings, and their records, are readable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn records_ps(p: *const f32, begins: *const u32) -> [__m256; 4] {
+    // SAFETY: says the caller.
+    unsafe {
+        let pair = |k: usize| beside_ps(p.add(*begins.add(k) as usize), p.add(*begins.add(k + 4) as usize));
+        let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
+        let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        [
+            _mm256_shuffle_ps::<0x44>(ab0, cd0),
+            _mm256_shuffle_ps::<0xEE>(ab0, cd0),
+            _mm256_shuffle_ps::<0x44>(ab1, cd1),
+            _mm256_shuffle_ps::<0xEE>(ab1, cd1),
+        ]
+    }
+}
+
+/// Eight records of the numbers of four registers.
+///
+/// # Safety
+/// Thirty-two scalars are writable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn put_records_ps([a, b, c, d]: [__m256; 4], p: *mut f32) {
+    let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    let pairs = [
+        _mm256_shuffle_ps::<0x44>(ab0, cd0),
+        _mm256_shuffle_ps::<0xEE>(ab0, cd0),
+        _mm256_shuffle_ps::<0x44>(ab1, cd1),
+        _mm256_shuffle_ps::<0xEE>(ab1, cd1),
+    ];
+    for (k, pair) in pairs.into_iter().enumerate() {
+        // SAFETY: says the caller.
+        unsafe {
+            _mm_storeu_ps(p.add(4 * k), _mm256_castps256_ps128(pair));
+            _mm_storeu_ps(p.add(4 * k + 16), _mm256_extractf128_ps::<1>(pair));
+        }
+    }
+}
+
+/// The numbers of four records of four.
+///
+/// # Safety
+/// Four beginnings, and their records, are readable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn records_pd(p: *const f64, begins: *const u32) -> [__m256d; 4] {
+    // SAFETY: says the caller.
+    let rows = unsafe {
+        let row = |k: usize| _mm256_loadu_pd(p.add(*begins.add(k) as usize));
+        [row(0), row(1), row(2), row(3)]
+    };
+    turn_pd(rows)
+}
+
+/// Four records of the numbers of four registers.
+///
+/// # Safety
+/// Sixteen scalars are writable, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn put_records_pd(columns: [__m256d; 4], p: *mut f64) {
+    for (k, record) in turn_pd(columns).into_iter().enumerate() {
+        // SAFETY: says the caller.
+        unsafe { _mm256_storeu_pd(p.add(4 * k), record) };
+    }
+}
+
 macro_rules! avx2_lanes {
-    ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $part:ident, $load_first:ident, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
+    ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $part:ident, $records:ident, $put_records:ident, $load_first:ident, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
      $mul:ident, $div:ident, $sqrt:ident, $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $andnot:ident, $xor:ident,
      $round:ident, $cmp:ident, $movemask:ident, $widen:item) => {
         impl Lanes for $name {
@@ -410,6 +484,25 @@ macro_rules! avx2_lanes {
                 }
             }
             #[inline(always)]
+            unsafe fn load_records(p: *const $t, begins: *const u32) -> [Self; 4] {
+                const WIDTH: usize = $n / $registers;
+                // SAFETY: the caller promises N beginnings and their records.
+                let parts = unsafe { [$($records(p, begins.add($i * WIDTH))),*] };
+                [
+                    $name([$(parts[$i][0]),*]),
+                    $name([$(parts[$i][1]),*]),
+                    $name([$(parts[$i][2]),*]),
+                    $name([$(parts[$i][3]),*]),
+                ]
+            }
+            #[inline(always)]
+            unsafe fn store_records(columns: [Self; 4], p: *mut $t) {
+                const WIDTH: usize = $n / $registers;
+                let [a, b, c, d] = columns;
+                // SAFETY: the caller promises 4·N writable scalars.
+                unsafe { $($put_records([a.0[$i], b.0[$i], c.0[$i], d.0[$i]], p.add(4 * $i * WIDTH));)* }
+            }
+            #[inline(always)]
             fn prefetch(p: *const $t) {
                 // SAFETY: a prefetch touches no memory architecturally.
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
@@ -435,6 +528,8 @@ macro_rules! lanes_f32 {
             $n,
             tile_ps,
             part_ps,
+            records_ps,
+            put_records_ps,
             load_first_ps,
             _mm256_set1_ps,
             _mm256_loadu_ps,
@@ -501,6 +596,8 @@ macro_rules! lanes_f64 {
             $n,
             tile_pd,
             part_pd,
+            records_pd,
+            put_records_pd,
             load_first_pd,
             _mm256_set1_pd,
             _mm256_loadu_pd,

@@ -13,7 +13,11 @@ const SPACING: [f64; 3] = [0.8, 1.1, 0.9];
 
 fn grid(extents: &[usize], page_nodes: usize, cell: &[usize]) -> CellGrid {
     let shape = Shape { extents: extents.to_vec(), page_nodes };
-    CellGrid { shape, spacing: SPACING[..extents.len()].to_vec(), cell: cell.to_vec() }
+    CellGrid {
+        shape,
+        spacing: SPACING.into_iter().cycle().take(extents.len()).collect(),
+        cell: cell.to_vec(),
+    }
 }
 
 fn random(n: usize, seed: u64, from: f64, to: f64) -> Vec<f64> {
@@ -62,15 +66,18 @@ fn on_a_dense_torus_the_form_is_the_gradient_energy() {
 
 #[test]
 fn summed_by_cells_the_form_is_the_same_with_and_without_a_weight() {
-    for (extents, cell) in
-        [(&[3, 9, 3][..], &[1, 3, 3][..]), (&[9, 9][..], &[3, 3][..]), (&[3, 3][..], &[1, 1][..])]
-    {
+    for (extents, cell, n_pages) in [
+        (&[3, 9, 3][..], &[1, 3, 3][..], 3),
+        (&[9, 9][..], &[3, 3][..], 9),
+        (&[3, 3][..], &[1, 1][..], 3),
+        (&[3, 3, 3, 3, 3][..], &[1, 1, 3, 3, 3][..], 1),
+    ] {
         let n: usize = extents.iter().product();
-        let grid = grid(extents, n / extents[0], cell);
+        let grid = grid(extents, n / n_pages, cell);
         let diffusion = metric(&grid, grid.n_cells());
         let (re, im, w) = (noise(n, 1), noise(n, 2), random(n, 3, 0.0, 0.4));
-        let pages = pages(&re, &im, n / extents[0]);
-        let weight: Vec<&[f64]> = w.chunks(n / extents[0]).collect();
+        let pages = pages(&re, &im, n / n_pages);
+        let weight: Vec<&[f64]> = w.chunks(n / n_pages).collect();
         let (lattice, stencil) = (Lattice::dense(&grid), CellStencil::new(&grid));
         for weight in [Values::Uniform(0.7), Values::PerNode(&weight)] {
             let place = (&stencil, &diffusion);
@@ -79,6 +86,29 @@ fn summed_by_cells_the_form_is_the_same_with_and_without_a_weight() {
             assert!((found / expected - 1.0).abs() < 1e-12, "{extents:?}: {found} against {expected}");
         }
     }
+}
+
+#[test]
+fn on_rings_the_form_has_the_same_bits_everywhere() {
+    fn check<T: Real>(grid: &CellGrid) {
+        let (n, diffusion) = (grid.shape.n_nodes(), metric(grid, grid.n_cells()));
+        let narrow = |x: Vec<f64>| x.into_iter().map(T::from_f64).collect::<Vec<T>>();
+        let (re, im, w) = (narrow(noise(n, 1)), narrow(noise(n, 2)), narrow(random(n, 3, 0.0, 0.4)));
+        let (pages, slices) = ([PageRef { re: &re, im: &im }], [&w[..]]);
+        let stencil = CellStencil::new(grid);
+        let crew = crate::Crew::new(4).expect("threads");
+        for weight in [Values::Uniform(T::from_f64(1.0)), Values::PerNode(&slices)] {
+            let form = |level, threads| kinetic_form(level, threads, (&stencil, &diffusion), &pages, weight);
+            let expected = form(Level::Scalar, Threads::Serial);
+            for level in Level::available() {
+                assert!(form(level, Threads::Serial) == expected, "{} at {level}", T::NAME);
+            }
+            assert!(form(Level::detect(), Threads::Crew(&crew)) == expected, "{} on four threads", T::NAME);
+        }
+    }
+    let grid = grid(&[3; 6], 729, &[1, 1, 1, 3, 3, 3]);
+    check::<f32>(&grid);
+    check::<f64>(&grid);
 }
 
 #[test]

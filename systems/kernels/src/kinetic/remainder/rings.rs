@@ -7,14 +7,14 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers, and fields shared between chunks.
 
-use super::{AXES_MAX, Layout, Pair};
+use super::{AXES_MAX, BASIS, Layout, Pair, Remainder};
 use crate::field::{Real, Threads};
 use crate::half_potential::Planes;
 use crate::kinetic::dft::Complex;
 use crate::kinetic::ring3;
 use crate::kinetic::varying::CellGrid;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
-use crate::threads::for_each_chunk;
+use crate::threads::{for_each_chunk, map_chunks};
 use core::ops::Range;
 
 /// Numbers of a cell, of which nodes take the first ones.
@@ -23,6 +23,9 @@ pub(super) const PITCH: usize = 32;
 /// A cell's numbers with room on both sides for the neighbours of its first and last nodes.
 const MARGIN: usize = 32;
 const ROW: usize = MARGIN + PITCH + MARGIN;
+
+/// Both parts of a cell's gradient along each axis.
+type Gradients<T> = [[[T; PITCH]; 2]; AXES_MAX];
 
 /// D of a cell, a row of zeros behind.
 const TENSOR: usize = (AXES_MAX + 1) * AXES_MAX;
@@ -141,36 +144,165 @@ impl<T: Real> Rings<T> {
         }
     }
 
-    /// image ← R·source; both are fields in cells.
-    pub fn apply(&mut self, level: Level, threads: Threads<'_>, source: Planes<T>, image: Planes<T>) {
+    /// image ← R·source − share·before, fields in cells; returns Re⟨source|image⟩.
+    fn apply(
+        &mut self,
+        level: Level,
+        threads: Threads<'_>,
+        (source, image): (Planes<T>, Planes<T>),
+        less: Option<(Planes<T>, f64)>,
+    ) -> f64 {
         let far: Vec<Planes<T>> = self
             .far
             .iter_mut()
             .map(|[re, im]| Planes { re: re.as_mut_ptr(), im: im.as_mut_ptr(), len: re.len() })
             .collect();
         let (rings, far) = (&*self, &far[..]);
-        let n_chunks = rings.n_cells / rings.chunk;
-        let cells = |chunk: usize| chunk * rings.chunk..(chunk + 1) * rings.chunk;
-        for_each_chunk(threads, n_chunks, |chunk| {
-            T::ring_cells(level, RingCells { rings, far, source, image, cells: cells(chunk) });
+        for_each_chunk(threads, rings.n_chunks(), |chunk| {
+            let cells = rings.cells(chunk);
+            T::ring_cells(level, RingCells { rings, far, source, image, cells });
         });
-        if far.is_empty() {
-            return;
+        let less = less.map(|(field, share)| (field, T::from_f64(share)));
+        let parts = map_chunks(threads, rings.n_chunks(), |chunk| {
+            let cells = rings.cells(chunk);
+            T::ring_joins(level, RingJoins { rings, far, source, image, less, cells })
+        });
+        parts.iter().sum()
+    }
+
+    /// Re⟨field|R·field⟩ of a field in cells.
+    fn power(&self, level: Level, threads: Threads<'_>, field: Planes<T>) -> f64 {
+        let parts = map_chunks(threads, self.n_chunks(), |chunk| {
+            T::ring_powers(level, RingPowers { rings: self, field, cells: self.cells(chunk) })
+        });
+        parts.iter().sum()
+    }
+
+    /// image ← image − share·field; returns its ‖·‖².
+    fn take(
+        &self,
+        level: Level,
+        threads: Threads<'_>,
+        image: Planes<T>,
+        (field, share): (Planes<T>, f64),
+    ) -> f64 {
+        let share = T::from_f64(share);
+        let parts = map_chunks(threads, self.n_chunks(), |chunk| {
+            T::ring_takes(level, RingTakes { image, field, share, cells: self.cells(chunk) })
+        });
+        parts.iter().sum()
+    }
+
+    /// A field in cells from one node after node.
+    fn pack(&self, level: Level, threads: Threads<'_>, nodes: Planes<T>, field: Planes<T>) {
+        for_each_chunk(threads, self.n_chunks(), |chunk| {
+            let cells = self.cells(chunk);
+            T::ring_moves(level, RingMoves { rings: self, nodes, cells, fields: &[field], weights: &[] });
+        });
+    }
+
+    /// Adds Σ weight·field, fields in cells, to one node after node.
+    fn unpack(
+        &self,
+        level: Level,
+        threads: Threads<'_>,
+        (fields, weights): (&[Planes<T>], &[(f64, f64)]),
+        nodes: Planes<T>,
+    ) {
+        let rounded = |(re, im): &(f64, f64)| (T::from_f64(*re), T::from_f64(*im));
+        let weights: Vec<(T, T)> = weights.iter().map(rounded).collect();
+        for_each_chunk(threads, self.n_chunks(), |chunk| {
+            let cells = self.cells(chunk);
+            T::ring_moves(level, RingMoves { rings: self, nodes, cells, fields, weights: &weights });
+        });
+    }
+
+    fn n_chunks(&self) -> usize {
+        self.n_cells / self.chunk
+    }
+
+    fn cells(&self, chunk: usize) -> Range<usize> {
+        chunk * self.chunk..(chunk + 1) * self.chunk
+    }
+}
+
+impl<T: Real> Remainder<T> {
+    /// [`Remainder::apply`] on rings, for Ψ of this norm. Vectors are kept as they come, with their norms beside, so that no pass
+    /// is spent on scaling; of the last one only its energy is needed, which takes no divergence.
+    pub(super) fn apply_on_rings(&mut self, level: Level, threads: Threads<'_>, psi: Planes<T>, size: f64) {
+        let Some(mut rings) = self.rings.take() else { return };
+        let n = self.page_nodes;
+        let fields: Vec<Planes<T>> = self.basis.iter_mut().map(|field| field.planes(n)[0]).collect();
+        let mut matrix = [0.0; BASIS * BASIS];
+        let mut norms = [size; BASIS];
+        let mut reach = 1.0;
+        let mut n_basis = self.rule.vectors;
+        rings.pack(level, threads, psi, fields[0]);
+        for k in 0..self.rule.vectors {
+            // R·v_k = v_{k+1} + α_k·v_k + (|v_k|/|v_{k−1}|)²·v_{k−1}.
+            if k + 1 == self.rule.vectors {
+                matrix[k * BASIS + k] = rings.power(level, threads, fields[k]) / (norms[k] * norms[k]);
+                break;
+            }
+            let less = (k > 0).then(|| (fields[k - 1], (norms[k] / norms[k - 1]).powi(2)));
+            let next = fields[k + 1];
+            let alpha = rings.apply(level, threads, (fields[k], next), less) / (norms[k] * norms[k]);
+            matrix[k * BASIS + k] = alpha;
+            norms[k + 1] = rings.take(level, threads, next, (fields[k], alpha)).sqrt();
+            let beta = norms[k + 1] / norms[k];
+            reach *= beta * self.duration.abs() / (k + 1) as f64;
+            if !(reach > rounding::<T>()) || beta <= f64::EPSILON * alpha.abs() {
+                n_basis = k + 1;
+                break;
+            }
+            matrix[k * BASIS + k + 1] = beta;
+            matrix[(k + 1) * BASIS + k] = beta;
         }
-        for_each_chunk(threads, n_chunks, |chunk| {
-            T::ring_joins(level, RingJoins { rings, far, image, cells: cells(chunk) });
-        });
+        let mut weights = self.weights(matrix, n_basis);
+        self.counts.residual = weights[self.rule.vectors - 1].0.hypot(weights[self.rule.vectors - 1].1);
+        for ((re, im), norm) in weights.iter_mut().zip(&norms) {
+            (*re, *im) = (*re * size / norm, *im * size / norm);
+        }
+        rings.unpack(level, threads, (&fields[..n_basis], &weights[..n_basis]), psi);
+        self.rings = Some(rings);
     }
+}
 
-    /// A field in cells from one node after node, times a factor.
-    pub fn pack(&self, level: Level, nodes: Planes<T>, factor: f64, cells: Planes<T>) {
-        let factor = Some(T::from_f64(factor));
-        T::ring_moves(level, RingMoves { rings: self, nodes, cells, factor });
-    }
-
-    /// Adds a field in cells to one node after node.
-    pub fn unpack(&self, level: Level, cells: Planes<T>, nodes: Planes<T>) {
-        T::ring_moves(level, RingMoves { rings: self, nodes, cells, factor: None });
+impl<T: Real> Rings<T> {
+    /// Differences of neighbours along each axis on a cell; `own` is room for the cell's numbers.
+    ///
+    /// # Safety
+    /// The field has PITCH numbers for each cell, the cell exists.
+    #[inline(always)]
+    unsafe fn fill_gradients<V: Lanes<T = T>>(
+        &self,
+        source: Planes<T>,
+        cell: usize,
+        own: &mut [[T; ROW]; 2],
+        gradients: &mut Gradients<T>,
+    ) {
+        // SAFETY: says the caller.
+        unsafe {
+            for (plane, from) in [source.re, source.im].into_iter().enumerate() {
+                for lane in (0..PITCH).step_by(V::N) {
+                    V::load(from.add(cell * PITCH + lane)).store(own[plane].as_mut_ptr().add(MARGIN + lane));
+                }
+                for axis in &self.inside {
+                    let to = gradients.get_unchecked_mut(axis.axis)[plane].as_mut_ptr();
+                    for lane in (0..PITCH).step_by(V::N) {
+                        axis.apart::<V>(&own[plane], lane).store(to.add(lane));
+                    }
+                }
+                for axis in &self.outside {
+                    let to = gradients.get_unchecked_mut(axis.axis)[plane].as_mut_ptr();
+                    let [up, down] = *axis.beside.get_unchecked(cell);
+                    let (up, down) = (from.add(up as usize * PITCH), from.add(down as usize * PITCH));
+                    for lane in (0..PITCH).step_by(V::N) {
+                        V::load(up.add(lane)).sub(V::load(down.add(lane))).store(to.add(lane));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -203,7 +335,7 @@ impl<T: Real> Kernel<T> for RingCells<'_, T> {
         // The cell's Ψ, and its fluxes, with margins; gradients without.
         let mut own = [[T::default(); ROW]; 2];
         let mut fluxes = [[[T::default(); ROW]; 2]; AXES_MAX + 1];
-        let mut gradients = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
         // SAFETY: fields have PITCH numbers for each cell; a chunk owns the image and the far fields of its cells, and lines that
         // do not leave it.
         unsafe {
@@ -212,26 +344,7 @@ impl<T: Real> Kernel<T> for RingCells<'_, T> {
                 V::splat(T::default()).store(image.im.add(cells.start * PITCH + lane));
             }
             for cell in cells {
-                for (plane, from) in [source.re, source.im].into_iter().enumerate() {
-                    for lane in (0..PITCH).step_by(V::N) {
-                        V::load(from.add(cell * PITCH + lane))
-                            .store(own[plane].as_mut_ptr().add(MARGIN + lane));
-                    }
-                    for axis in &rings.inside {
-                        for lane in (0..PITCH).step_by(V::N) {
-                            let apart = axis.apart::<V>(&own[plane], lane);
-                            apart.store(gradients[axis.axis][plane].as_mut_ptr().add(lane));
-                        }
-                    }
-                    for axis in &rings.outside {
-                        let [up, down] = *axis.beside.get_unchecked(cell);
-                        let (up, down) = (from.add(up as usize * PITCH), from.add(down as usize * PITCH));
-                        for lane in (0..PITCH).step_by(V::N) {
-                            let apart = V::load(up.add(lane)).sub(V::load(down.add(lane)));
-                            apart.store(gradients[axis.axis][plane].as_mut_ptr().add(lane));
-                        }
-                    }
-                }
+                rings.fill_gradients::<V>(source, cell, &mut own, &mut gradients);
                 let tensor = rings.tensors.as_ptr().add(cell * TENSOR);
                 for i in (0..rings.n_axes).step_by(2) {
                     for lane in (0..PITCH).step_by(V::N) {
@@ -302,26 +415,79 @@ impl<T: Real> Inside<T> {
     }
 }
 
-/// What comes from beyond the chunks. Built only with fields of the rings.
+/// Re⟨field|R·field⟩ on the cells of a chunk, −2 Σ_{i<j} of what R couples. Built only with a field of the rings.
+pub struct RingPowers<'a, T: SimdReal> {
+    rings: &'a Rings<T>,
+    field: Planes<T>,
+    cells: Range<usize>,
+}
+
+impl<T: Real> Kernel<T> for RingPowers<'_, T> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) -> f64 {
+        let RingPowers { rings, field, cells } = self;
+        let (n, zero) = (rings.n_axes, V::splat(T::default()));
+        let mut own = [[T::default(); ROW]; 2];
+        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut total = V::Wide::splat(0.0);
+        for cell in cells {
+            let (mut re, mut im) = (zero, zero);
+            // SAFETY: the field has PITCH numbers for each cell; tensors have a row of zeros behind the last axis.
+            unsafe {
+                rings.fill_gradients::<V>(field, cell, &mut own, &mut gradients);
+                let tensor = rings.tensors.as_ptr().add(cell * TENSOR);
+                for i in (0..n).step_by(2) {
+                    let (first, second) =
+                        (gradients.get_unchecked(i), gradients.get_unchecked((i + 1).min(n - 1)));
+                    for lane in (0..PITCH).step_by(V::N) {
+                        let (mut a, mut b) = (Complex { re: zero, im: zero }, Complex { re: zero, im: zero });
+                        for j in i + 1..n {
+                            let [x, y] = gradients.get_unchecked(j);
+                            let (x, y) = (V::load(x.as_ptr().add(lane)), V::load(y.as_ptr().add(lane)));
+                            let p = V::splat(*tensor.add(i * AXES_MAX + j));
+                            let q = V::splat(*tensor.add((i + 1) * AXES_MAX + j));
+                            a = Complex { re: x.mul_add(p, a.re), im: y.mul_add(p, a.im) };
+                            b = Complex { re: x.mul_add(q, b.re), im: y.mul_add(q, b.im) };
+                        }
+                        re = V::load(first[0].as_ptr().add(lane)).mul_add(a.re, re);
+                        im = V::load(first[1].as_ptr().add(lane)).mul_add(a.im, im);
+                        re = V::load(second[0].as_ptr().add(lane)).mul_add(b.re, re);
+                        im = V::load(second[1].as_ptr().add(lane)).mul_add(b.im, im);
+                    }
+                }
+            }
+            total = add_wide(re.add(im), total);
+        }
+        -2.0 * sum_lanes(total)
+    }
+}
+
+/// What comes from beyond the chunks, less a share of another field. Built only with fields of the rings.
 pub struct RingJoins<'a, T: SimdReal> {
     rings: &'a Rings<T>,
     far: &'a [Planes<T>],
+    source: Planes<T>,
     image: Planes<T>,
+    less: Option<(Planes<T>, T)>,
     cells: Range<usize>,
 }
 
 impl<T: Real> Kernel<T> for RingJoins<'_, T> {
-    type Out = ();
+    type Out = f64;
     #[inline(always)]
-    fn run<V: Lanes<T = T>>(self) {
-        let RingJoins { rings, far, image, cells } = self;
+    fn run<V: Lanes<T = T>>(self) -> f64 {
+        let RingJoins { rings, far, source, image, less, cells } = self;
+        let mut total = V::Wide::splat(0.0);
         for cell in cells {
-            for (plane, to) in [image.re, image.im].into_iter().enumerate() {
+            let mut product = V::splat(T::default());
+            for plane in 0..2 {
+                let (to, with) = ([image.re, image.im][plane], [source.re, source.im][plane]);
                 for lane in (0..PITCH).step_by(V::N) {
                     // SAFETY: fields have PITCH numbers for each cell; a chunk owns the image of its cells.
                     unsafe {
-                        let own = to.add(cell * PITCH + lane);
-                        let mut sum = V::load(own);
+                        let at = cell * PITCH + lane;
+                        let mut sum = V::load(to.add(at));
                         for axis in &rings.outside {
                             let Some(field) = axis.far else { continue };
                             let far = far.get_unchecked(field);
@@ -330,40 +496,119 @@ impl<T: Real> Kernel<T> for RingJoins<'_, T> {
                             sum = sum.add(V::load(far.add(up as usize * PITCH + lane)));
                             sum = sum.sub(V::load(far.add(down as usize * PITCH + lane)));
                         }
-                        sum.store(own);
+                        if let Some((field, share)) = less {
+                            let field = [field.re, field.im][plane];
+                            sum = V::load(field.add(at)).neg_mul_add(V::splat(share), sum);
+                        }
+                        sum.store(to.add(at));
+                        product = V::load(with.add(at)).mul_add(sum, product);
                     }
                 }
             }
+            total = add_wide(product, total);
         }
+        sum_lanes(total)
     }
 }
 
-/// Between a field in cells and one node after node: with a factor to the first, without added to the second. Built only with
-/// fields of the rings.
+/// A field less a share of another. Built only with fields of the rings.
+pub struct RingTakes<T> {
+    image: Planes<T>,
+    field: Planes<T>,
+    share: T,
+    cells: Range<usize>,
+}
+
+impl<T: Real> Kernel<T> for RingTakes<T> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) -> f64 {
+        let RingTakes { image, field, share, cells } = self;
+        let share = V::splat(share);
+        let mut total = V::Wide::splat(0.0);
+        for cell in cells {
+            let mut square = V::splat(T::default());
+            for (to, from) in [(image.re, field.re), (image.im, field.im)] {
+                for lane in (0..PITCH).step_by(V::N) {
+                    // SAFETY: fields have PITCH numbers for each cell; a chunk owns its cells.
+                    unsafe {
+                        let to = to.add(cell * PITCH + lane);
+                        let rest = V::load(from.add(cell * PITCH + lane)).neg_mul_add(share, V::load(to));
+                        rest.store(to);
+                        square = rest.mul_add(rest, square);
+                    }
+                }
+            }
+            total = add_wide(square, total);
+        }
+        sum_lanes(total)
+    }
+}
+
+#[inline(always)]
+fn add_wide<V: Lanes>(part: V, total: V::Wide) -> V::Wide {
+    let mut total = total;
+    for half in 0..V::N / V::Wide::N {
+        total = total.add(part.widen(half));
+    }
+    total
+}
+
+#[inline(always)]
+fn sum_lanes<W: Lanes<T = f64>>(total: W) -> f64 {
+    let mut lanes = [0.0; 16];
+    total.store_array(&mut lanes);
+    lanes[..W::N].iter().sum()
+}
+
+/// Weights of a vector of the basis that are lost in a step.
+fn rounding<T: Real>() -> f64 {
+    0.125 * if T::BYTES == 4 { f64::from(f32::EPSILON) } else { f64::EPSILON }
+}
+
+/// Between fields in cells and one node after node: to the first field, or, with weights, from their sum. Built only with fields
+/// of the rings.
 pub struct RingMoves<'a, T: SimdReal> {
     rings: &'a Rings<T>,
     nodes: Planes<T>,
-    cells: Planes<T>,
-    factor: Option<T>,
+    cells: Range<usize>,
+    fields: &'a [Planes<T>],
+    weights: &'a [(T, T)],
 }
 
 impl<T: Real> Kernel<T> for RingMoves<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let RingMoves { rings, nodes, cells, factor } = self;
-        for (nodes, cells) in [(nodes.re, cells.re), (nodes.im, cells.im)] {
-            for cell in 0..rings.n_cells {
-                for lane in (0..rings.run).step_by(V::N) {
-                    let n = V::N.min(rings.run - lane);
-                    // SAFETY: the fields have so many cells and nodes; PITCH is a whole number of vectors.
-                    unsafe {
-                        let (node, own) =
-                            (nodes.add(cell * rings.run + lane), cells.add(cell * PITCH + lane));
-                        match factor {
-                            Some(factor) => V::load_n(node, n).mul(V::splat(factor)).store(own),
-                            None => V::load_n(node, n).add(V::load(own)).store_n(node, n),
+        let RingMoves { rings, nodes, cells, fields, weights } = self;
+        // Behind zeros, so that a vector can be read from where it was stored or from before.
+        let mut sums = [[T::default(); 2 * PITCH]; 2];
+        for cell in cells {
+            let first = cell * rings.run;
+            for lane in (0..rings.run).step_by(V::N) {
+                let (at, n) = (cell * PITCH + lane, V::N.min(rings.run - lane));
+                // SAFETY: the fields have so many cells and nodes; PITCH is a whole number of vectors.
+                unsafe {
+                    if weights.is_empty() {
+                        for (node, field) in [(nodes.re, fields[0].re), (nodes.im, fields[0].im)] {
+                            V::load_n(node.add(first + lane), n).store(field.add(at));
                         }
+                        continue;
+                    }
+                    let zero = V::splat(T::default());
+                    let mut sum = Complex { re: zero, im: zero };
+                    for (field, weight) in fields.iter().zip(weights) {
+                        let v = Complex { re: V::load(field.re.add(at)), im: V::load(field.im.add(at)) };
+                        sum = sum.add(v.mul(V::splat(weight.0), V::splat(weight.1)));
+                    }
+                    sum.re.store(sums[0].as_mut_ptr().add(PITCH));
+                    sum.im.store(sums[1].as_mut_ptr().add(PITCH));
+                    // A whole vector that ends with the cell: what it has beyond this one gets nothing.
+                    let (back, n) = if rings.run < V::N { (0, n) } else { (V::N - n, V::N) };
+                    for (node, sum) in [nodes.re, nodes.im].into_iter().zip(&sums) {
+                        let (node, sum) =
+                            (node.add(first + lane).sub(back), sum.as_ptr().add(PITCH).sub(back));
+                        V::load_n(node, n).add(V::load(sum)).store_n(node, n);
                     }
                 }
             }

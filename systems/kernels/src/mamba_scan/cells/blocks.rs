@@ -18,7 +18,7 @@ mod mixed;
 
 use self::mixed::MIXED;
 use super::super::{Order, STATE, State};
-use super::{CellMetric, ROW_SUMS, TENSOR, WIDTH};
+use super::{CellMetric, RECORD, ROW_SUMS, TENSOR, WIDTH};
 use crate::field::Real;
 use crate::simd::{Kernel, Lanes, SimdReal};
 
@@ -35,11 +35,15 @@ const SUMS_MAX: usize = 3 + 3 * CELLS_MAX + 3 * CELLS_MAX * CELLS_MAX;
 /// Largest Π 1/(1 − sγ) of a block: T is then at most twice Σs.
 const TURNED_MAX: f64 = 2.0;
 
+/// Runs whose positions stand side by side.
+const SIDE: usize = 16;
+
 /// How a traversal is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
-    /// Runs of so many positions, on as many cells as there are slices in a run.
-    Runs { positions: usize, cells: usize },
+    /// Runs of so many positions, on as many cells as there are slices in a run. The table has where records of positions begin,
+    /// the first ones of [`SIDE`] runs, then the second ones; the last run stands for those that are not there.
+    Runs { positions: usize, cells: usize, table: Vec<u32> },
     /// Nine nodes at a time, whatever their cells.
     Mixed,
 }
@@ -58,13 +62,21 @@ impl Route {
             && cells <= CELLS_MAX
             && positions.len().is_multiple_of(run)
             && positions.chunks(run).all(is_run);
-        if has_runs { Route::Runs { positions: run, cells } } else { Route::Mixed }
+        if !has_runs {
+            return Route::Mixed;
+        }
+        let last = positions.len() / run - 1;
+        let begins = |first: usize, k: usize| {
+            (first..first + SIDE).map(move |r| RECORD as u32 * positions[r.min(last) * run + k])
+        };
+        let table = (0..=last).step_by(SIDE).flat_map(|first| (0..run).flat_map(move |k| begins(first, k)));
+        Route::Runs { positions: run, cells, table: table.collect() }
     }
 
     /// Scalars of scratch for vectors of `lanes` lanes.
-    pub fn scratch(self, lanes: usize) -> usize {
+    pub fn scratch(&self, lanes: usize) -> usize {
         match self {
-            Self::Runs { positions, cells } => 3 * positions * cells * lanes,
+            Self::Runs { .. } => 0,
             Self::Mixed => 5 * MIXED * lanes,
         }
     }
@@ -76,7 +88,7 @@ pub struct CellWalk<'a, T: SimdReal> {
     /// γ.
     pub(super) mean: T,
     pub(super) way: (&'a Order, &'a [u32]),
-    pub(super) route: Route,
+    pub(super) route: &'a Route,
     pub(super) scratch: *mut T,
     pub(super) state: &'a mut State,
 }
@@ -123,9 +135,9 @@ impl<T: Real> Kernel<T> for CellWalk<'_, T> {
         assert_eq!(order.positions.len() * slices.len(), self.metric.n_nodes(), "every node once");
         let mut h = [[T::default(); WIDTH]; 2];
         match self.route {
-            Route::Runs { positions, cells: 1 } => self.runs::<V, 1>(positions, &mut h),
-            Route::Runs { positions, cells: 2 } => self.runs::<V, 2>(positions, &mut h),
-            Route::Runs { positions, .. } => self.runs::<V, 3>(positions, &mut h),
+            Route::Runs { positions, cells: 1, table } => self.runs::<V, 1>(*positions, table, &mut h),
+            Route::Runs { positions, cells: 2, table } => self.runs::<V, 2>(*positions, table, &mut h),
+            Route::Runs { positions, table, .. } => self.runs::<V, 3>(*positions, table, &mut h),
             Route::Mixed => self.mixed::<V>(&mut h),
         }
         for d in 0..STATE {
@@ -137,41 +149,38 @@ impl<T: Real> Kernel<T> for CellWalk<'_, T> {
 impl<T: Real> CellWalk<'_, T> {
     /// Blocks of `positions` positions on `C` cells each, to second order.
     #[inline(always)]
-    fn runs<V: Lanes<T = T>, const C: usize>(&self, positions: usize, h: &mut Pair<T>) {
+    fn runs<V: Lanes<T = T>, const C: usize>(&self, positions: usize, table: &[u32], h: &mut Pair<T>) {
         let (order, slices) = self.way;
         let n = positions * C;
-        let per_slice = order.positions.len() / positions;
-        let n_blocks = self.metric.n_nodes() / n;
+        let n_runs = order.positions.len() / positions;
         let limit = libm::cbrt(6.0 * rounding::<T>());
-        let (source, scratch) = (Source::new(self.metric), self.scratch);
+        let (source, mean) = (Source::new(self.metric), V::splat(self.mean));
         let mut sums = [[T::default(); 16]; SUMS_MAX];
         let mut cells = [[0; C]; 16];
         let mut room = [[[T::default(); WIDTH]; 2]; CELLS_MAX + 2];
-        for first in (0..n_blocks).step_by(V::N) {
-            let lanes = V::N.min(n_blocks - first);
-            // SAFETY: `n_blocks` blocks of `n` nodes are there; the scratch has three planes of `n` vectors. Lanes without a
-            // block are not looked at.
-            unsafe {
-                for (lane, cells) in cells.iter_mut().enumerate().take(lanes) {
-                    let block = first + lane;
-                    // One slice after the other, or all of them at each position.
-                    let (run, slice) = if C == 1 && !order.is_time_fastest {
-                        (block % per_slice, block / per_slice)
-                    } else {
-                        (block, 0)
-                    };
-                    let way = (order.positions.as_ptr().add(run * positions), slices.as_ptr().add(slice));
-                    source.take::<V, C>(way, positions, scratch.add(lane));
-                    for (c, cell) in cells.iter_mut().enumerate() {
-                        *cell = *source.cell.add((*way.0 + *way.1.add(c)) as usize) as usize;
+        // All slices at each position, or one slice after the other.
+        for (pass, slices) in slices.chunks_exact(C).enumerate() {
+            let mut offsets = [0; C];
+            offsets.iter_mut().zip(slices).for_each(|(offset, slice)| *offset = *slice as usize);
+            for first in (0..n_runs).step_by(V::N) {
+                let lanes = V::N.min(n_runs - first);
+                // SAFETY: `n_runs` runs are there, and in the table as many as whole vectors need. Lanes without a run are not
+                // looked at.
+                unsafe {
+                    for (lane, cells) in cells.iter_mut().enumerate().take(lanes) {
+                        let position = *order.positions.get_unchecked((first + lane) * positions) as usize;
+                        for (cell, offset) in cells.iter_mut().zip(offsets) {
+                            *cell = *source.cell.add(position + offset) as usize;
+                        }
                     }
-                }
-                sum_runs::<V, C>(scratch, positions, V::splat(self.mean), &mut sums);
-                for (lane, cells) in cells.iter().enumerate().take(lanes) {
-                    if self.is_within(&sums, lane, cells, limit) {
-                        self.advance::<V, C>(&sums, lane, cells, &mut room, h);
-                    } else {
-                        self.node_by_node::<V>(n * (first + lane), n, h);
+                    let table = table.as_ptr().add(first / SIDE * SIDE * positions + first % SIDE);
+                    sum_runs::<V, C>(source.records, (table, offsets), positions, mean, &mut sums);
+                    for (lane, cells) in cells.iter().enumerate().take(lanes) {
+                        if self.is_within(&sums, lane, cells, limit) {
+                            self.advance::<V, C>(&sums, lane, cells, &mut room, h);
+                        } else {
+                            self.node_by_node::<V>(n * (pass * n_runs + first + lane), n, h);
+                        }
                     }
                 }
             }
@@ -250,59 +259,16 @@ impl<T: Real> CellWalk<'_, T> {
     }
 }
 
-/// What nodes give, as raw planes: a table that is written must not make them be looked up again.
+/// What nodes give, as raw tables: one that is written must not make them be looked up again.
 #[derive(Clone, Copy)]
 struct Source<T> {
-    turn: *const T,
-    re: *const T,
-    im: *const T,
+    records: *const T,
     cell: *const u32,
-    size: *const T,
 }
 
 impl<T: Real> Source<T> {
     fn new(metric: &CellMetric<T>) -> Self {
-        Source {
-            turn: metric.turn.as_ptr(),
-            re: metric.re.as_ptr(),
-            im: metric.im.as_ptr(),
-            cell: metric.of_node.as_ptr(),
-            size: metric.sizes.as_ptr(),
-        }
-    }
-
-    /// Stores what `n` positions, each on `C` slices, give to sums: in three planes, a vector from one node to the next.
-    ///
-    /// # Safety
-    /// The nodes exist, the places too.
-    #[inline(always)]
-    unsafe fn take<V: Lanes<T = T>, const C: usize>(
-        self,
-        (positions, slices): (*const u32, *const u32),
-        n: usize,
-        to: *mut T,
-    ) {
-        let plane = n * C * V::N;
-        // SAFETY: says the caller.
-        unsafe {
-            // Loaded before anything is stored: what is stored might, as far as a compiler can tell, change them.
-            let mut offsets = [0; C];
-            for (c, offset) in offsets.iter_mut().enumerate() {
-                *offset = *slices.add(c) as usize;
-            }
-            let mut to = to;
-            for k in 0..n {
-                let position = *positions.add(k) as usize;
-                for offset in offsets {
-                    let node = position + offset;
-                    let (t, re, im) = (*self.turn.add(node), *self.re.add(node), *self.im.add(node));
-                    *to = t;
-                    *to.add(plane) = re;
-                    *to.add(2 * plane) = im;
-                    to = to.wrapping_add(V::N);
-                }
-            }
-        }
+        Source { records: metric.records.as_ptr(), cell: metric.of_node.as_ptr() }
     }
 }
 
@@ -328,12 +294,12 @@ impl<T: Real> Kernel<T> for Nodes<'_, '_, T> {
                 let node = cursor.next() as usize;
                 let cell = *metric.of_node.get_unchecked(node) as usize;
                 apply::<V, false>(metric.tensors.as_ptr().add(cell * TENSOR), h, &mut image);
-                let step = V::splat(metric.step[node]);
-                let keep = V::splat(T::from_f64(1.0 - metric.step[node].to_f64() * walk.mean.to_f64()));
+                let record = &metric.records[RECORD * node..][..RECORD];
+                let step = metric.steps[node];
+                let keep = V::splat(T::from_f64(1.0 - step.to_f64() * walk.mean.to_f64()));
+                let step = V::splat(step);
                 for part in (0..STATE).step_by(V::N) {
-                    for (h, (image, x)) in
-                        h.iter_mut().zip(image.iter().zip([metric.re[node], metric.im[node]]))
-                    {
+                    for (h, (image, x)) in h.iter_mut().zip(image.iter().zip([record[1], record[2]])) {
                         let h = h.as_mut_ptr().add(part);
                         let kept = V::load(h).mul_add(keep, V::splat(x));
                         V::load(image.as_ptr().add(part)).neg_mul_add(step, kept).store(h);
@@ -378,18 +344,18 @@ unsafe fn apply<V: Lanes, const ADDS: bool>(tensor: *const V::T, from: &Pair<V::
     }
 }
 
-/// The sums of one block per lane, from what was stored of its nodes.
+/// The sums of one block per lane, from the records of its nodes: those of a position on the table's lanes, on each of C slices.
 ///
 /// # Safety
-/// There are three planes of `positions`·C vectors.
+/// The records are there.
 #[inline(always)]
 unsafe fn sum_runs<V: Lanes, const C: usize>(
-    nodes: *const V::T,
+    records: *const V::T,
+    (table, offsets): (*const u32, [usize; C]),
     positions: usize,
     mean: V,
     to: &mut [[V::T; 16]; SUMS_MAX],
 ) {
-    let plane = positions * C * V::N;
     let zero = V::splat(V::T::default());
     let mut x = [zero; 2];
     let mut turned = V::constant(1.0);
@@ -399,8 +365,7 @@ unsafe fn sum_runs<V: Lanes, const C: usize>(
         for a in 0..C {
             // SAFETY: says the caller.
             unsafe {
-                let at = nodes.add((k * C + a) * V::N);
-                let (t, re, im) = (V::load(at), V::load(at.add(plane)), V::load(at.add(2 * plane)));
+                let [t, re, im, _] = V::load_records(records.add(RECORD * offsets[a]), table.add(k * SIDE));
                 for b in 0..C {
                     for q in 0..3 {
                         second[a][b][q] = t.mul_add(first[b][q], second[a][b][q]);

@@ -4,7 +4,7 @@
 //! each goes alone. Source: the module above.
 
 use super::super::super::STATE;
-use super::super::{ROW_SUMS, TENSOR, WIDTH};
+use super::super::{RECORD, ROW_SUMS, TENSOR, WIDTH};
 use super::{CellWalk, Cursor, Pair, Source, TURNED_MAX, apply, rounding};
 use crate::field::Real;
 use crate::simd::Lanes;
@@ -35,6 +35,8 @@ impl<T: Real> CellWalk<'_, T> {
         let (source, scratch) = (Source::new(self.metric), self.scratch);
         let mut sums = [[T::default(); 16]; 4 * (PARTS + 1)];
         let mut cells = [[0; MIXED]; 16];
+        // Lanes without a block read the first record.
+        let mut begins = [[0; 16]; MIXED];
         let mut room = Room { sum: [T::default(); TENSOR + WIDTH], pairs: [[[T::default(); WIDTH]; 2]; 2] };
         let mut cursor = Cursor::new(self.way, 0);
         for first in (0..n_blocks).step_by(V::N) {
@@ -42,13 +44,19 @@ impl<T: Real> CellWalk<'_, T> {
             // SAFETY: as in `runs`, with two planes more.
             unsafe {
                 for (lane, cells) in cells.iter_mut().enumerate().take(lanes) {
-                    let mut nodes = [0; MIXED];
-                    nodes.iter_mut().for_each(|node| *node = cursor.next());
-                    source.take::<V, 1>((nodes.as_ptr(), &0), MIXED, scratch.add(lane));
                     for (k, cell) in cells.iter_mut().enumerate() {
-                        *cell = *source.cell.add(nodes[k] as usize);
-                        *scratch.add((3 * MIXED + k) * V::N + lane) = *source.size.add(*cell as usize);
+                        let node = cursor.next();
+                        begins[k][lane] = RECORD as u32 * node;
+                        *cell = *source.cell.add(node as usize);
                     }
+                }
+                for (k, begins) in begins.iter().enumerate() {
+                    let [t, re, im, beta] = V::load_records(source.records, begins.as_ptr());
+                    let to = scratch.add(k * V::N);
+                    t.store(to);
+                    re.store(to.add(MIXED * V::N));
+                    im.store(to.add(2 * MIXED * V::N));
+                    beta.store(to.add(3 * MIXED * V::N));
                 }
                 sum_parts::<V>(scratch, V::splat(self.mean), &mut sums);
                 for (lane, cells) in cells.iter().enumerate().take(lanes) {
@@ -177,7 +185,7 @@ unsafe fn sum_parts<V: Lanes>(nodes: *mut V::T, mean: V, to: &mut [[V::T; 16]; 4
                 let at = nodes.add(k * V::N);
                 let (of_re, of_im) = (at.add(plane), at.add(2 * plane));
                 let (t, re, im) = (V::load(at), V::load(of_re), V::load(of_im));
-                beta = t.mul_add(V::load(at.add(3 * plane)), beta);
+                beta = beta.add(V::load(at.add(3 * plane)));
                 t.mul(x_re).store(of_re);
                 t.mul(x_im).store(of_im);
                 t.mul(x_re.mul_add(all_turned, all_re)).store(at.add(3 * plane));

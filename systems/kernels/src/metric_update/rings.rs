@@ -1,0 +1,293 @@
+//! Cells of a torus of three-node rings: gradients of a cell as a few whole vectors, and the kinetic energy from them without
+//! structure tensors between.
+//!
+//! Invariant: a cell is one run of nodes of one page. Its last vector overlaps the one before; lanes that a node has already had
+//! are zero in a gradient, so every node counts once and no vector is cut. Vectors are virtual ones, cells are cut into chunks by
+//! number: neither levels nor threads change a bit.
+//! Source: `kinetic/ring3.rs` for ∂.
+
+#![allow(unsafe_code)] // Vector loads and stores through pointers.
+
+use super::{AXES_MAX, CHUNK_CELLS};
+use crate::field::{PageRef, Real, Threads};
+use crate::kinetic::remainder::Tensor;
+use crate::kinetic::ring3;
+use crate::kinetic::varying::{CellGrid, Diffusion};
+use crate::simd::{Kernel, Lanes, Level, SimdReal};
+use crate::threads::map_chunks;
+use core::ops::Range;
+
+/// Numbers of a plane of a cell's gradient: whole vectors.
+pub(super) const PITCH: usize = 32;
+
+/// A cell's numbers with room on both sides for the neighbours of its first and last nodes.
+const MARGIN: usize = 32;
+const ROW: usize = MARGIN + PITCH + MARGIN;
+
+/// Axes whose lines lie in a cell, at most.
+const INSIDE_MAX: usize = 3;
+
+/// Re and Im of ∂Ψ along each axis.
+pub(super) type Gradients<T> = [[[T; PITCH]; 2]; AXES_MAX];
+
+/// An axis whose lines lie in a cell.
+#[derive(Debug, Clone)]
+struct Inside {
+    axis: usize,
+    stride: usize,
+    slope: f64,
+}
+
+/// An axis whose lines pass through cells: first nodes of the cells after and before each cell.
+#[derive(Debug, Clone)]
+struct Outside {
+    axis: usize,
+    beside: Vec<[u32; 2]>,
+    slope: f64,
+}
+
+/// The rings of a torus.
+#[derive(Debug, Clone)]
+pub(super) struct Rings {
+    /// Nodes of a cell.
+    run: usize,
+    n_axes: usize,
+    inside: Vec<Inside>,
+    outside: Vec<Outside>,
+}
+
+impl Rings {
+    /// The rings of `grid`; none where an axis has other than three nodes, a cell is no run of more than half and at most
+    /// [`PITCH`] nodes, or the torus is more than a page.
+    pub fn new(grid: &CellGrid) -> Option<Self> {
+        let (shape, run) = (&grid.shape, grid.cell_nodes());
+        let n_axes = grid.cell.len();
+        let is_run = (0..n_axes).all(|d| grid.cell[d] == if shape.stride(d) < run { 3 } else { 1 });
+        let is_ring = shape.extents.iter().all(|&extent| extent == 3) && n_axes <= AXES_MAX;
+        if !(is_run && is_ring && shape.n_pages() == 1 && run > PITCH / 2 && run <= PITCH) {
+            return None;
+        }
+        let n_cells = grid.n_cells();
+        let (mut inside, mut outside) = (Vec::new(), Vec::new());
+        for axis in 0..n_axes {
+            let (stride, slope) = (shape.stride(axis), ring3::slope(grid.spacing[axis]));
+            if stride < run {
+                inside.push(Inside { axis, stride, slope });
+                continue;
+            }
+            let beside = |cell: usize| {
+                let node = cell * run;
+                let coordinate = node / stride % 3;
+                let first = node - coordinate * stride;
+                [1, 2].map(|offset| (first + (coordinate + offset) % 3 * stride) as u32)
+            };
+            outside.push(Outside { axis, beside: (0..n_cells).map(beside).collect(), slope });
+        }
+        (inside.len() <= INSIDE_MAX).then_some(Rings { run, n_axes, inside, outside })
+    }
+}
+
+/// What is the same for all cells, in the precision of Ψ, for vectors of N lanes.
+struct Tables<T> {
+    /// First node of each vector.
+    firsts: [usize; PITCH],
+    /// 1 where a lane is a node's first, else 0.
+    counts: [T; PITCH],
+    /// ∂ of the inner axes at +1, −2, −1, +2 places.
+    inner: [[[T; PITCH]; 4]; INSIDE_MAX],
+}
+
+/// Room for the gradients of cells: a field, with the tables it needs.
+pub(super) struct Slopes<'a, T: SimdReal> {
+    rings: &'a Rings,
+    tables: Tables<T>,
+    own: [[T; ROW]; 2],
+}
+
+impl<'a, T: Real> Slopes<'a, T> {
+    /// For vectors of `lanes` lanes.
+    pub fn new(rings: &'a Rings, lanes: usize) -> Self {
+        let zero = T::default();
+        let (mut firsts, mut counts) = ([0; PITCH], [zero; PITCH]);
+        let mut inner = [[[zero; PITCH]; 4]; INSIDE_MAX];
+        for at in 0..PITCH {
+            let vector = at / lanes;
+            firsts[vector] = (vector * lanes).min(rings.run - lanes);
+            let node = firsts[vector] + at % lanes;
+            if node < vector * lanes {
+                continue;
+            }
+            counts[at] = T::from_f64(1.0);
+            for (axis, tables) in rings.inside.iter().zip(&mut inner) {
+                let coordinate = node / axis.stride % 3;
+                tables[if coordinate < 2 { 0 } else { 1 }][at] = T::from_f64(axis.slope);
+                tables[if coordinate > 0 { 2 } else { 3 }][at] = T::from_f64(-axis.slope);
+            }
+        }
+        Slopes { rings, tables: Tables { firsts, counts, inner }, own: [[zero; ROW]; 2] }
+    }
+
+    /// ∂Ψ on a cell, or ∂(wΨ).
+    ///
+    /// # Safety
+    /// The planes, and the weight where there is one, have the nodes of the rings; the cell exists; the tables are for `V`.
+    #[inline(always)]
+    pub unsafe fn fill<V: Lanes<T = T>, const IS_WEIGHTED: bool>(
+        &mut self,
+        planes: [*const T; 2],
+        weight: *const T,
+        cell: usize,
+        to: &mut Gradients<T>,
+    ) {
+        let Slopes { rings, tables, own } = self;
+        let origin = cell * rings.run;
+        // SAFETY: says the caller; margins hold the neighbours of a run's ends, which are at most 2·9 nodes away.
+        unsafe {
+            for (plane, from) in planes.into_iter().enumerate() {
+                let load = |node: usize| {
+                    let x = V::load(from.add(node));
+                    if IS_WEIGHTED { x.mul(V::load(weight.add(node))) } else { x }
+                };
+                let row = own[plane].as_mut_ptr().add(MARGIN);
+                for v in 0..PITCH / V::N {
+                    let first = *tables.firsts.get_unchecked(v);
+                    load(origin + first).store(row.add(first));
+                }
+                for (axis, of_axis) in rings.inside.iter().zip(&tables.inner) {
+                    let (row, stride) = (row.cast_const(), axis.stride);
+                    for v in 0..PITCH / V::N {
+                        let at = row.add(*tables.firsts.get_unchecked(v));
+                        let factor = |k: usize| V::load(of_axis.get_unchecked(k).as_ptr().add(v * V::N));
+                        let sum = V::load(at.add(stride)).mul(factor(0));
+                        let sum = V::load(at.sub(2 * stride)).mul_add(factor(1), sum);
+                        let sum = V::load(at.sub(stride)).mul_add(factor(2), sum);
+                        let sum = V::load(at.add(2 * stride)).mul_add(factor(3), sum);
+                        sum.store(to.get_unchecked_mut(axis.axis)[plane].as_mut_ptr().add(v * V::N));
+                    }
+                }
+                for axis in &rings.outside {
+                    let [up, down] = *axis.beside.get_unchecked(cell);
+                    let slope = V::splat(T::from_f64(axis.slope));
+                    for v in 0..PITCH / V::N {
+                        let first = *tables.firsts.get_unchecked(v);
+                        let factor = V::load(tables.counts.as_ptr().add(v * V::N)).mul(slope);
+                        let apart = load(up as usize + first).sub(load(down as usize + first)).mul(factor);
+                        apart.store(to.get_unchecked_mut(axis.axis)[plane].as_mut_ptr().add(v * V::N));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Σ over nodes of the density of Re⟨wΨ, TΨ⟩, w = 1 where there is none; `page` and `weight` have the nodes of the rings.
+pub(super) fn form<T: Real>(
+    level: Level,
+    threads: Threads<'_>,
+    (rings, n_cells): (&Rings, usize),
+    diffusion: &Diffusion,
+    page: PageRef<'_, T>,
+    weight: Option<&[T]>,
+) -> f64 {
+    let n_nodes = rings.run * n_cells;
+    assert!(page.re.len() == n_nodes && page.im.len() == n_nodes);
+    assert!(weight.is_none_or(|weight| weight.len() == n_nodes) && diffusion.diagonal.len() == rings.n_axes);
+    let parts = map_chunks(threads, n_cells.div_ceil(CHUNK_CELLS), |chunk| {
+        let first = chunk * CHUNK_CELLS;
+        let cells = first..n_cells.min(first + CHUNK_CELLS);
+        T::ring_form(level, RingForm { rings, diffusion, page, weight, cells })
+    });
+    parts.iter().sum()
+}
+
+/// The form on some cells. Built only with a page and a weight of the rings' nodes.
+pub struct RingForm<'a, T: SimdReal> {
+    rings: &'a Rings,
+    diffusion: &'a Diffusion,
+    page: PageRef<'a, T>,
+    weight: Option<&'a [T]>,
+    cells: Range<usize>,
+}
+
+impl<T: Real> Kernel<T> for RingForm<'_, T> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) -> f64 {
+        match self.weight {
+            Some(weight) => self.sum::<V, true>(weight),
+            None => self.sum::<V, false>(&[]),
+        }
+    }
+}
+
+impl<T: Real> RingForm<'_, T> {
+    /// Rows of D, or without a weight its upper triangle with half of the diagonal.
+    #[inline(always)]
+    fn fill_tensor<const IS_WEIGHTED: bool>(&self, cell: usize, d: &mut Tensor<T>) {
+        let share = if IS_WEIGHTED { 1.0 } else { 0.5 };
+        for (i, row) in d.iter_mut().enumerate().take(self.rings.n_axes) {
+            row[i] = T::from_f64(share * self.diffusion.at(i, cell));
+        }
+        for pair in &self.diffusion.off_diagonal {
+            let ((i, j), value) = (pair.axes, T::from_f64(pair.values[cell]));
+            d[i][j] = value;
+            if IS_WEIGHTED {
+                d[j][i] = value;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sum<V: Lanes<T = T>, const IS_WEIGHTED: bool>(&self, weight: &[T]) -> f64 {
+        let (rings, n) = (self.rings, self.rings.n_axes);
+        let zero = V::splat(T::default());
+        let mut slopes = Slopes::new(rings, V::N);
+        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut weighted: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut d: Tensor<T> = [[T::default(); AXES_MAX]; AXES_MAX + 1];
+        let planes = [self.page.re.as_ptr(), self.page.im.as_ptr()];
+        let mut total = V::Wide::splat(0.0);
+        for cell in self.cells.clone() {
+            self.fill_tensor::<IS_WEIGHTED>(cell, &mut d);
+            let (mut re, mut im) = (zero, zero);
+            // SAFETY: the page and the weight have the nodes; planes of a gradient are PITCH numbers.
+            unsafe {
+                slopes.fill::<V, false>(planes, weight.as_ptr(), cell, &mut gradients);
+                if IS_WEIGHTED {
+                    slopes.fill::<V, true>(planes, weight.as_ptr(), cell, &mut weighted);
+                }
+                let left = if IS_WEIGHTED { &weighted } else { &gradients };
+                for i in (0..n).step_by(2) {
+                    // Behind the last axis, a row of zeros.
+                    let (p, q) = (d.get_unchecked(i), d.get_unchecked(i + 1));
+                    let (first, second) = (left.get_unchecked(i), left.get_unchecked((i + 1).min(n - 1)));
+                    for lane in (0..PITCH).step_by(V::N) {
+                        let (mut x, mut y, mut z, mut w) = (zero, zero, zero, zero);
+                        for j in (if IS_WEIGHTED { 0 } else { i })..n {
+                            let of_axis = gradients.get_unchecked(j);
+                            let (a, b) = (
+                                V::load(of_axis[0].as_ptr().add(lane)),
+                                V::load(of_axis[1].as_ptr().add(lane)),
+                            );
+                            let (p, q) = (V::splat(*p.get_unchecked(j)), V::splat(*q.get_unchecked(j)));
+                            (x, y) = (a.mul_add(p, x), b.mul_add(p, y));
+                            (z, w) = (a.mul_add(q, z), b.mul_add(q, w));
+                        }
+                        re = V::load(first[0].as_ptr().add(lane)).mul_add(x, re);
+                        im = V::load(first[1].as_ptr().add(lane)).mul_add(y, im);
+                        re = V::load(second[0].as_ptr().add(lane)).mul_add(z, re);
+                        im = V::load(second[1].as_ptr().add(lane)).mul_add(w, im);
+                    }
+                }
+            }
+            let sum = re.add(im);
+            for half in 0..V::N / V::Wide::N {
+                total = total.add(sum.widen(half));
+            }
+        }
+        let mut lanes = [0.0; 16];
+        total.store_array(&mut lanes);
+        let sum: f64 = lanes[..V::Wide::N].iter().sum();
+        if IS_WEIGHTED { 0.5 * sum } else { sum }
+    }
+}
