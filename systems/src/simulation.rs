@@ -1,6 +1,8 @@
 //! The handle: one world and its schedule, whatever the precision.
 //! Invariant: the only way in is the bounded ingress; the only ways out are samples and read-only views.
 
+mod checkpoints;
+
 use crate::device::balance::DeviceLog;
 use crate::device::{self, Device, Fields, device_world, gather_fields, scatter_fields};
 use crate::mamba_scan::RunningReadout;

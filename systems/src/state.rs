@@ -8,7 +8,8 @@
 //! `docs/FORMATS.md` lists (ids are written to files and never change their meaning); a resource by implementing
 //! [`Survives`] for it and adding `ScalarEntry::of`. What is a pure function of the setup and of other state (plans,
 //! static potentials) isn't stored; where it must follow a load, add a function to `derive`. A world whose set of
-//! pages changes takes over the saved set in `adopt_pages`.
+//! pages changes takes over the saved set in `adopt_pages`. The oracle's checkpoints are states themselves and are
+//! stored beside the table (`Simulation::checkpoints`), and so is the answer to its wish for one.
 
 mod blob;
 
