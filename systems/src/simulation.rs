@@ -381,11 +381,13 @@ impl Simulation {
         scalars: &[u8],
         fill: impl FnMut(&Page, ColumnKind, &mut [u8]) -> Result<(), E>,
     ) -> Result<(), StateError> {
+        if self.device().is_some() {
+            self.world.insert_resource(DeviceLog::default());
+        }
         self.state.load(&mut self.world, pages, scalars, fill)?;
         self.page_entities = entities(&mut self.world);
         device::adopt(&mut self.world);
         if self.device().is_some() {
-            self.world.insert_resource(DeviceLog::default());
             self.run(device::send_parameters);
         }
         Ok(())

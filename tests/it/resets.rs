@@ -167,10 +167,8 @@ fn a_run_on_a_device_killed_around_its_resets_goes_back_to_the_same_checkpoints(
         println!("skipped: {why}");
         return;
     }
-    // A software adapter takes a second to start.
-    let ticks = |resets: &[u64]| {
-        [20].into_iter().chain(resets[..2].iter().flat_map(|tick| [*tick, tick + 1])).chain([TICKS]).collect()
-    };
+    // A software adapter takes a second to start. Tick 45 lies in a freeze.
+    let ticks = |resets: &[u64]| vec![20, 45, resets[1], resets[1] + 1, TICKS];
     for (name, text) in scenes().into_iter().filter(|(name, _)| *name != "double") {
         let setting = Setting { is_on_device: true, ..Setting::new(&text) };
         kill_after(ticks, &setting, &Scratch::new(&format!("resets-device-{name}")));

@@ -93,7 +93,6 @@ fn attend(simulation: &mut Simulation) {
         // A full batch leaves the world in RESET, as it did in the run.
         let _ = simulation.answer(&event);
     }
-    while simulation.pop_growth().is_some() {}
 }
 
 fn compare(simulation: &mut Simulation, segment: &Segment, tick: u64, expected: &[u8; 32]) -> Result<()> {
