@@ -18,6 +18,7 @@ pub mod metric;
 pub mod scan;
 pub mod setup;
 
+pub mod checkpoints;
 pub mod chemistry;
 pub mod clock;
 pub mod ledger;

@@ -252,6 +252,14 @@ impl Ingress {
         self.batch.iter().any(is_strike)
     }
 
+    /// The checkpoint that waits to be taken in: `Some(None)` is the answer that there is none.
+    pub fn restore(&self) -> Option<Option<&Arc<Checkpoint>>> {
+        self.batch.iter().find_map(|command| match command {
+            Command::Restore(checkpoint) => Some(checkpoint.as_ref()),
+            _ => None,
+        })
+    }
+
     /// Whether the batch has a command whose effect on the energy is measured before the tick.
     pub fn looks(&self) -> bool {
         self.batch.iter().any(|command| matches!(command, Command::Degrade))

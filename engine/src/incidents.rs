@@ -1,22 +1,17 @@
-//! The edge beside the oracle: keeps checkpoints, answers its requests, writes incident files.
+//! The edge beside the oracle: answers its requests, writes incident files.
 //!
-//! Invariant: a ring of the last few healthy states in memory, the first at tick 0, so that a reset
-//! always has somewhere to go. What the edge answers enters the next tick through ingress; it changes no state itself.
-//! A halted world ends the run.
+//! Invariant: a watched world has a checkpoint from its first tick on, so that a reset always has somewhere to go. What
+//! the edge answers is the first to enter the next tick; it changes no state itself. A halted world ends the run.
 
 use crate::edge::{Edge, Flow};
 use crate::observe::OutputError;
 use crate::observe::run_folder::RunFolder;
 use crate::run::RunError;
 use nikola_systems::Simulation;
+use nikola_systems::components::checkpoints::Checkpoints;
 use nikola_systems::components::oracle::{Health, Incident};
-use nikola_systems::components::ports::{Checkpoint, Command, Event};
+use nikola_systems::components::ports::Event;
 use serde_json::json;
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-/// Checkpoints kept.
-const CHECKPOINTS_MAX: usize = 4;
 
 /// Incident files of one run, at most: a world that flickers must not fill a disk.
 const FILES_MAX: usize = 1000;
@@ -24,52 +19,54 @@ const FILES_MAX: usize = 1000;
 /// The edge.
 pub struct Incidents {
     folder: Option<RunFolder>,
-    checkpoints: VecDeque<Arc<Checkpoint>>,
     n_files: usize,
     last: Option<Incident>,
     is_quiet: bool,
 }
 
 impl Incidents {
-    /// For a world at its start; `None` where nobody watches it. Files go to `folder`.
-    pub fn new(simulation: &Simulation, folder: Option<RunFolder>, is_quiet: bool) -> Option<Self> {
-        let is_needed = simulation.oracle().is_some() || simulation.chemistry().is_some();
-        let mut edge = Self { folder, checkpoints: VecDeque::new(), n_files: 0, last: None, is_quiet };
-        if simulation.oracle().is_some() {
-            edge.keep(simulation);
+    /// For a world at its start, or one that goes on: what its last tick asked for is answered now. `None` where nobody
+    /// watches it. Files go to `folder`.
+    ///
+    /// # Errors
+    /// When an incident cannot be written.
+    pub fn new(
+        simulation: &mut Simulation,
+        folder: Option<RunFolder>,
+        is_quiet: bool,
+    ) -> Result<Option<Self>, RunError> {
+        if simulation.oracle().is_none() && simulation.chemistry().is_none() {
+            return Ok(None);
         }
-        is_needed.then_some(edge)
+        if simulation.checkpoints().is_some_and(Checkpoints::is_empty) {
+            simulation.keep_checkpoint();
+        }
+        let mut edge = Self { folder, n_files: 0, last: None, is_quiet };
+        edge.attend(simulation)?;
+        Ok(Some(edge))
     }
 
-    /// The incident that halted the world, if one did.
-    pub fn halting(&self) -> Option<&Incident> {
-        self.last.as_ref().filter(|incident| incident.to == Health::Halted)
+    /// What halted the world, if something did: the incident, or no more than the fact where it lies before this run.
+    pub fn halting(&self, simulation: &Simulation) -> Option<String> {
+        let is_halted = simulation.oracle().is_some_and(|report| report.health == Health::Halted);
+        let last = self.last.as_ref().filter(|incident| incident.to == Health::Halted);
+        is_halted
+            .then(|| last.map_or_else(|| "the state it continued from was halted already".into(), describe))
     }
 
-    fn keep(&mut self, simulation: &Simulation) {
-        if self.checkpoints.len() == CHECKPOINTS_MAX {
-            self.checkpoints.pop_front();
-        }
-        let (pages, nodes) = (simulation.active_pages().to_vec(), simulation.torus().page_nodes());
-        let (mut re, mut im) = (vec![0.0; pages.len() * nodes], vec![0.0; pages.len() * nodes]);
-        for ((re, im), page) in re.chunks_mut(nodes).zip(im.chunks_mut(nodes)).zip(&pages) {
-            simulation.read_page(*page, re, im);
-        }
-        self.checkpoints.push_back(Arc::new(Checkpoint { tick: simulation.tick_count(), pages, re, im }));
-    }
-
-    fn hear(&mut self, simulation: &mut Simulation, event: Event) -> Result<(), RunError> {
-        match event {
-            Event::CheckpointWanted => self.keep(simulation),
-            Event::RestoreWanted { skip } => {
-                let found =
-                    self.checkpoints.len().checked_sub(skip + 1).or(self.checkpoints.len().checked_sub(1));
-                let checkpoint = found.and_then(|index| self.checkpoints.get(index)).cloned();
-                // A full batch would leave the world in RESET, from which the oracle halts it in time.
-                if let Err(error) = simulation.push(Command::Restore(checkpoint)) {
-                    self.say(&format!("the checkpoint could not be sent back: {error}"));
-                }
+    fn attend(&mut self, simulation: &mut Simulation) -> Result<(), RunError> {
+        while let Some(event) = simulation.pop_event() {
+            if let Err(error) = simulation.answer(&event) {
+                self.say(&format!("the checkpoint could not be sent back: {error}"));
             }
+            self.hear(event)?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, event: Event) -> Result<(), RunError> {
+        match event {
+            Event::CheckpointWanted | Event::RestoreWanted { .. } => {}
             Event::Incident(incident) => {
                 self.say(&describe(&incident));
                 self.write(&incident)?;
@@ -139,9 +136,7 @@ pub fn describe(incident: &Incident) -> String {
 
 impl Edge for Incidents {
     fn after_tick(&mut self, simulation: &mut Simulation) -> Result<Flow, RunError> {
-        while let Some(event) = simulation.pop_event() {
-            self.hear(simulation, event)?;
-        }
+        self.attend(simulation)?;
         let is_halted = simulation.oracle().is_some_and(|report| report.health == Health::Halted);
         Ok(if is_halted { Flow::Stop } else { Flow::Continue })
     }

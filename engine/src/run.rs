@@ -6,7 +6,7 @@ mod tables;
 
 use crate::backend::{BackendChoice, BackendFailure, Keeper};
 use crate::edge::{Edge, Ending, Flow};
-use crate::incidents::{Incidents, describe};
+use crate::incidents::Incidents;
 use crate::intake::{Bells, Intake, OrderBuilder};
 use crate::observe::digest::state_digest;
 use crate::observe::histogram::Histogram;
@@ -245,12 +245,12 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     }
     #[cfg(not(feature = "spine"))]
     drop(sender);
-    let mut incidents = Incidents::new(&simulation, recorder.folder.clone(), request.quiet);
+    let mut incidents = Incidents::new(&mut simulation, recorder.folder.clone(), request.quiet)?;
     let mut edges: Vec<&mut dyn Edge> = vec![&mut keeper];
     edges.extend(frames.as_mut().map(|frames| -> &mut dyn Edge { frames }));
-    edges.extend(kept.as_mut().map(|kept| -> &mut dyn Edge { kept }));
-    // The oracle's edge goes before the recorder: the last row is taken with every event answered.
+    // The oracle's edge goes before those that keep and record: both see a state whose events are answered.
     edges.extend(incidents.iter_mut().map(|edge| edge as &mut dyn Edge));
+    edges.extend(kept.as_mut().map(|kept| -> &mut dyn Edge { kept }));
     edges.push(&mut recorder);
     #[cfg(feature = "spine")]
     edges.extend(spine.as_mut().map(|spine| -> &mut dyn Edge { spine }));
@@ -267,8 +267,8 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     let wall_secs = (now_nanos() - began) as f64 * 1e-9;
     let folder = recorder.folder_clause();
     let summary = recorder.finish(&mut simulation, request, &stem, wall_secs, report)?;
-    match incidents.as_ref().and_then(Incidents::halting) {
-        Some(incident) => Err(RunError::Halted { scene: stem, incident: describe(incident), folder }),
+    match incidents.as_ref().and_then(|edge| edge.halting(&simulation)) {
+        Some(incident) => Err(RunError::Halted { scene: stem, incident, folder }),
         None => Ok(summary),
     }
 }

@@ -19,6 +19,8 @@ mod survival;
 pub mod watch;
 pub mod weigh;
 
+pub(crate) use survival::{load_watch, save_watch};
+
 use crate::ingress::TickPlan;
 use crate::observables::pages_ref;
 use crate::state::{StateError, StateReader, StateWriter, Survives};

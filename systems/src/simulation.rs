@@ -1,6 +1,8 @@
 //! The handle: one world and its schedule, whatever the precision.
 //! Invariant: the only way in is the bounded ingress; the only ways out are samples and read-only views.
 
+mod checkpoints;
+
 use crate::device::balance::DeviceLog;
 use crate::device::{self, Device, Fields, device_world, gather_fields, scatter_fields};
 use crate::mamba_scan::RunningReadout;
@@ -379,11 +381,13 @@ impl Simulation {
         scalars: &[u8],
         fill: impl FnMut(&Page, ColumnKind, &mut [u8]) -> Result<(), E>,
     ) -> Result<(), StateError> {
+        if self.device().is_some() {
+            self.world.insert_resource(DeviceLog::default());
+        }
         self.state.load(&mut self.world, pages, scalars, fill)?;
         self.page_entities = entities(&mut self.world);
         device::adopt(&mut self.world);
         if self.device().is_some() {
-            self.world.insert_resource(DeviceLog::default());
             self.run(device::send_parameters);
         }
         Ok(())

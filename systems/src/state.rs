@@ -8,7 +8,8 @@
 //! `docs/FORMATS.md` lists (ids are written to files and never change their meaning); a resource by implementing
 //! [`Survives`] for it and adding `ScalarEntry::of`. What is a pure function of the setup and of other state (plans,
 //! static potentials) isn't stored; where it must follow a load, add a function to `derive`. A world whose set of
-//! pages changes takes over the saved set in `adopt_pages`.
+//! pages changes takes over the saved set in `adopt_pages`. The oracle's checkpoints are states themselves and are
+//! stored beside the table (`Simulation::checkpoints`), and so is the answer to its wish for one.
 
 mod blob;
 
@@ -21,8 +22,8 @@ use crate::ingress::InputLog;
 use crate::mamba_scan::{self, RunningReadout};
 use crate::metric_update;
 use crate::oracle::NormLedger;
-use crate::oracle::watch::Watch;
 use crate::oracle::weigh;
+use crate::oracle::{load_watch, save_watch};
 use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};
 use bevy_ecs::change_detection::Tick as ChangeTick;
@@ -222,7 +223,7 @@ impl StateTable {
                 ScalarEntry::where_present::<RunningReadout>("readout"),
                 ScalarEntry::where_present::<Growth>("growth"),
                 ScalarEntry::where_present::<EnergyFlows>("energy_flows"),
-                ScalarEntry::where_present::<Watch<T>>("oracle"),
+                ScalarEntry { name: "oracle", save: save_watch::<T>, load: load_watch::<T> },
                 ScalarEntry::where_present::<InputLog>("inputs"),
                 ScalarEntry::where_present::<Chemistry>("chemistry"),
                 ScalarEntry::where_present::<Effects>("effects"),

@@ -6,7 +6,13 @@ use nikola_tests::kills::Campaign;
 #[test]
 fn a_killed_run_continues_as_if_it_had_not_been() {
     let Some(binary) = binary() else { return };
-    run(&Campaign { kills: 60, seed: 7, binary, threads: 1, is_on_device: false });
+    run(&Campaign { kills: 60, seed: 7, binary, threads: 1, is_on_device: false, is_watched: false });
+}
+
+#[test]
+fn a_killed_run_that_is_reset_all_the_time_goes_back_to_the_same_checkpoints() {
+    let Some(binary) = binary() else { return };
+    run(&Campaign { kills: 40, seed: 11, binary, threads: 1, is_on_device: false, is_watched: true });
 }
 
 #[cfg(feature = "gpu")]
@@ -17,7 +23,7 @@ fn a_killed_run_on_a_device_continues_as_if_it_had_not_been() {
         println!("skipped: {why}");
         return;
     }
-    run(&Campaign { kills: 8, seed: 5, binary, threads: 1, is_on_device: true });
+    run(&Campaign { kills: 8, seed: 5, binary, threads: 1, is_on_device: true, is_watched: false });
 }
 
 fn run(campaign: &Campaign) {

@@ -15,6 +15,7 @@ mod oracle;
 mod precision;
 mod python;
 mod realtime;
+mod resets;
 mod shm;
 mod shm_model;
 mod sources;

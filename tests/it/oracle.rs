@@ -163,8 +163,8 @@ pub(crate) fn watch(world: &mut Simulation, edge: &mut Incidents, ticks: u64) ->
     states
 }
 
-pub(crate) fn edge(world: &Simulation) -> Incidents {
-    Incidents::new(world, None, true).expect("a watched world")
+pub(crate) fn edge(world: &mut Simulation) -> Incidents {
+    Incidents::new(world, None, true).expect("nothing is written").expect("a watched world")
 }
 
 pub(crate) fn finite(world: &Simulation) -> bool {
@@ -175,7 +175,7 @@ pub(crate) fn finite(world: &Simulation) -> bool {
 fn an_energy_bomb_of_one_per_cent_shows_and_is_taken_back() {
     for on in [ALL, On { interaction: true, ..On::default() }] {
         let mut world = build(&open_world(Precision::F64, on));
-        let mut edge = edge(&world);
+        let mut edge = edge(&mut world);
         watch(&mut world, &mut edge, 250);
         let before = world.sample().energy;
         world.corrupt_page(0, |_, re, im| (1.005 * re, 1.005 * im));
@@ -197,7 +197,7 @@ fn not_a_number_goes_back_to_the_last_checkpoint_at_once() {
     let mut scene = open_world(Precision::F32, ALL);
     scene.oracle = Some(OracleSettings { checkpoint_every: 100, ..OracleSettings::default() });
     let mut world = build(&scene);
-    let mut edge = edge(&world);
+    let mut edge = edge(&mut world);
     watch(&mut world, &mut edge, 330);
     world.corrupt_page(0, |i, re, im| if i == 17 { (f64::NAN, im) } else { (re, im) });
     let states = watch(&mut world, &mut edge, 20);
@@ -240,7 +240,7 @@ fn collapse(on_reset: OracleSettings) -> Setup {
 fn a_focusing_collapse_is_frozen() {
     let freeze = OracleSettings { freeze_damping: 2.0, freeze_ticks: 600, ..OracleSettings::default() };
     let mut world = build(&collapse(freeze));
-    let mut edge = edge(&world);
+    let mut edge = edge(&mut world);
     let states = watch(&mut world, &mut edge, 3_000);
     assert_eq!(states[..3], [Health::Nominal, Health::SoftScram, Health::Nominal], "{states:?}");
     assert!(finite(&world));
@@ -257,7 +257,7 @@ fn a_collapse_that_no_freeze_stops_ends_halted() {
         ..OracleSettings::default()
     };
     let mut world = build(&collapse(weak));
-    let mut edge = edge(&world);
+    let mut edge = edge(&mut world);
     let states = watch(&mut world, &mut edge, 20_000);
     let round = [Health::SoftScram, Health::Reset, Health::Nominal];
     let expected: Vec<Health> = [Health::Nominal]
@@ -267,7 +267,7 @@ fn a_collapse_that_no_freeze_stops_ends_halted() {
         .chain([Health::SoftScram, Health::Halted])
         .collect();
     assert_eq!(states, expected);
-    assert!(finite(&world) && edge.halting().is_some());
+    assert!(finite(&world) && edge.halting(&world).is_some());
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn an_input_that_leads_to_a_reset_is_refused_the_next_time() {
     let mut settings = scene.oracle.expect("watched");
     (settings.freeze_ticks, settings.freeze_damping) = (20, 0.1);
     let mut world = build(&Setup { oracle: Some(settings), ..scene.clone() });
-    let mut edge = edge(&world);
+    let mut edge = edge(&mut world);
     watch(&mut world, &mut edge, 50);
     let bomb = |strength: f64| Command::Inject {
         amplitude: (strength, 0.0),
@@ -325,7 +325,7 @@ fn action_scram_freezes_on_drift() {
     let settings = OracleSettings { action: Action::Scram, every: 20, ..OracleSettings::default() };
     scene.oracle = Some(settings);
     let mut world = build(&scene);
-    let mut edge = edge(&world);
+    let mut edge = edge(&mut world);
     watch(&mut world, &mut edge, 50);
     world.corrupt_page(0, |_, re, im| (1.01 * re, 1.01 * im));
     let states = watch(&mut world, &mut edge, 1_100);

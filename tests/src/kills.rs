@@ -5,6 +5,8 @@
 //! into flushes, footers, renames, compactions, blinks and restarts; in which of them is counted from what a kill leaves behind.
 
 use nikola_engine::backend::to_device;
+use nikola_engine::edge::Edge;
+use nikola_engine::incidents::Incidents;
 use nikola_engine::intake::OrderBuilder;
 use nikola_engine::intake::{Batch, Intake};
 use nikola_engine::persist::capture::state_hash;
@@ -14,6 +16,7 @@ use nikola_engine::persist::open::{StateRequest, look_into};
 use nikola_engine::persist::verify::verify_folder;
 use nikola_engine::scene::{Resolved, Scene, load_str, resolve};
 use nikola_engine::systems::Simulation;
+use nikola_engine::systems::components::oracle::Health;
 use nikola_engine::systems::world::BuildOptions;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -52,6 +55,24 @@ fn scene_text(precision: &str) -> String {
     )
 }
 
+/// A run whose oracle is kept busy: every 110 ticks a bomb, a freeze, and a return to one of the last checkpoints.
+fn watched_scene_text(precision: &str) -> String {
+    let mut schedule = String::new();
+    for i in 0..360 {
+        let (tick, phase) = (110 * i + 37, 0.01 * f64::from(i));
+        let bomb = format!("(amplitude: 40, phase: {phase}, profile: Gaussian(width: {{y: 2, z: 3}}))");
+        schedule += &format!("(tick: {tick}, order: Inject(\"{bomb}\")), ");
+    }
+    format!(
+        "// What one should see: the same states, however often the run is killed.
+        (version: 1, torus: (extents: {{y: 12, z: 27}}, page: Shape({{y: 12, z: 3}})), equation: Schrodinger(beta: 0.5),
+         ticks: {TICKS}, precision: {precision}, initial: Gaussian(width: {{y: 2, z: 3}}, momentum: {{z: 0.5}}),
+         oracle: (freeze_damping: 0.1, freeze_ticks: 20, checkpoint_every: 30, resets_max: 9, reset_window: 50),
+         naps: (every_ticks: 40, compact_every: 3, digest_every: 25, group_commit_millis: 2),
+         schedule: [{schedule}])"
+    )
+}
+
 /// The binary beside this program, or two folders above a test.
 pub fn binary() -> PathBuf {
     let name = format!("nikola{}", std::env::consts::EXE_SUFFIX);
@@ -76,6 +97,8 @@ pub struct Campaign {
     pub threads: u64,
     /// Whether ticks are computed by a GPU backend, in single precision.
     pub is_on_device: bool,
+    /// Whether the world is watched by an oracle, and reset all the time.
+    pub is_watched: bool,
 }
 
 /// What happened.
@@ -95,6 +118,7 @@ pub struct Report {
     torn_journals: u64,
     blinks: u64,
     in_blink: u64,
+    resets: u64,
 }
 
 impl fmt::Display for Report {
@@ -102,7 +126,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} kills in {} runs up to tick {}: {} recovered states and {} digests equal the uninterrupted run's, {} \
-             orders replayed\nwhere the kills fell: {} before the first manifest, {} in a flush, {} between footer and \
+             orders and {} resets replayed\nwhere the kills fell: {} before the first manifest, {} in a flush, {} between footer and \
              manifest, {} in a compaction, {} in a manifest's replacement, {} left a torn \
              journal, {} with a blink asked for, {} of them between its handover and the next program",
             self.kills,
@@ -111,6 +135,7 @@ impl fmt::Display for Report {
             self.states,
             self.digests,
             self.orders,
+            self.resets,
             self.before_manifest,
             self.in_flush,
             self.in_footer,
@@ -135,19 +160,28 @@ fn random(state: &mut u64) -> u64 {
 /// The uninterrupted run, advanced as far as somebody asks.
 struct Uninterrupted {
     simulation: Simulation,
+    incidents: Option<Incidents>,
     intake: Intake,
     hashes: Vec<[u8; 32]>,
+    /// Ticks after which it waited for a checkpoint.
+    resets: Vec<u64>,
 }
 
 impl Uninterrupted {
-    fn hash_at(&mut self, tick: u64) -> [u8; 32] {
+    fn hash_at(&mut self, tick: u64) -> Result<[u8; 32], String> {
         let mut batch = Batch::default();
         while self.hashes.len() as u64 <= tick {
             self.intake.gather(&mut self.simulation, 0, &mut batch);
             self.simulation.tick();
+            if let Some(incidents) = &mut self.incidents {
+                incidents.after_tick(&mut self.simulation).map_err(|error| error.to_string())?;
+            }
             self.hashes.push(state_hash(&mut self.simulation));
+            if self.simulation.oracle().is_some_and(|report| report.health == Health::Reset) {
+                self.resets.push(self.simulation.tick_count());
+            }
         }
-        self.hashes[tick as usize]
+        Ok(self.hashes[tick as usize])
     }
 }
 
@@ -160,8 +194,8 @@ impl Campaign {
             self.kills,
             self.seed,
             self.threads,
-            if self.is_on_device { " --backend gpu" } else { "" }
-        )
+            if self.is_on_device { " --backend gpu" } else { "" },
+        ) + if self.is_watched { " --world watched" } else { "" }
     }
 
     /// Runs it.
@@ -180,15 +214,18 @@ impl Campaign {
 
     fn run_in(&self, root: &Path) -> Result<Report, String> {
         let path = root.join("scene.ron");
-        let text = scene_text(if self.is_on_device { "F32" } else { "F64" });
+        let precision = if self.is_on_device { "F32" } else { "F64" };
+        let text = if self.is_watched { watched_scene_text(precision) } else { scene_text(precision) };
         std::fs::write(&path, &text).map_err(|error| error.to_string())?;
         let scene = load_str("scene.ron", &text, &[]).map_err(|error| error.to_string())?;
         let resolved = resolve(&scene, root).map_err(|error| error.to_string())?;
         let (_, intake) = Intake::new(OrderBuilder::new(&scene, &resolved.setup));
         let mut simulation = self.build(&resolved)?;
         let first = state_hash(&mut simulation);
+        let incidents = Incidents::new(&mut simulation, None, true).map_err(|error| error.to_string())?;
         let intake = intake.with_schedule(&resolved.plan.schedule);
-        let mut reference = Uninterrupted { simulation, intake, hashes: vec![first] };
+        let mut reference =
+            Uninterrupted { simulation, incidents, intake, hashes: vec![first], resets: Vec::new() };
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut folder = root.join("state-0");
@@ -207,6 +244,9 @@ impl Campaign {
         // A campaign whose kills all fall before anything is kept shows nothing.
         if report.states * 2 < report.kills {
             return Err(format!("only {} of {} kills fell into a kept run", report.states, report.kills));
+        }
+        if self.is_watched && report.resets == 0 {
+            return Err("no reset was replayed".into());
         }
         Ok(report)
     }
@@ -302,9 +342,11 @@ impl Campaign {
         report.digests += replay.n_digests;
         report.orders += replay.n_orders;
         report.last_tick = replay.tick;
-        if state_hash(&mut recovered) != reference.hash_at(replay.tick) {
+        if state_hash(&mut recovered) != reference.hash_at(replay.tick)? {
             return Err(format!("the state at tick {} differs from the uninterrupted run's", replay.tick));
         }
+        let replayed = replay.checkpoint_tick + 1..=replay.tick;
+        report.resets += reference.resets.iter().filter(|tick| replayed.contains(tick)).count() as u64;
         report.states += 1;
         Ok(())
     }

@@ -10,6 +10,7 @@
 //! ```
 
 use super::capture::{About, capture, restore};
+use super::checkpoints::Slots;
 use super::disk::RealDisk;
 use super::error::{Fault, PersistError, Result};
 use super::header::{CipherKind, Header};
@@ -54,7 +55,8 @@ pub fn hand_over(simulation: &mut Simulation, shared: &Shared) -> Result<()> {
         scene_id: [0; 12],
         page_nodes: simulation.torus().page_nodes() as u32,
     };
-    let state = capture(simulation, None, &mut Vec::new());
+    let mut state = capture(simulation, None, &mut Vec::new());
+    state.complete(&mut Slots::default());
     let mut log = LogWriter::create(&RealDisk, &path, header, shared.key)?;
     log.append(state.tick, &state.contents, &[], Encoding::Lossless).map(|_| ())
 }

@@ -4,18 +4,25 @@
 //! Invariant: taken at a tick border; copies only columns that a system could have written to since the mark given, so
 //! that the tick goes on while the copy is stored.
 
+use super::checkpoints::{self, Held, Slots, Stored, hold};
+use super::merkle::Hash;
 use super::page::{ABOUT, NO_PAGE, PageKey, SCALARS};
 use super::reader::{Buffers, Log};
 use super::writer::Content;
 use super::{Fault, PersistError, Result};
 use nikola_systems::Simulation;
 use nikola_systems::components::geometry::axis::Axis;
+use nikola_systems::components::torus::Torus;
 use nikola_systems::components::wave::Page;
 use nikola_systems::state::Mark;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-/// Version of the description of the state.
+/// Version of the description of a state without checkpoints of the oracle.
 const ABOUT_VERSION: u64 = 1;
+
+/// Version where there are some.
+const ABOUT_VERSION_CHECKPOINTS: u64 = 2;
 
 /// The copy of a state at a tick border.
 #[derive(Debug)]
@@ -28,9 +35,20 @@ pub struct Capture {
     pub untouched: Vec<PageKey>,
     /// For the next capture.
     pub mark: Mark,
+    checkpoints: Vec<Held>,
 }
 
-/// Copies the state. `buffers` are reused for the copies.
+impl Capture {
+    /// Adds the oracle's checkpoints that `stored` does not name; on the thread that writes, because it takes as long as
+    /// copying them.
+    pub fn complete(&mut self, stored: &mut Slots) {
+        for held in std::mem::take(&mut self.checkpoints) {
+            held.put(stored, &mut self.contents, &mut self.untouched);
+        }
+    }
+}
+
+/// Copies the state; [`Capture::complete`] does the rest. `buffers` are reused for the copies.
 pub fn capture(simulation: &mut Simulation, since: Option<Mark>, buffers: &mut Vec<Vec<u8>>) -> Capture {
     let mut contents = Vec::new();
     let mut untouched = Vec::new();
@@ -48,7 +66,7 @@ pub fn capture(simulation: &mut Simulation, since: Option<Mark>, buffers: &mut V
     let own = |column, bytes| Content { key: PageKey { page_id: NO_PAGE, column }, width: 0, bytes };
     contents.push(own(SCALARS, simulation.save_scalars()));
     contents.push(own(ABOUT, about(simulation).to_string().into_bytes()));
-    Capture { tick: simulation.tick_count(), contents, untouched, mark }
+    Capture { tick: simulation.tick_count(), contents, untouched, mark, checkpoints: hold(simulation) }
 }
 
 /// BLAKE3 over the whole state: scalars, then every column in storage order.
@@ -78,18 +96,10 @@ fn about(simulation: &Simulation) -> Value {
         .iter()
         .map(|kind| json!({"id": kind.id, "name": kind.name, "bytes": kind.scalar_bytes}))
         .collect();
-    let pages: Vec<Value> = simulation
-        .pages()
-        .iter()
-        .map(|page| {
-            let first = torus.node(page.index as usize, 0);
-            let mut row = vec![page.peano];
-            row.extend(first.map(|coordinate| coordinate as u64));
-            json!(row)
-        })
-        .collect();
-    json!({
-        "about": ABOUT_VERSION,
+    let pages: Vec<Value> = simulation.pages().iter().map(|page| page_row(torus, page)).collect();
+    let has_checkpoints = simulation.checkpoints().is_some_and(|own| !own.is_empty());
+    let mut about = json!({
+        "about": if has_checkpoints { ABOUT_VERSION_CHECKPOINTS } else { ABOUT_VERSION },
         "axes": Axis::ALL.map(Axis::name),
         "extents": torus.extents(),
         "lengths": torus.lengths(),
@@ -97,7 +107,37 @@ fn about(simulation: &Simulation) -> Value {
         "storage_order": torus.storage().iter().map(|axis| axis.name()).collect::<Vec<_>>(),
         "columns": columns,
         "pages": pages,
-    })
+    });
+    checkpoints::describe(simulation, &mut about);
+    about
+}
+
+/// Peano index and first node of a page.
+pub(super) fn page_row(torus: &Torus, page: &Page) -> Value {
+    let mut row = vec![page.peano];
+    row.extend(torus.node(page.index as usize, 0).map(|coordinate| coordinate as u64));
+    json!(row)
+}
+
+/// A whole number of the description.
+pub(super) fn number(value: &Value) -> std::result::Result<u64, String> {
+    value.as_u64().ok_or_else(|| format!("{value}"))
+}
+
+fn list(value: &Value) -> std::result::Result<&[Value], String> {
+    value.as_array().map(Vec::as_slice).ok_or_else(|| "no list".into())
+}
+
+/// Peano index and first node of each page of a list.
+fn page_rows(value: &Value) -> std::result::Result<Vec<(u64, [usize; 9])>, String> {
+    let mut pages = Vec::new();
+    for row in list(value)? {
+        let row: Vec<u64> = list(row)?.iter().map(number).collect::<std::result::Result<_, _>>()?;
+        let [peano, first @ ..] = &row[..] else { return Err("an empty row of pages".into()) };
+        let first: [u64; 9] = first.try_into().map_err(|_| "a page without nine coordinates")?;
+        pages.push((*peano, first.map(|coordinate| coordinate as usize)));
+    }
+    Ok(pages)
 }
 
 /// The description in a file, as far as restoring needs it.
@@ -109,6 +149,8 @@ pub struct About {
     pub widths: Vec<(u8, usize)>,
     /// Peano index and first node of each page, in storage order.
     pub pages: Vec<(u64, [usize; 9])>,
+    /// The oracle's checkpoints.
+    pub checkpoints: Vec<Stored>,
 }
 
 impl About {
@@ -119,30 +161,28 @@ impl About {
     pub fn read(log: &Log, buffers: &mut Buffers) -> Result<Self> {
         let key = PageKey { page_id: NO_PAGE, column: ABOUT };
         let (bytes, _) = log.read_raw(key, buffers)?;
-        let expected = format!("version {ABOUT_VERSION} of the description");
+        let expected =
+            format!("version {ABOUT_VERSION} or {ABOUT_VERSION_CHECKPOINTS} of the description, whole");
         let wrong = |found: &str| PersistError::damaged(log.path(), key.to_string(), found, &expected);
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
-        if value["about"].as_u64() != Some(ABOUT_VERSION) {
+        if !matches!(value["about"].as_u64(), Some(ABOUT_VERSION | ABOUT_VERSION_CHECKPOINTS)) {
             return Err(wrong(&format!("version {}", value["about"])));
         }
-        let number = |value: &Value| value.as_u64().ok_or_else(|| wrong(&format!("{value}")));
-        let list = |value: &Value| value.as_array().cloned().ok_or_else(|| wrong("no list"));
+        Self::parse(value).map_err(|found| wrong(&found))
+    }
+
+    fn parse(value: Value) -> std::result::Result<Self, String> {
         let mut widths = Vec::new();
         for column in list(&value["columns"])? {
             let (id, width) = (number(&column["id"])?, number(&column["bytes"])?);
             if id > 0xFD || !matches!(width, 1 | 2 | 4 | 8) {
-                return Err(wrong(&format!("column {id} of numbers of {width} bytes")));
+                return Err(format!("column {id} of numbers of {width} bytes"));
             }
             widths.push((id as u8, width as usize));
         }
-        let mut pages = Vec::new();
-        for row in list(&value["pages"])? {
-            let row: Vec<u64> = list(&row)?.iter().map(number).collect::<Result<_>>()?;
-            let [peano, first @ ..] = &row[..] else { return Err(wrong("an empty row of pages")) };
-            let first: [u64; 9] = first.try_into().map_err(|_| wrong("a page without nine coordinates"))?;
-            pages.push((*peano, first.map(|coordinate| coordinate as usize)));
-        }
-        Ok(Self { value, widths, pages })
+        let pages = page_rows(&value["pages"])?;
+        let checkpoints = checkpoints::parse(&value, page_rows)?;
+        Ok(Self { widths, pages, checkpoints, value })
     }
 
     /// Bytes of a number of a column; 8 for one that the description doesn't name.
@@ -151,11 +191,12 @@ impl About {
     }
 }
 
-/// Puts the last snapshot of `log` into a freshly built world and checks its Merkle root.
+/// Puts the last snapshot of `log` into a freshly built world and checks its Merkle root. Returns leaf and length of
+/// every payload.
 ///
 /// # Errors
 /// Damage, or a state of another scene.
-pub fn restore(log: &Log, simulation: &mut Simulation) -> Result<()> {
+pub fn restore(log: &Log, simulation: &mut Simulation) -> Result<BTreeMap<PageKey, (Hash, u64)>> {
     let mut buffers = Buffers::default();
     let about = About::read(log, &mut buffers)?;
     let scene_fault = |found: String| {
@@ -169,17 +210,22 @@ pub fn restore(log: &Log, simulation: &mut Simulation) -> Result<()> {
             remedy,
         )
     };
-    let pages = stored_pages(simulation, &about).map_err(scene_fault)?;
-    let scalars_key = PageKey { page_id: NO_PAGE, column: SCALARS };
-    let (scalars, leaf) = log.read_raw(scalars_key, &mut buffers)?;
-    let (_, about_leaf) = log.read_raw(PageKey { page_id: NO_PAGE, column: ABOUT }, &mut buffers)?;
-    let mut leaves = vec![(scalars_key, leaf), (PageKey { page_id: NO_PAGE, column: ABOUT }, about_leaf)];
+    let pages = stored_pages(simulation, &about, &about.pages).map_err(scene_fault)?;
+    let mut leaves = BTreeMap::new();
+    let mut raw = |column, buffers: &mut Buffers| {
+        let key = PageKey { page_id: NO_PAGE, column };
+        let (bytes, leaf) = log.read_raw(key, buffers)?;
+        leaves.insert(key, (leaf, bytes.len() as u64));
+        Ok::<_, PersistError>(bytes)
+    };
+    raw(ABOUT, &mut buffers)?;
+    let scalars = raw(SCALARS, &mut buffers)?;
     let mut damage = None;
     let loaded = simulation.load_state(&pages, &scalars, |page, kind, out| {
         let key = PageKey { page_id: page.peano, column: kind.id };
         match log.read_into(key, kind.scalar_bytes, &mut buffers, out) {
             Ok(leaf) => {
-                leaves.push((key, leaf));
+                leaves.insert(key, (leaf, out.len() as u64));
                 Ok(())
             }
             Err(error) => {
@@ -192,12 +238,18 @@ pub fn restore(log: &Log, simulation: &mut Simulation) -> Result<()> {
         return Err(damage);
     }
     loaded.map_err(|error| scene_fault(error.to_string()))?;
-    leaves.sort_unstable_by_key(|(key, _)| *key);
-    log.check_root(leaves.into_iter().map(|(_, leaf)| leaf))
+    let own = checkpoints::read(log, &about, simulation, &mut buffers, &mut leaves)?;
+    log.check_root(leaves.values().map(|(leaf, _)| *leaf))?;
+    checkpoints::install(own, log, &about, simulation)?;
+    Ok(leaves)
 }
 
 /// The pages of a file as this torus knows them.
-fn stored_pages(simulation: &Simulation, about: &About) -> std::result::Result<Vec<Page>, String> {
+pub(super) fn stored_pages(
+    simulation: &Simulation,
+    about: &About,
+    rows: &[(u64, [usize; 9])],
+) -> std::result::Result<Vec<Page>, String> {
     let torus = simulation.torus();
     let shape = |name: &str| -> Vec<usize> {
         let list = about.value[name].as_array();
@@ -209,9 +261,7 @@ fn stored_pages(simulation: &Simulation, about: &About) -> std::result::Result<V
             return Err(format!("{name} {:?}; this scene has {expected:?}", shape(name)));
         }
     }
-    about
-        .pages
-        .iter()
+    rows.iter()
         .map(|(peano, first)| {
             if first.iter().zip(torus.extents()).any(|(at, extent)| at >= extent) {
                 return Err(format!("a page at {first:?}, beyond the torus"));

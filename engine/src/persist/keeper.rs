@@ -18,6 +18,7 @@ use crate::run::RunError;
 use crate::runner::now_nanos;
 use nikola_systems::Simulation;
 use nikola_systems::components::chemistry::Chemistry;
+use nikola_systems::components::oracle::Health;
 use nikola_systems::state::Mark;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -260,6 +261,15 @@ fn vitals(simulation: &Simulation) -> Vitals {
     simulation.chemistry().map_or_else(Vitals::default, of)
 }
 
+/// A state that is no longer finite is not worth keeping: whoever watches it stops the run, but the oracle brings it back.
+fn is_sound(simulation: &Simulation) -> bool {
+    let ledger = simulation.ledger();
+    match simulation.oracle() {
+        None => ledger.n_nonfinite_ticks == 0,
+        Some(report) => ledger.norm.is_finite() && report.health != Health::Reset,
+    }
+}
+
 impl Edge for Keeper {
     fn before_tick(
         &mut self,
@@ -280,8 +290,7 @@ impl Edge for Keeper {
             self.is_blinking = false;
             self.report.blink_millis = blink::elapsed_millis();
         }
-        // A state that is no longer finite is not worth keeping; whoever watches it stops the run.
-        if simulation.ledger().n_nonfinite_ticks == 0 {
+        if is_sound(simulation) {
             self.look(simulation)?;
         }
         Ok(Flow::Continue)

@@ -3,7 +3,8 @@
 //! Invariant: `kill -9` at any instant loses nothing that was acknowledged. A tick is a pure function of (world, ingress
 //! batch), so durable state is the last checkpoint and the batches since; the awake engine writes no field data.
 //!
-//! Reading order: [`open`](mod@open) → [`store`] (a directory) → [`keeper`] (the edge of a run) → [`blink`] → [`nap`], [`compact`](mod@compact),
+//! Reading order: [`open`](mod@open) → [`store`] (a directory) → [`keeper`] (the edge of a run) → [`blink`] → [`nap`], [`capture`](mod@capture),
+//! [`checkpoints`], [`compact`](mod@compact),
 //! [`journal`], [`journal_writer`], [`replay`](mod@replay), [`manifest`], [`lock`] → the `.nik` file: [`header`],
 //! [`page`], [`footer`], [`codec`], [`nrle`], [`cipher`], [`merkle`], [`writer`], [`reader`] → [`disk`].
 
@@ -15,6 +16,7 @@ pub mod keeper;
 pub mod blink;
 
 pub mod capture;
+pub mod checkpoints;
 pub mod compact;
 pub mod journal;
 pub mod journal_writer;

@@ -10,11 +10,12 @@
 //! ```
 
 use super::capture::Capture;
+use super::checkpoints::{Slots, is_of_checkpoint};
 use super::compact::compact;
 use super::journal::segment_name;
 use super::reader::hex;
 use super::store::Shared;
-use super::writer::{Encoding, LogWriter, SnapshotSize};
+use super::writer::{Content, Encoding, LogWriter, SnapshotSize};
 use super::{PersistError, Result};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -202,7 +203,7 @@ impl Napper {
     pub fn start(shared: Arc<Shared>, log: LogWriter, plan: NapPlan) -> Result<Self> {
         let (jobs, inbox) = sync_channel::<Job>(1);
         let (outbox, reports) = channel();
-        let mut sleeper = Sleeper { shared: shared.clone(), log, plan };
+        let mut sleeper = Sleeper { shared: shared.clone(), log, plan, slots: Slots::default() };
         let thread =
             std::thread::Builder::new().name("nap".into()).spawn(move || sleeper.run(&inbox, &outbox));
         let thread = thread.map_err(PersistError::writing(&shared.folder))?;
@@ -273,14 +274,20 @@ struct Sleeper {
     shared: Arc<Shared>,
     log: LogWriter,
     plan: NapPlan,
+    /// Checkpoints that the log holds.
+    slots: Slots,
 }
 
 impl Sleeper {
     fn run(&mut self, inbox: &Receiver<Job>, outbox: &Sender<(NapReport, Vec<Vec<u8>>)>) {
         while let Ok(job) = inbox.recv() {
-            match self.nap(&job) {
+            let mut job = job;
+            match self.nap(&mut job) {
                 Ok(report) => {
-                    let buffers = job.capture.contents.into_iter().map(|content| content.bytes).collect();
+                    // What was made here is not needed by the next capture.
+                    let is_copy = |content: &Content| !is_of_checkpoint(content.key.column);
+                    let copies = job.capture.contents.into_iter().filter(is_copy);
+                    let buffers = copies.map(|content| content.bytes).collect();
                     if outbox.send((report, buffers)).is_err() {
                         return;
                     }
@@ -293,8 +300,9 @@ impl Sleeper {
         }
     }
 
-    fn nap(&mut self, job: &Job) -> Result<NapReport> {
+    fn nap(&mut self, job: &mut Job) -> Result<NapReport> {
         let began = std::time::Instant::now();
+        job.capture.complete(&mut self.slots);
         let Capture { tick, contents, untouched, .. } = &job.capture;
         let size = self.log.append(*tick, contents, untouched, self.plan.encoding)?;
         let stale = self.shared.checkpoint(&self.log, job.segment)?;

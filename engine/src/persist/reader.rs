@@ -14,7 +14,6 @@ use super::merkle::{Hash, Tree};
 use super::page::{
     IS_COMPRESSED, IS_DELETED, IS_DIRTY, IS_ENCRYPTED, NO_PAGE, PAGE_HEADER_BYTES, PageHeader, PageKey,
 };
-use super::writer::Content;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -354,13 +353,6 @@ impl Log {
         }
         self.check_root(leaves.values().map(|(leaf, _)| *leaf))?;
         Ok(leaves)
-    }
-
-    /// Leaves and lengths of contents, as this file's tree hashes them.
-    pub fn leaves_of(&self, contents: &[Content]) -> BTreeMap<PageKey, (Hash, u64)> {
-        let leaf =
-            |content: &Content| (self.tree.leaf(content.key, &content.bytes), content.bytes.len() as u64);
-        contents.iter().map(|content| (content.key, leaf(content))).collect()
     }
 
     /// Compares the root over `leaves`, in order of their keys, with the last footer's.

@@ -1,7 +1,8 @@
 //! Replay: from a checkpoint through the journal to where the run was.
 //!
-//! Invariant: the same orders enter the same ticks, so the state reached is the one that was; every digest on the way is
-//! compared, and the first that differs stops the replay with both digests and the tick.
+//! Invariant: the same orders enter the same ticks, and the oracle is answered as it was, so the state reached is the one
+//! that was; every digest on the way is compared, and the first that differs stops the replay with both digests and the
+//! tick. What left the last tick is left for whoever goes on.
 
 use super::capture::state_hash;
 use super::error::{Fault, PersistError, Result};
@@ -54,6 +55,8 @@ pub fn replay(
             };
             match &frame.record {
                 Record::Orders(orders) => {
+                    // The answer is the first to enter a tick, as it was in the run.
+                    attend(simulation);
                     for order in orders {
                         let command = builder.build(order).map_err(|error| broken(error.to_string()))?;
                         simulation.push(command).map_err(|error| broken(error.to_string()))?;
@@ -79,7 +82,16 @@ pub fn replay(
 
 fn advance(simulation: &mut Simulation, tick: u64) {
     while simulation.tick_count() < tick {
+        attend(simulation);
         simulation.tick();
+    }
+}
+
+/// Does what the oracle asked for at the end of the last tick. The rest of what left it was told when it ran.
+fn attend(simulation: &mut Simulation) {
+    while let Some(event) = simulation.pop_event() {
+        // A full batch leaves the world in RESET, as it did in the run.
+        let _ = simulation.answer(&event);
     }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use super::capture::{capture, restore};
+use super::checkpoints::Slots;
 use super::cipher::MasterKey;
 use super::disk::{Disk, partial, read_whole, replace};
 use super::error::{Fault, PersistError, Result};
@@ -159,7 +160,8 @@ impl Store {
             scene_id: scene_id(scene.text()),
             page_nodes: simulation.torus().page_nodes() as u32,
         };
-        let first = capture(simulation, None, &mut Vec::new());
+        let mut first = capture(simulation, None, &mut Vec::new());
+        first.complete(&mut Slots::default());
         let mut log = LogWriter::create(&*disk, &partial(&log_path), header, key)?;
         log.append(first.tick, &first.contents, &[], Encoding::Lossless)?;
         log.settle(&*disk, &log_path)?;
@@ -198,12 +200,10 @@ impl Store {
         let reader = open_log(&*disk, folder, &manifest, key)?;
         // A plain state stays plain, whatever key is given.
         let key = key.filter(|_| reader.header.cipher == CipherKind::ChaCha20Poly1305);
-        restore(&reader, simulation)?;
+        // Leaves for the differential snapshots to come.
+        let live = restore(&reader, simulation)?;
         let segments = read_segments(&*disk, folder, &manifest.segments, key.as_ref())?;
         remove_leftovers(&*disk, folder, &manifest)?;
-        // Leaves for the differential snapshots to come: hashes of what was just loaded.
-        let loaded = capture(simulation, None, &mut Vec::new());
-        let live = reader.leaves_of(&loaded.contents);
         let log = LogWriter::resume(&*disk, reader.path(), reader.header, key, *reader.last(), live)?;
         let shared = Shared::new(folder, disk, key, seed, manifest);
         Ok(Self { shared: Arc::new(shared), log, segments, lock })

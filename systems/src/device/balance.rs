@@ -35,7 +35,7 @@ pub struct DeviceLog {
     pending: Vec<Pending>,
     n_entries: usize,
     /// Largest |Ψ|² and most nodes that are not finite since the last judgement.
-    seen: (f64, u64),
+    pub(crate) seen: (f64, u64),
 }
 
 /// One tick that waits.
@@ -299,8 +299,14 @@ pub fn balance(
         log.pending.push(Pending { entry, phasors, has_sums, is_sampled, terms });
         let is_full = log.n_entries + n_next > LOG_ENTRIES_MAX;
         let is_freezing = watch.guard.health.mutes_sources() && is_sampled;
-        if is_check || is_full || is_freezing || is_asked(plan) || sampling.is_due(*around.tick) {
-            let sums = log.drain(inner, watch, flows, &around.wave);
+        // Who reads the log, and when, must not matter: only these ticks judge what it shows.
+        let is_judged = is_check || is_freezing || is_asked(plan);
+        let sums = if is_judged || is_full || sampling.is_due(*around.tick) {
+            log.drain(inner, watch, flows, &around.wave)
+        } else {
+            None
+        };
+        if is_judged {
             sight.n_nonfinite = log.seen.1;
             let largest =
                 if watch.guard.health.mutes_sources() { watch.last_totals.max_abs2 } else { log.seen.0 };

@@ -15,6 +15,7 @@ use crate::propagators::Propagators;
 use crate::world::{Compute, Environment, Sources, values};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
+use nikola_components::checkpoints::Checkpoints;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::ledger::{EnergyFlows, Flow};
@@ -218,6 +219,7 @@ pub(crate) fn equip<T: Real + Scalar>(world: &mut World, setup: &Setup) {
     world.insert_resource(EnergyFlows::default());
     world.insert_resource(OracleReport::default());
     world.insert_resource(InputLog::default());
+    world.insert_resource(Checkpoints::default());
 }
 
 /// What the watch owns, and what it acts on.

@@ -1,8 +1,10 @@
 //! What of the energy balance survives a tick. Invariant: see [`crate::state`].
 
 use super::watch::Watch;
+use crate::device::balance::DeviceLog;
 use crate::ingress::InputLog;
 use crate::state::{StateError, StateReader, StateWriter, Survives};
+use bevy_ecs::prelude::World;
 use nikola_components::column::Scalar;
 use nikola_components::ledger::EnergyFlows;
 use nikola_kernels::Real;
@@ -30,6 +32,36 @@ impl<T: Real + Scalar> Survives for Watch<T> {
         self.skip = from.take_u64()? as usize;
         Ok(())
     }
+}
+
+/// The watch, where there is one, and what a device has shown it since it last judged.
+pub(crate) fn save_watch<T: Real + Scalar>(world: &World, out: &mut StateWriter) {
+    let Some(watch) = world.get_resource::<Watch<T>>() else { return };
+    watch.save(out);
+    if let Some(log) = world.get_resource::<DeviceLog>() {
+        let (max_abs2, n_nonfinite) = log.seen;
+        [max_abs2, watch.last_totals.max_abs2].into_iter().for_each(|number| out.put_f64(number));
+        [n_nonfinite, watch.last_totals.n_nonfinite].into_iter().for_each(|number| out.put_u64(number));
+    }
+}
+
+/// Takes them back; states from before have nothing of the device's.
+pub(crate) fn load_watch<T: Real + Scalar>(
+    world: &mut World,
+    from: &mut StateReader<'_>,
+) -> Result<(), StateError> {
+    let Some(mut watch) = world.get_resource_mut::<Watch<T>>() else { return Ok(()) };
+    watch.load(from)?;
+    if from.is_at_end() {
+        return Ok(());
+    }
+    let max_abs2 = [from.take_f64()?, from.take_f64()?];
+    let n_nonfinite = [from.take_u64()?, from.take_u64()?];
+    (watch.last_totals.max_abs2, watch.last_totals.n_nonfinite) = (max_abs2[1], n_nonfinite[1]);
+    if let Some(mut log) = world.get_resource_mut::<DeviceLog>() {
+        log.seen = (max_abs2[0], n_nonfinite[0]);
+    }
+    Ok(())
 }
 
 /// The sums; what belongs to one tick is empty at its border.

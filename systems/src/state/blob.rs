@@ -90,6 +90,11 @@ impl<'a> StateReader<'a> {
         Ok(value)
     }
 
+    /// Whether everything has been read.
+    pub fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The next `len` bytes.
     ///
     /// # Errors

@@ -86,7 +86,7 @@ fn when_the_log_is_read_changes_no_figure() {
 #[test]
 fn an_energy_bomb_is_taken_back_on_the_device() {
     let Some(mut world) = watched(&open_world(Precision::F32, ALL)) else { return };
-    let mut edge = edge(&world);
+    let mut edge = edge(&mut world);
     watch(&mut world, &mut edge, 250);
     world.corrupt_page(0, |_, re, im| (1.005 * re, 1.005 * im));
     assert_eq!(watch(&mut world, &mut edge, 60), [Health::Nominal, Health::Warning]);
@@ -99,7 +99,7 @@ fn an_energy_bomb_is_taken_back_on_the_device() {
 fn not_a_number_on_the_device_goes_back_to_the_last_checkpoint() {
     let oracle = OracleSettings { checkpoint_every: 100, ..OracleSettings::default() };
     let Some(mut world) = watched(&open(ALL, oracle)) else { return };
-    let mut edge = edge(&world);
+    let mut edge = edge(&mut world);
     watch(&mut world, &mut edge, 330);
     world.corrupt_page(0, |i, re, im| if i == 17 { (f64::NAN, im) } else { (re, im) });
     let states = watch(&mut world, &mut edge, 80);
@@ -131,7 +131,7 @@ fn a_large_amplitude_is_frozen_on_the_device() {
     let on = On { uniform_damping: true, ..On::default() };
     let setup = open(on, oracle);
     let Some(mut world) = watched(&setup) else { return };
-    let mut edge = edge(&world);
+    let mut edge = edge(&mut world);
     watch(&mut world, &mut edge, 50);
     let bomb = Command::Inject {
         amplitude: (40.0, 0.0),

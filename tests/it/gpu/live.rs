@@ -88,7 +88,7 @@ fn a_bomb_and_a_hole_end_in_a_named_state_where_everything_changes() {
     let mut setup = living(on);
     setup.oracle = Some(OracleSettings { checkpoint_every: 100, ..OracleSettings::default() });
     for mut world in everywhere(&setup) {
-        let (residency, mut edge) = (world.residency(), edge(&world));
+        let (residency, mut edge) = (world.residency(), edge(&mut world));
         watch(&mut world, &mut edge, 250);
         for page in 0..world.active_pages().len() {
             world.corrupt_page(page, |_, re, im| (1.02 * re, 1.02 * im));

@@ -1,4 +1,4 @@
-//! `cargo run --release -p nikola-tests --bin kill_campaign -- [--kills N] [--seed S]`: kills a real run at random
+//! `cargo run --release -p nikola-tests --bin kill_campaign -- [--kills N] [--seed S] [--world watched]`: kills a real run at random
 //! instants, continues it each time, and compares every state reached with an uninterrupted run's. The exit code says
 //! whether all agreed.
 
@@ -6,7 +6,9 @@ use nikola_tests::kills::{Campaign, binary};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut campaign = Campaign { kills: 1_000, seed: 1, binary: binary(), threads: 1, is_on_device: false };
+    let (is_on_device, is_watched) = (false, false);
+    let mut campaign =
+        Campaign { kills: 1_000, seed: 1, binary: binary(), threads: 1, is_on_device, is_watched };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next();
@@ -15,9 +17,12 @@ fn main() -> ExitCode {
             ("--kills", Some(number)) => campaign.kills = number,
             ("--seed", Some(number)) => campaign.seed = number,
             ("--threads", Some(number)) => campaign.threads = number,
+            ("--world", None) if value.as_deref() == Some("watched") => campaign.is_watched = true,
             ("--backend", None) => campaign.is_on_device = value.as_deref() == Some("gpu"),
             _ => {
-                eprintln!("usage: kill_campaign [--kills N] [--seed S] [--threads T] [--backend gpu]");
+                eprintln!(
+                    "usage: kill_campaign [--kills N] [--seed S] [--threads T] [--backend gpu] [--world watched]"
+                );
                 return ExitCode::from(2);
             }
         }

@@ -1,5 +1,6 @@
 //! Tests of persistence as a whole: a small world, its files, and what may happen to them.
 
+mod checkpoints;
 mod encryption;
 mod faults;
 mod flips;
