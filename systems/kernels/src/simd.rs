@@ -203,6 +203,8 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     fn to_num(self) -> Self::Num;
     /// From `Num` (the identity).
     fn from_num(num: Self::Num) -> Self;
+    /// The largest |x|; what is no number is passed over.
+    fn greatest(values: &[Self]) -> Self;
     // The entry points of the kernels, as functions of no type parameter: so they are compiled once, in this crate,
     // at its optimisation level, not again in every crate that calls them.
     #[doc(hidden)]
@@ -333,6 +335,10 @@ macro_rules! simd_real {
             #[inline(always)]
             fn from_num(num: $t) -> $t {
                 num
+            }
+            fn greatest(values: &[$t]) -> $t {
+                // Compared so that it compiles to vector instructions.
+                values.iter().fold(0.0, |most, x| if x.abs() > most { x.abs() } else { most })
             }
             fn local_run(level: Level, run: LocalRun<'_, $t>) {
                 dispatch(level, run);

@@ -10,7 +10,6 @@
 
 use super::{AXES_MAX, CHUNK_CELLS};
 use crate::field::{PageRef, Real, Threads};
-use crate::kinetic::remainder::Tensor;
 use crate::kinetic::ring3;
 use crate::kinetic::varying::{CellGrid, Diffusion};
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
@@ -23,6 +22,9 @@ pub(super) const PITCH: usize = 32;
 /// A cell's numbers with room on both sides for the neighbours of its first and last nodes.
 const MARGIN: usize = 32;
 const ROW: usize = MARGIN + PITCH + MARGIN;
+
+/// D of a cell, a row of zeros behind.
+const TENSOR: usize = (AXES_MAX + 1) * AXES_MAX;
 
 /// Axes whose lines lie in a cell, at most.
 const INSIDE_MAX: usize = 3;
@@ -221,18 +223,28 @@ impl<T: Real> Kernel<T> for RingForm<'_, T> {
 }
 
 impl<T: Real> RingForm<'_, T> {
-    /// Rows of D, or without a weight its upper triangle with half of the diagonal.
+    /// Rows of D of every cell, or without a weight its upper triangle with half of the diagonal; a row of zeros behind.
     #[inline(always)]
-    fn fill_tensor<const IS_WEIGHTED: bool>(&self, cell: usize, d: &mut Tensor<T>) {
+    fn fill_tensors<const IS_WEIGHTED: bool>(&self, d: &mut [[T; TENSOR]; CHUNK_CELLS]) {
         let share = if IS_WEIGHTED { 1.0 } else { 0.5 };
-        for (i, row) in d.iter_mut().enumerate().take(self.rings.n_axes) {
-            row[i] = T::from_f64(share * self.diffusion.at(i, cell));
+        let cells = self.cells.clone();
+        for (i, values) in self.diffusion.diagonal.iter().enumerate() {
+            if let [value] = values[..] {
+                d.iter_mut().for_each(|d| d[i * AXES_MAX + i] = T::from_f64(share * value));
+                continue;
+            }
+            for (d, value) in d.iter_mut().zip(&values[cells.clone()]) {
+                d[i * AXES_MAX + i] = T::from_f64(share * value);
+            }
         }
         for pair in &self.diffusion.off_diagonal {
-            let ((i, j), value) = (pair.axes, T::from_f64(pair.values[cell]));
-            d[i][j] = value;
-            if IS_WEIGHTED {
-                d[j][i] = value;
+            let (i, j) = pair.axes;
+            let (upper, lower) = (i * AXES_MAX + j, j * AXES_MAX + i);
+            for (d, value) in d.iter_mut().zip(&pair.values[cells.clone()]) {
+                d[upper] = T::from_f64(*value);
+                if IS_WEIGHTED {
+                    d[lower] = T::from_f64(*value);
+                }
             }
         }
     }
@@ -244,11 +256,11 @@ impl<T: Real> RingForm<'_, T> {
         let mut slopes = Slopes::new(rings, V::N);
         let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
         let mut weighted: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
-        let mut d: Tensor<T> = [[T::default(); AXES_MAX]; AXES_MAX + 1];
+        let mut tensors = [[T::default(); TENSOR]; CHUNK_CELLS];
+        self.fill_tensors::<IS_WEIGHTED>(&mut tensors);
         let planes = [self.page.re.as_ptr(), self.page.im.as_ptr()];
         let mut total = V::Wide::splat(0.0);
-        for cell in self.cells.clone() {
-            self.fill_tensor::<IS_WEIGHTED>(cell, &mut d);
+        for (cell, d) in self.cells.clone().zip(&tensors) {
             let (mut re, mut im) = (zero, zero);
             // SAFETY: the page and the weight have the nodes; planes of a gradient are PITCH numbers.
             unsafe {
@@ -259,7 +271,7 @@ impl<T: Real> RingForm<'_, T> {
                 let left = if IS_WEIGHTED { &weighted } else { &gradients };
                 for i in (0..n).step_by(2) {
                     // Behind the last axis, a row of zeros.
-                    let (p, q) = (d.get_unchecked(i), d.get_unchecked(i + 1));
+                    let (p, q) = (d.as_ptr().add(i * AXES_MAX), d.as_ptr().add((i + 1) * AXES_MAX));
                     let (first, second) = (left.get_unchecked(i), left.get_unchecked((i + 1).min(n - 1)));
                     for lane in (0..PITCH).step_by(V::N) {
                         let (mut x, mut y, mut z, mut w) = (zero, zero, zero, zero);
@@ -269,7 +281,7 @@ impl<T: Real> RingForm<'_, T> {
                                 V::load(of_axis[0].as_ptr().add(lane)),
                                 V::load(of_axis[1].as_ptr().add(lane)),
                             );
-                            let (p, q) = (V::splat(*p.get_unchecked(j)), V::splat(*q.get_unchecked(j)));
+                            let (p, q) = (V::splat(*p.add(j)), V::splat(*q.add(j)));
                             (x, y) = (a.mul_add(p, x), b.mul_add(p, y));
                             (z, w) = (a.mul_add(q, z), b.mul_add(q, w));
                         }

@@ -23,16 +23,20 @@ impl<T: Real> Remainder<T> {
         self.is_due(tick).then(|| self.expansion())
     }
 
-    /// The series for one application.
-    fn expansion(&mut self) -> Expansion {
+    /// A bound of ‖R‖.
+    pub(super) fn bound(&mut self) -> f64 {
         let (pairs, wavenumbers) = (&self.pairs, &self.wavenumbers);
-        let bound = *self.bound.get_or_insert_with(|| {
+        *self.bound.get_or_insert_with(|| {
             pairs.iter().fold(0.0, |sum, pair| {
-                let greatest = pair.values.iter().fold(0.0_f64, |most, x| most.max(x.to_f64().abs()));
+                let greatest = T::greatest(&pair.values).to_f64();
                 sum + greatest * wavenumbers[pair.axes.0] * wavenumbers[pair.axes.1]
             })
-        });
-        let whole = bound * self.duration.abs();
+        })
+    }
+
+    /// The series for one application.
+    fn expansion(&mut self) -> Expansion {
+        let whole = self.bound() * self.duration.abs();
         let n_steps = (libm::ceil(whole) as usize).max(1);
         let size = whole / n_steps as f64;
         let mut degree = 1;

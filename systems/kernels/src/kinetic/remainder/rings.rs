@@ -230,6 +230,8 @@ impl<T: Real> Remainder<T> {
     /// [`Remainder::apply`] on rings, for Ψ of this norm. Vectors are kept as they come, with their norms beside, so that no pass
     /// is spent on scaling; of the last one only its energy is needed, which takes no divergence.
     pub(super) fn apply_on_rings(&mut self, level: Level, threads: Threads<'_>, psi: Planes<T>, size: f64) {
+        // No vector adds more than this times the one before, over its number.
+        let most = self.bound() * self.duration.abs();
         let Some(mut rings) = self.rings.take() else { return };
         let n = self.page_nodes;
         let fields: Vec<Planes<T>> = self.basis.iter_mut().map(|field| field.planes(n)[0]).collect();
@@ -240,7 +242,9 @@ impl<T: Real> Remainder<T> {
         rings.pack(level, threads, psi, fields[0]);
         for k in 0..self.rule.vectors {
             // R·v_k = v_{k+1} + α_k·v_k + (|v_k|/|v_{k−1}|)²·v_{k−1}.
-            if k + 1 == self.rule.vectors {
+            let is_next_lost = reach * most / (k + 1) as f64 <= rounding::<T>();
+            if is_next_lost || k + 1 == self.rule.vectors {
+                n_basis = k + 1;
                 matrix[k * BASIS + k] = rings.power(level, threads, fields[k]) / (norms[k] * norms[k]);
                 break;
             }
