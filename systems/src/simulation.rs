@@ -89,7 +89,7 @@ impl Simulation {
             read_potential: read_potential::<T>,
             sample: sample::<T>,
             describe_kinetic: |world| match world.get_resource::<WaveFlow<T>>() {
-                Some(flow) => flow.plan.describe(),
+                Some(flow) => flow.describe(),
                 None => world
                     .resource::<Propagators<T>>()
                     .plans

@@ -172,7 +172,26 @@ fn fields(setup: &Setup) -> f64 {
 pub fn memory_bytes(setup: &Setup) -> f64 {
     let scalar = setup.precision.bytes() as f64;
     let emitters = setup.emitters.len() as f64 * (4.0 + 2.0 * scalar);
-    active_nodes(setup) as f64 * (scalar * scalars_per_node(setup) + emitters) + scan_bytes(setup)
+    let scalars = scalars_per_node(setup) + leapfrog_scalars(setup);
+    active_nodes(setup) as f64 * (scalar * scalars + emitters) + scan_bytes(setup)
+}
+
+/// Scalars per node of the wave form's fields between passes where the metric varies: ∂D∂Ψ, a copy, and D and the slope of
+/// each axis whose D varies.
+fn leapfrog_scalars(setup: &Setup) -> f64 {
+    let is_wave_form = matches!(setup.equation, Equation::Wave { .. });
+    match &setup.metric {
+        Some(metric) if is_wave_form => {
+            let is_coupled =
+                |axis: Axis| metric.off_diagonal.iter().any(|(a, b, _)| *a == axis || *b == axis);
+            let varies = |axis: &Axis| {
+                matches!(metric.diagonal[axis.index()], Profile::PerNode(_)) || is_coupled(*axis)
+            };
+            let axes = setup.torus.storage().iter().copied().filter(varies).count();
+            4.0 + 3.0 * axes as f64 + metric.off_diagonal.len() as f64
+        }
+        _ => 0.0,
+    }
 }
 
 /// Nodes of a torus; of a sparse one those of as many pages as it may have.

@@ -73,6 +73,11 @@ impl<T: Real + Scalar> Watch<T> {
         }
     }
 
+    /// What H should be now, with what `flows` booked since the last border.
+    pub(crate) fn expected_energy(&self, flows: &EnergyFlows) -> f64 {
+        self.account.expected.energy + flows.total() - self.booked
+    }
+
     /// State of the watched world.
     pub fn health(&self) -> Health {
         self.guard.health
