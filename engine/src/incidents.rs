@@ -52,10 +52,18 @@ impl Incidents {
         }
         let (pages, nodes) = (simulation.active_pages().to_vec(), simulation.torus().page_nodes());
         let (mut re, mut im) = (vec![0.0; pages.len() * nodes], vec![0.0; pages.len() * nodes]);
+        let (mut speed_re, mut speed_im) = (Vec::new(), Vec::new());
         for ((re, im), page) in re.chunks_mut(nodes).zip(im.chunks_mut(nodes)).zip(&pages) {
             simulation.read_page(*page, re, im);
+            let (mut x, mut y) = (vec![0.0; nodes], vec![0.0; nodes]);
+            if simulation.read_velocity(*page, &mut x, &mut y) {
+                speed_re.append(&mut x);
+                speed_im.append(&mut y);
+            }
         }
-        self.checkpoints.push_back(Arc::new(Checkpoint { tick: simulation.tick_count(), pages, re, im }));
+        let velocity = (!speed_re.is_empty()).then_some([speed_re, speed_im]);
+        let tick = simulation.tick_count();
+        self.checkpoints.push_back(Arc::new(Checkpoint { tick, pages, re, im, velocity }));
     }
 
     fn hear(&mut self, simulation: &mut Simulation, event: Event) -> Result<(), RunError> {

@@ -22,6 +22,7 @@ pub mod keeper;
 mod plan;
 
 pub use keeper::{EnergyKeeper, keep_energy};
+pub(crate) use plan::restore;
 pub use plan::{WaveFlow, WavePlan};
 
 use self::exchange::Books;
@@ -124,6 +125,9 @@ fn kick_by_sources<T: Real + Scalar>(
     books: &mut Books<'_, T>,
     around: &Around<'_, T>,
 ) {
+    if around.sources.is_muted {
+        return;
+    }
     books.book_sources(&fields.velocity, at, &around.sources, &around.wave);
     kick_pages(&mut fields.velocity, &around.sources, &around.wave, at, 0.0, 0.5);
 }

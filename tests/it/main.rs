@@ -25,3 +25,4 @@ mod task;
 mod tidy;
 mod validation;
 mod vectors;
+mod wave_form;

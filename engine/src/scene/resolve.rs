@@ -228,9 +228,6 @@ fn refuse_in_wave_form(context: &Context<'_>, setup: &Setup) -> Result<(), Scene
             "use Strang",
         ),
         (has_potential, "potential", "a potential", "remove the potential"),
-        (setup.plasticity.is_some(), "plasticity", "plasticity", "remove plasticity"),
-        (setup.oracle.is_some(), "oracle", "an energy balance", "remove `oracle`"),
-        (setup.engs.is_some(), "engs", "neurochemistry", "remove `engs`"),
     ];
     match refusals.into_iter().find(|(is_refused, ..)| *is_refused) {
         None => Ok(()),

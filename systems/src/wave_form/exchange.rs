@@ -53,7 +53,7 @@ impl<T: Real + Scalar> Books<'_, T> {
         sources: &Sources<T>,
         wave: &WaveParameters,
     ) {
-        if !self.is_open() || sources.emitters.is_empty() || sources.is_muted {
+        if !self.is_open() || sources.emitters.is_empty() {
             return;
         }
         let kicks: Vec<_> = phasors(sources, wave, at, 0.0, 0.5).collect();

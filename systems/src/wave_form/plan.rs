@@ -5,10 +5,11 @@
 use super::exchange::Books;
 use super::{Around, Fields};
 use crate::propagators::{Propagators, axis_terms};
+use crate::world::Compute;
 use bevy_ecs::prelude::*;
 use nikola_components::column::Scalar;
 use nikola_components::fill::Profile;
-use nikola_components::setup::Setup;
+use nikola_components::setup::{Setup, WaveParameters};
 use nikola_kernels::kinetic::varying::Diffusion;
 use nikola_kernels::simd::Level;
 use nikola_kernels::wave_form::WaveForm;
@@ -79,6 +80,17 @@ impl<T: Real> WaveFlow<T> {
         }
     }
 
+    /// Leapfrog is planned anew where D was changed as a whole.
+    fn refresh(&mut self, level: Level, propagators: &Propagators<T>, dt: f64) {
+        let WavePlan::Leap(leap) = &mut self.plan else { return };
+        if self.revision != propagators.revision
+            && let Some(diffusion) = &propagators.diffusion
+        {
+            **leap = LeapFlow::new(level, diffusion, dt);
+            self.revision = propagators.revision;
+        }
+    }
+
     /// What the scheme keeps is H less this, for β = 0: (dt²/8)∫|F|² of leapfrog with the force F, nothing of the exact
     /// flow. D is that of `propagators`, `volume` a node's.
     pub(crate) fn shadow(
@@ -88,13 +100,8 @@ impl<T: Real> WaveFlow<T> {
         (propagators, beta): (&Propagators<T>, f64),
         (dt, volume): (f64, f64),
     ) -> f64 {
+        self.refresh(level, propagators, dt);
         let WavePlan::Leap(leap) = &mut self.plan else { return 0.0 };
-        if self.revision != propagators.revision
-            && let Some(diffusion) = &propagators.diffusion
-        {
-            **leap = LeapFlow::new(level, diffusion, dt);
-            self.revision = propagators.revision;
-        }
         leap.plan.weigh(threads, psi);
         leap.is_weighed = true;
         volume * leap.shadow(threads, psi, beta, dt)
@@ -157,7 +164,10 @@ impl<T: Real + Scalar> LeapFlow<T> {
             return;
         };
         let (dt, beta, psi) = (around.wave.dt, around.wave.beta, views(&fields.psi));
-        let is_booked = self.is_weighed && books.is_open();
+        let is_booked = books.is_open();
+        if is_booked && !self.is_weighed {
+            self.plan.weigh(threads, &psi);
+        }
         let before = if is_booked { self.shadow(threads, &psi, beta, dt) } else { 0.0 };
         if is_other {
             *self = Self::new(level, diffusion, dt);
@@ -171,6 +181,14 @@ impl<T: Real + Scalar> LeapFlow<T> {
             books.book_shadow(before - self.shadow(threads, &psi, beta, dt), is_other);
         }
     }
+}
+
+/// After a load: the plan is that of the loaded D, as it was when the state was saved.
+pub(crate) fn restore<T: Real + Scalar>(world: &mut World) {
+    let Some(mut flow) = world.remove_resource::<WaveFlow<T>>() else { return };
+    let (level, dt) = (world.resource::<Compute>().level, world.resource::<WaveParameters>().dt);
+    flow.refresh(level, world.resource::<Propagators<T>>(), dt);
+    world.insert_resource(flow);
 }
 
 fn views<'a, T: Real>(pages: &'a [PageMut<'_, T>]) -> Vec<PageRef<'a, T>> {

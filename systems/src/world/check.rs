@@ -32,19 +32,6 @@ pub(super) fn check(setup: &Setup, composition: &Composition) -> Result<(), Buil
         check_scan(setup)?;
     }
     if let Equation::Wave { .. } = setup.equation {
-        let parts = [
-            (setup.plasticity.is_some(), "plasticity"),
-            (setup.oracle.is_some(), "an energy balance"),
-            (setup.engs.is_some(), "neurochemistry"),
-        ];
-        if let Some((_, what)) = parts.into_iter().find(|(is_there, _)| *is_there) {
-            return Err(unsupported(
-                format!("{what} with the wave form"),
-                "remove it, or use the Schrodinger form",
-            ));
-        }
-    }
-    if let Equation::Wave { .. } = setup.equation {
         if setup.wave.time == TimeMode::Imaginary {
             let what = "the wave form in imaginary time has no ground state to descend to".to_string();
             return Err(unsupported(what, "run in real time"));
