@@ -328,9 +328,13 @@ impl Updated<'_> {
     }
 }
 
+/// The columns that an update reads.
+pub type ReadColumns<'w, 's, T> =
+    Query<'w, 's, (&'static Psi<T>, Option<&'static Potential<T>>, Option<&'static Velocity<T>>)>;
+
 /// Collects a slice of the reservoir every tick; every so many ticks, updates the scalars.
 pub fn update<T: Real + Scalar>(
-    columns: Query<'_, '_, (&Psi<T>, Option<&Potential<T>>, Option<&Velocity<T>>)>,
+    columns: ReadColumns<'_, '_, T>,
     mut updated: Updated<'_>,
     mut times: ResMut<'_, StageTimes>,
     propagators: Res<'_, Propagators<T>>,

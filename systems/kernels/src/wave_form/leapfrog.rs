@@ -117,7 +117,7 @@ impl<T: Real> Leapfrog<T> {
         let level = self.level;
         let mut adds = false;
         for axis in &self.straight {
-            axis.run(level, threads, (&psi, &scratch, &image), adds);
+            axis.run(level, threads, [&psi, &scratch, &image], adds);
             adds = true;
         }
         for group in &mut self.groups {
@@ -148,15 +148,10 @@ impl<T: Real> Leapfrog<T> {
     ) {
         let (psi, velocity) = (self.of_shape(psi), self.of_shape(velocity));
         let image = self.image.planes(self.shape.page_nodes);
-        self.kick(threads, (&psi, &velocity, &image), leap);
+        self.kick(threads, [&psi, &velocity, &image], leap);
     }
 
-    fn kick(
-        &self,
-        threads: Threads<'_>,
-        (psi, velocity, image): (&[Planes<T>], &[Planes<T>], &[Planes<T>]),
-        leap: &Leap,
-    ) {
+    fn kick(&self, threads: Threads<'_>, [psi, velocity, image]: [&[Planes<T>]; 3], leap: &Leap) {
         let plan = StepPlan::new(leap);
         self.for_each_run(threads, |page, first, n| {
             // SAFETY: `n` nodes of the page from `first` on; one chunk owns them.
@@ -200,7 +195,7 @@ impl<T: Real> Leapfrog<T> {
         };
         let planes: Vec<Planes<T>> = psi.iter().map(read).collect();
         let leap = Leap { kick: 1.0, beta, drift: None, gain: 0.0 };
-        self.kick(threads, (&planes, &force, &image), &leap);
+        self.kick(threads, [&planes, &force, &image], &leap);
         let pages: Vec<_> = self
             .scratch
             .re

@@ -37,7 +37,7 @@ impl<T: Real> Straight<T> {
         &self,
         level: Level,
         threads: Threads<'_>,
-        (psi, scratch, image): (&[Planes<T>], &[Planes<T>], &[Planes<T>]),
+        [psi, scratch, image]: [&[Planes<T>]; 3],
         adds: bool,
     ) {
         match &self.slope {
