@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn at(tick: u64) -> Checkpoint {
-        Checkpoint { tick, pages: vec![0], re: vec![1.0], im: vec![0.0] }
+        Checkpoint { tick, pages: vec![0], re: vec![1.0], im: vec![0.0], velocity: None }
     }
 
     #[test]

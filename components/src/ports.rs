@@ -34,6 +34,8 @@ pub struct Checkpoint {
     pub re: Vec<f64>,
     /// Imaginary parts.
     pub im: Vec<f64>,
+    /// Both parts of Ψ̇, where the equation is of second order in time.
+    pub velocity: Option<[Vec<f64>; 2]>,
 }
 
 /// Something that enters a tick.

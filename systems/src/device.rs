@@ -320,16 +320,16 @@ pub fn scatter<'a>(pairs: &[[f32; 2]], pages: impl Iterator<Item = &'a mut Psi<f
 
 /// What of a setup no backend can do yet: the scene field that asks for it, and what to do instead.
 pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
-    use nikola_components::setup::Precision;
+    use nikola_components::setup::{Equation, Precision};
     // Exhaustive on purpose: a new field must be decided upon here.
     let Setup {
         torus: _,
         precision,
         seed: _,
-        equation: _,
+        equation,
         wave: _,
-        metric: _,
-        plasticity: _,
+        metric,
+        plasticity,
         potential: _,
         drive: _,
         damping: _,
@@ -339,11 +339,23 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
         injections: _,
         growth: _,
         scan: _,
-        oracle: _,
-        engs: _,
+        oracle,
+        engs,
         sample_every: _,
     } = setup;
-    (*precision == Precision::F64).then_some(("precision: F64", "set precision: F32 (or --precision f32)"))
+    let is_wave_form = matches!(equation, Equation::Wave { .. });
+    let refusals = [
+        (*precision == Precision::F64, "precision: F64", "set precision: F32 (or --precision f32)"),
+        (
+            is_wave_form && metric.is_some(),
+            "equation: Wave with equation.metric or state that varies in space",
+            "give the metric numbers",
+        ),
+        (is_wave_form && plasticity.is_some(), "plasticity with equation: Wave", "remove `plasticity`"),
+        (is_wave_form && oracle.is_some(), "oracle with equation: Wave", "remove `oracle`"),
+        (is_wave_form && engs.is_some(), "engs with equation: Wave", "remove `engs`"),
+    ];
+    refusals.into_iter().find(|(is_refused, ..)| *is_refused).map(|(_, field, remedy)| (field, remedy))
 }
 
 /// Before `ingress`: fetches Ψ into the columns when something strikes them in this tick.

@@ -32,7 +32,7 @@ use nikola_components::ports::{Egress, Event, Ingress};
 use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
-use nikola_components::wave::{Damping, Potential, Psi};
+use nikola_components::wave::{Damping, Potential, Psi, Velocity};
 use nikola_kernels::energy::KineticForm;
 use nikola_kernels::engs::{self as rules, DecayRates, Modulators, Stimuli};
 use nikola_kernels::kinetic::AxisTerm;
@@ -311,14 +311,15 @@ impl Updated<'_> {
         self.effects.as_ref().map_or(1.0, |effects| effects.diffusion_scale) * kinetic
     }
 
-    /// Updates the scalars; `kinetic` is ⟨Ψ,TΨ⟩, `potential` ΣV|Ψ|², `quartic` Σ|Ψ|⁴.
+    /// Updates the scalars; `kinetic` is ⟨Ψ,TΨ⟩, `potential` ΣV|Ψ|² or in the wave form ½Σ|Ψ̇|², `quartic` Σ|Ψ|⁴.
     pub(crate) fn conclude(&mut self, tick: u64, kinetic: f64, potential: f64, quartic: f64, volume: f64) {
         let (Some(engs), Some(chemistry), Some(inbox), Some(work)) =
             (&mut self.engs, &mut self.chemistry, &mut self.inbox, &mut self.work)
         else {
             return;
         };
-        let energy = volume * (kinetic + potential + 0.5 * self.wave.beta * quartic);
+        let interaction = self.environment.interaction() * self.wave.beta * quartic;
+        let energy = volume * (kinetic + potential + interaction);
         let dt_secs = engs.settings.every as f64 * self.wave.dt;
         let step = Step { tick, dt_secs, energy };
         engs.step(&step, chemistry, inbox, work, &mut self.egress);
@@ -327,9 +328,13 @@ impl Updated<'_> {
     }
 }
 
+/// The columns that an update reads.
+pub type ReadColumns<'w, 's, T> =
+    Query<'w, 's, (&'static Psi<T>, Option<&'static Potential<T>>, Option<&'static Velocity<T>>)>;
+
 /// Collects a slice of the reservoir every tick; every so many ticks, updates the scalars.
 pub fn update<T: Real + Scalar>(
-    columns: Query<'_, '_, (&Psi<T>, Option<&Potential<T>>)>,
+    columns: ReadColumns<'_, '_, T>,
     mut updated: Updated<'_>,
     mut times: ResMut<'_, StageTimes>,
     propagators: Res<'_, Propagators<T>>,
@@ -338,14 +343,14 @@ pub fn update<T: Real + Scalar>(
     tick: Res<'_, Tick>,
 ) {
     let began = times.now();
-    let pages = pages_ref(columns.iter().map(|(psi, _)| psi));
+    let pages = pages_ref(columns.iter().map(|(psi, ..)| psi));
     let n_nodes = pages.iter().map(|page| page.re.len()).sum::<usize>();
     updated.work_done(n_nodes as u64);
     let Some(range) = updated.begin_slice(tick.0, n_nodes) else { return };
     let Some(engs) = updated.engs() else { return };
     engs.collect(&pages, range);
     if updated.is_due(tick.0) {
-        let potential: Vec<&[T]> = columns.iter().filter_map(|(_, v)| v.map(|v| &v.0[..])).collect();
+        let potential: Vec<&[T]> = columns.iter().filter_map(|(_, v, _)| v.map(|v| &v.0[..])).collect();
         let potential = crate::world::values(updated.uniform_potential(), &potential);
         let (level, threads) = (compute.level, compute.long_threads());
         let none = Values::Uniform(T::from_f64(0.0));
@@ -359,7 +364,10 @@ pub fn update<T: Real + Scalar>(
             }
             None => propagators.kinetic_form(threads, &pages, one),
         };
-        updated.conclude(tick.0, kinetic, totals.potential, totals.quartic, torus.cell_volume());
+        let velocity = columns.iter().filter_map(|(.., velocity)| velocity);
+        let velocity: Vec<_> = velocity.map(|v| PageRef { re: &v.re[..], im: &v.im[..] }).collect();
+        let potential = totals.potential + 0.5 * reduce::norm2(level, threads, &velocity);
+        updated.conclude(tick.0, kinetic, potential, totals.quartic, torus.cell_volume());
     }
     let ended = times.now();
     times.add(Stage::Engs, ended - began);

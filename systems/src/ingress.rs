@@ -20,7 +20,7 @@ use nikola_components::ports::{Checkpoint, Command, Ingress};
 use nikola_components::setup::WaveParameters;
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
-use nikola_components::wave::Psi;
+use nikola_components::wave::{Psi, Velocity};
 use nikola_kernels::{PageMut, Real, Values, reduce, source};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -135,6 +135,7 @@ pub fn take_in<T: Real + Scalar>(
     torus: Res<'_, Torus>,
     tick: Res<'_, Tick>,
     mut psi: Query<'_, '_, &mut Psi<T>>,
+    mut velocity: Query<'_, '_, &mut Velocity<T>>,
 ) {
     let began = times.now();
     times.nanos = [0; Stage::COUNT];
@@ -181,7 +182,7 @@ pub fn take_in<T: Real + Scalar>(
                             clear(&mut psi);
                             nursery.restored = Some(checkpoint.clone());
                         }
-                        None => restore(&mut psi, checkpoint),
+                        None => restore(&mut psi, &mut velocity, checkpoint),
                     }
                     plan.is_rebased = true;
                     watched.attribute_rest(Flow::Scram);
@@ -219,7 +220,8 @@ pub fn take_in<T: Real + Scalar>(
         let pages = pages_ref(psi.iter());
         let zero = Values::Uniform(T::from_f64(0.0));
         let quartic = reduce::totals(compute.level, compute.threads(), &pages, zero, zero).quartic;
-        flows.add(Flow::Parameters, -0.5 * wave.beta * torus.cell_volume() * quartic);
+        let interaction = environment.interaction() * wave.beta * torus.cell_volume() * quartic;
+        flows.add(Flow::Parameters, -interaction);
     }
     let ended = times.now();
     times.add(Stage::Ingress, ended - began);
@@ -278,8 +280,20 @@ fn clear<T: Real + Scalar>(psi: &mut Query<'_, '_, &mut Psi<T>>) {
     }
 }
 
-/// Ψ becomes that of the checkpoint. Panics if it is of another torus (a bug in the caller).
-fn restore<T: Real + Scalar>(psi: &mut Query<'_, '_, &mut Psi<T>>, checkpoint: &Checkpoint) {
+/// Ψ, and Ψ̇ where there is one, become those of the checkpoint. Panics if it is of another torus (a bug in the caller).
+fn restore<T: Real + Scalar>(
+    psi: &mut Query<'_, '_, &mut Psi<T>>,
+    velocity: &mut Query<'_, '_, &mut Velocity<T>>,
+    checkpoint: &Checkpoint,
+) {
+    if let Some([re, im]) = &checkpoint.velocity {
+        let (mut re, mut im) = (re.iter(), im.iter());
+        for velocity in velocity.iter_mut() {
+            let velocity = velocity.into_inner();
+            velocity.re.iter_mut().zip(re.by_ref()).for_each(|(slot, value)| *slot = T::from_f64(*value));
+            velocity.im.iter_mut().zip(im.by_ref()).for_each(|(slot, value)| *slot = T::from_f64(*value));
+        }
+    }
     let (mut re, mut im) = (checkpoint.re.iter(), checkpoint.im.iter());
     for psi in psi.iter_mut() {
         let psi = psi.into_inner();

@@ -14,7 +14,7 @@ use bevy_ecs::prelude::Resource;
 use nikola_components::fill::Profile;
 use nikola_components::geometry::axis::Axis;
 use nikola_components::metric::{CellRule, MetricProfile};
-use nikola_components::setup::{Integrator, Setup, TimeMode};
+use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
 use nikola_components::torus::Torus;
 use nikola_kernels::half_potential::{LocalFlow, Time};
 use nikola_kernels::kinetic::fibre::FIBRE_NODES_MAX;
@@ -27,6 +27,7 @@ use nikola_kernels::kinetic::{AxisTerm, Kinetic, Probe};
 use nikola_kernels::metric_update::{self, CellStencil};
 use nikola_kernels::reduce::{SpectralMoments, spectral_moments};
 use nikola_kernels::simd::Level;
+use nikola_kernels::wave_form::leapfrog::{Leapfrog, frequency_bound};
 use nikola_kernels::{PageMut, PageRef, Real, Shape, Threads, Values};
 
 /// Nodes of a cell from which on the energy is summed by structure tensors.
@@ -282,6 +283,10 @@ pub fn propagators<T: Real>(
         let Some(diffusion) = &diffusion else {
             return Ok(Plan::Constant(Kinetic::new(level, &shape, &terms, duration, time)));
         };
+        if let Equation::Wave { .. } = setup.equation {
+            // Its step has a plan of its own: stage wave_form.
+            return Ok(Plan::Constant(Kinetic::new(level, &shape, &terms, duration, time)));
+        }
         let is_plastic = setup.plasticity.is_some();
         Varying::new(level, diffusion, duration, time, is_plastic, rule)
             .map(|plan| Plan::Varying(Box::new(plan)))
@@ -319,9 +324,30 @@ pub fn propagators<T: Real>(
 /// # Errors
 /// As [`propagators`].
 pub fn describe(setup: &Setup) -> Result<Vec<String>, BuildError> {
+    if let Some(diffusion) = dense_wave_form(setup)? {
+        return Ok(Leapfrog::<f64>::new(Level::Scalar, &diffusion).describe());
+    }
     let composition = Composition::new(Integrator::Strang);
     let planned = propagators::<f64>(setup, composition, Level::Scalar, &BuildOptions::default())?;
     Ok(planned.plans.first().map(Plan::describe).unwrap_or_default())
+}
+
+/// D of a wave form whose metric varies on a dense torus; a plastic one at rest.
+fn dense_wave_form(setup: &Setup) -> Result<Option<Diffusion>, BuildError> {
+    match setup.equation {
+        Equation::Wave { .. } if setup.growth.is_none() => diffusion(setup, &axis_terms(setup).0),
+        _ => Ok(None),
+    }
+}
+
+/// The longest time step that is stable for the wave form with the metric of `setup`, below which every mode is; none where
+/// it needs no bound. A plastic metric is taken at rest: where it grows, the stage divides its steps.
+///
+/// # Errors
+/// [`BuildError::NotFinite`] where a component is no number.
+pub fn longest_step(setup: &Setup) -> Result<Option<f64>, BuildError> {
+    let longest = |diffusion: Diffusion| 2.0 / frequency_bound(&diffusion);
+    Ok(dense_wave_form(setup)?.map(longest).filter(|longest| longest.is_finite()))
 }
 
 /// Refuses a metric that no propagator computes.
@@ -342,7 +368,8 @@ pub fn check_metric(setup: &Setup) -> Result<(), BuildError> {
         let what = format!("{name} with a metric that varies in space falls to second order");
         return unsupported(what, "use integrator: Strang, or Yoshida4 for fourth order");
     }
-    if let Some(metric) = &setup.metric {
+    let is_wave_form = matches!(setup.equation, Equation::Wave { .. });
+    if let Some(metric) = setup.metric.as_ref().filter(|_| !is_wave_form) {
         refuse_long_lines(torus, metric)?;
     }
     let Some(plasticity) = setup.plasticity else { return Ok(()) };

@@ -26,7 +26,7 @@ use nikola_components::metric::MetricCells;
 use nikola_components::oracle::OracleReport;
 use nikola_components::ports::{Command, Egress, Event, Ingress, IngressError, LockContention};
 use nikola_components::scan::ScanOutput;
-use nikola_components::setup::{Precision, Setup, WaveParameters};
+use nikola_components::setup::{Equation, Precision, Setup, WaveParameters};
 use nikola_components::telemetry::{Sample, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Page, Potential, Psi, Velocity};
@@ -47,6 +47,7 @@ pub struct Simulation {
     page_entities: Vec<Entity>,
     /// Revision of the set of pages that `page_entities` lists.
     revision: u64,
+    has_velocity: bool,
     read_page: ReadPage,
     read_velocity: fn(&World, Entity, &mut [f64], &mut [f64]) -> bool,
     write_page: fn(&mut World, Entity, &[f64], &[f64]),
@@ -86,12 +87,13 @@ impl Simulation {
             torus: setup.torus.clone(),
             page_entities,
             revision: 0,
+            has_velocity: matches!(setup.equation, Equation::Wave { .. }),
             read_page: read_page::<T>,
             write_page: write_page::<T>,
             read_potential: read_potential::<T>,
             sample: sample::<T>,
             describe_kinetic: |world| match world.get_resource::<WaveFlow<T>>() {
-                Some(flow) => flow.plan.describe(),
+                Some(flow) => flow.describe(),
                 None => world
                     .resource::<Propagators<T>>()
                     .plans
@@ -449,6 +451,11 @@ impl Simulation {
             });
         }
         self.entity(page).is_some_and(|entity| (self.read_velocity)(&self.world, entity, re, im))
+    }
+
+    /// Whether the equation is of second order in time, so that every page has a Ψ̇.
+    pub fn has_velocity(&self) -> bool {
+        self.has_velocity
     }
 
     fn entity(&self, page: usize) -> Option<Entity> {

@@ -24,7 +24,7 @@ use crate::metric_update;
 use crate::oracle::NormLedger;
 use crate::oracle::weigh;
 use crate::oracle::{load_watch, save_watch};
-use crate::wave_form::EnergyKeeper;
+use crate::wave_form::{self, EnergyKeeper};
 use crate::world::{Environment, Sources};
 use bevy_ecs::change_detection::Tick as ChangeTick;
 use bevy_ecs::component::Mutable;
@@ -236,6 +236,7 @@ impl StateTable {
                 refresh_driven_potential::<T>,
                 metric_update::restore::<T>,
                 engs::restore::<T>,
+                wave_form::restore::<T>,
                 mamba_scan::restore::<T>,
                 weigh::restore::<T>,
             ],

@@ -9,7 +9,7 @@
 //!           returns         the β flow                  half                          come, go   in order     B,A    energy   leave
 //! ```
 //!
-//! The second-order wave equation has a middle of its own, `ingress ─ wave_form ─ oracle ─ egress`;
+//! The second-order wave equation has a middle of its own, `ingress ─ metric_update ─ wave_form ─ … ─ oracle ─ egress`;
 //! `mamba_scan`, `metric_update`, `engs` and the oracle's energy balance exist only in worlds whose setup asks for a
 //! scan, for plasticity, for neurochemistry or for the balance.
 //!
@@ -75,7 +75,13 @@ fn step<T: Real + Scalar>(setup: &Setup) -> ScheduleConfigs<ScheduleSystem> {
                 None => wave,
             }
         }
-        Equation::Wave { .. } => (wave_form::keep_energy::<T>, wave_form::advance::<T>).chain(),
+        Equation::Wave { .. } => {
+            let wave = (wave_form::keep_energy::<T>, wave_form::advance::<T>).chain();
+            match setup.plasticity {
+                Some(_) => (metric_update::update::<T>, wave).chain(),
+                None => wave,
+            }
+        }
     }
 }
 

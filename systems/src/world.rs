@@ -11,7 +11,7 @@ use crate::boundary::{Nursery, TooManyPages, initial_pages, support, too_many};
 use crate::damping::DampingLaw;
 use crate::integrator::Composition;
 use crate::metric_update::{PlasticMetric, cells_at_rest};
-use crate::propagators::propagators;
+use crate::propagators::{Propagators, propagators};
 use crate::wave_form::{EnergyKeeper, WaveFlow};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
@@ -151,11 +151,18 @@ pub struct Environment {
     pub potential_time: f64,
     /// Whether the norm is conserved: the Schrödinger form without damping and sources in real time.
     pub is_closed: bool,
+    /// Whether the equation is of second order in time.
+    pub is_second_order: bool,
     /// Γ as the scene has it, and what is done to it.
     pub damping_law: DampingLaw,
 }
 
 impl Environment {
+    /// What β∫|Ψ|⁴ is multiplied with in H: ½, or −¼ where the equation is of second order in time.
+    pub fn interaction(&self) -> f64 {
+        if self.is_second_order { -0.25 } else { 0.5 }
+    }
+
     /// Position of a page in storage order; none where it is not active.
     pub fn position(&self, page: usize) -> Option<usize> {
         self.pages.binary_search(&page).ok()
@@ -279,7 +286,8 @@ pub fn build<T: Real + Scalar>(setup: &Setup, options: &BuildOptions) -> Result<
         world.insert_resource(plastic);
     }
     if let Equation::Wave { .. } = setup.equation {
-        world.insert_resource(WaveFlow::<T>::new(setup, compute.level));
+        let flow = WaveFlow::<T>::new(setup, world.resource::<Propagators<T>>(), compute.level);
+        world.insert_resource(flow);
         world.insert_resource(EnergyKeeper::new(setup));
     }
     if let Some(rule) = &setup.growth {
@@ -461,6 +469,7 @@ fn environment(setup: &Setup, has_potential_column: bool, pages: Vec<usize>) -> 
         drive: setup.drive.clone(),
         potential_time: f64::NAN,
         is_closed: uniform_damping == Some(0.0) && is_closed_otherwise,
+        is_second_order: matches!(setup.equation, Equation::Wave { .. }),
         damping_law: DampingLaw {
             profile: setup.damping.clone(),
             scale: 1.0,

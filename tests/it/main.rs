@@ -26,3 +26,4 @@ mod task;
 mod tidy;
 mod validation;
 mod vectors;
+mod wave_form;

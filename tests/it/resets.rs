@@ -45,9 +45,15 @@ fn sparse() -> String {
         .replace("momentum: {x: 0.5}", "momentum: {x: 3}")
 }
 
-fn scenes() -> [(&'static str, String); 3] {
+fn scenes() -> [(&'static str, String); 4] {
     let naps = |text: &str| text.replace("NAPS", "every_ticks: 9, compact_every: 3, digest_every: 4");
-    [("single", naps(DENSE)), ("double", naps(&DENSE.replace("F32", "F64"))), ("sparse", naps(&sparse()))]
+    [
+        ("single", naps(DENSE)),
+        ("double", naps(&DENSE.replace("F32", "F64"))),
+        ("sparse", naps(&sparse())),
+        // Two columns more: a checkpoint has a velocity.
+        ("wave", naps(&DENSE.replace("Schrodinger(beta: 0.7)", "Wave(beta: -0.7)"))),
+    ]
 }
 
 struct Setting {
@@ -169,7 +175,7 @@ fn a_run_on_a_device_killed_around_its_resets_goes_back_to_the_same_checkpoints(
     }
     // A software adapter takes a second to start. Tick 45 lies in a freeze.
     let ticks = |resets: &[u64]| vec![20, 45, resets[1], resets[1] + 1, TICKS];
-    for (name, text) in scenes().into_iter().filter(|(name, _)| *name != "double") {
+    for (name, text) in scenes().into_iter().filter(|(name, _)| !["double", "wave"].contains(name)) {
         let setting = Setting { is_on_device: true, ..Setting::new(&text) };
         kill_after(ticks, &setting, &Scratch::new(&format!("resets-device-{name}")));
     }

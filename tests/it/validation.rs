@@ -1,6 +1,6 @@
 //! The validation cases as tests; the slow ground states are left to `cargo xtask validate`.
 
-use nikola_tests::validation::{Case, exact, ground_state, metric, spectrum, wave_form};
+use nikola_tests::validation::{Case, exact, ground_state, metric, spectrum, wave_form, wave_metric};
 
 fn assert_all(cases: Vec<Case>) {
     assert!(!cases.is_empty());
@@ -26,6 +26,11 @@ fn linear_response() {
 #[test]
 fn the_wave_form() {
     assert_all(wave_form::cases());
+}
+
+#[test]
+fn the_wave_form_with_a_metric_that_varies() {
+    assert_all(wave_metric::cases());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The oracle's checkpoints in a `.nik` file: two columns for each slot, and what the description says of them.
+//! The oracle's checkpoints in a `.nik` file: two columns for each slot, two more where there is a Ψ̇, and what the description says of them.
 //!
 //! Invariant: a checkpoint is shared with the tick's thread, not copied there, and written once, for as long as it keeps
 //! its slot. What is loaded is complete and of this torus, or it is refused. A file without them (of an earlier version,
@@ -20,11 +20,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Column id of the real parts in slot 0; each slot has two.
+/// Column id of the real parts of Ψ in slot 0; each slot has two. Those of Ψ̇ follow, in the same order.
 const FIRST_COLUMN: u8 = 32;
+const FIRST_OF_VELOCITY: usize = 2 * CHECKPOINTS_MAX;
 
 /// Names of the columns, by id from [`FIRST_COLUMN`] on.
-const NAMES: [&str; 2 * CHECKPOINTS_MAX] = [
+const NAMES: [&str; 4 * CHECKPOINTS_MAX] = [
     "checkpoint_0_re",
     "checkpoint_0_im",
     "checkpoint_1_re",
@@ -33,11 +34,20 @@ const NAMES: [&str; 2 * CHECKPOINTS_MAX] = [
     "checkpoint_2_im",
     "checkpoint_3_re",
     "checkpoint_3_im",
+    "checkpoint_0_velocity_re",
+    "checkpoint_0_velocity_im",
+    "checkpoint_1_velocity_re",
+    "checkpoint_1_velocity_im",
+    "checkpoint_2_velocity_re",
+    "checkpoint_2_velocity_im",
+    "checkpoint_3_velocity_re",
+    "checkpoint_3_velocity_im",
 ];
 
-/// Ids of the two columns of a slot.
-fn columns(slot: usize) -> [u8; 2] {
-    [0, 1].map(|part| FIRST_COLUMN + 2 * slot as u8 + part)
+/// Ids of the columns of a slot: two of Ψ, and two of Ψ̇ where there is one.
+fn columns(slot: usize, has_velocity: bool) -> impl Iterator<Item = u8> {
+    let of = move |first: usize| [0, 1].map(|part| FIRST_COLUMN + (first + 2 * slot + part) as u8);
+    of(0).into_iter().chain(of(FIRST_OF_VELOCITY)).take(if has_velocity { 4 } else { 2 })
 }
 
 /// Whether a column belongs to a checkpoint.
@@ -81,10 +91,11 @@ impl Held {
     /// Adds the checkpoint to what a snapshot holds: its content, or where `stored` says that the file has it already,
     /// the keys alone. `stored` says afterwards that it has.
     pub fn put(&self, stored: &mut Slots, contents: &mut Vec<Content>, untouched: &mut Vec<PageKey>) {
-        let Checkpoint { tick, re, im, .. } = &*self.checkpoint;
+        let Checkpoint { tick, re, im, velocity, .. } = &*self.checkpoint;
         let is_stored = stored[self.slot].replace(*tick) == Some(*tick);
         let nodes = re.len() / self.peano.len().max(1);
-        for (column, plane) in columns(self.slot).into_iter().zip([re, im]) {
+        let planes = [re, im].into_iter().chain(velocity.iter().flatten());
+        for (column, plane) in columns(self.slot, velocity.is_some()).zip(planes) {
             for (page_id, numbers) in self.peano.iter().zip(plane.chunks(nodes.max(1))) {
                 let key = PageKey { page_id: *page_id, column };
                 if is_stored {
@@ -114,8 +125,11 @@ pub fn describe(simulation: &Simulation, about: &mut Value) {
             entry["pages"] =
                 checkpoint.pages.iter().map(|index| page_row(torus, &page(torus, *index))).collect();
         }
+        if checkpoint.velocity.is_some() {
+            entry["velocity"] = true.into();
+        }
         entries.push(entry);
-        for id in columns(slot) {
+        for id in columns(slot, checkpoint.velocity.is_some()) {
             let name = NAMES[usize::from(id - FIRST_COLUMN)];
             if let Some(list) = about["columns"].as_array_mut() {
                 list.push(json!({"id": id, "name": name, "bytes": bytes}));
@@ -137,6 +151,7 @@ pub struct Stored {
     tick: u64,
     /// Its pages where they are others than the state's.
     pages: Option<Vec<(u64, [usize; 9])>>,
+    has_velocity: bool,
 }
 
 /// Reads what the description says; `rows` reads a list of pages.
@@ -159,7 +174,11 @@ pub fn parse(
             return Err(format!("two checkpoints in slot {slot} or of tick {tick}"));
         }
         let pages = entry.get("pages").map(&rows).transpose()?;
-        stored.push(Stored { slot: slot as usize, tick, pages });
+        let has_velocity = match entry.get("velocity") {
+            None => false,
+            Some(value) => value.as_bool().ok_or("a velocity that is neither true nor false")?,
+        };
+        stored.push(Stored { slot: slot as usize, tick, pages, has_velocity });
     }
     if let Some(waiting) = about.get("restore") {
         let slot = waiting.get("slot").ok_or("a restore without a slot")?;
@@ -209,9 +228,15 @@ pub fn read(
             }
             Ok(numbers)
         };
-        let [re, im] = columns(entry.slot);
-        let (re, im) = (plane(re)?, plane(im)?);
-        if !own.put(entry.slot, Checkpoint { tick: entry.tick, pages: indices, re, im }) {
+        if entry.has_velocity != simulation.has_velocity() {
+            let found = if entry.has_velocity { "a velocity" } else { "no velocity" };
+            return Err(damaged(found.into(), "one exactly where the equation is of second order in time"));
+        }
+        let mut planes =
+            columns(entry.slot, entry.has_velocity).map(&mut plane).collect::<Result<Vec<_>>>()?;
+        let velocity = planes.drain(2..).collect::<Vec<_>>().try_into().ok();
+        let [re, im] = planes.try_into().unwrap_or_default();
+        if !own.put(entry.slot, Checkpoint { tick: entry.tick, pages: indices, re, im, velocity }) {
             return Err(damaged(format!("slot {} twice", entry.slot), "a slot of its own"));
         }
     }

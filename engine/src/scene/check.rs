@@ -172,7 +172,34 @@ fn fields(setup: &Setup) -> f64 {
 pub fn memory_bytes(setup: &Setup) -> f64 {
     let scalar = setup.precision.bytes() as f64;
     let emitters = setup.emitters.len() as f64 * (4.0 + 2.0 * scalar);
-    active_nodes(setup) as f64 * (scalar * scalars_per_node(setup) + emitters) + scan_bytes(setup)
+    let scalars = scalars_per_node(setup) + leapfrog_scalars(setup);
+    active_nodes(setup) as f64 * (scalar * scalars + emitters) + scan_bytes(setup)
+}
+
+/// Scalars per node of the wave form's fields between passes where the metric varies: ∂D∂Ψ, a copy, and D and the slope of
+/// each axis whose D varies.
+fn leapfrog_scalars(setup: &Setup) -> f64 {
+    leaping_axes(setup).map_or(0.0, |axes| {
+        let pairs = setup.metric.as_ref().map_or(0, |metric| metric.off_diagonal.len());
+        4.0 + 3.0 * axes as f64 + pairs as f64
+    })
+}
+
+/// Axes with slopes of their own in the wave form's leapfrog; none where the metric is constant or the equation another.
+fn leaping_axes(setup: &Setup) -> Option<usize> {
+    if !matches!(setup.equation, Equation::Wave { .. }) {
+        return None;
+    }
+    let storage = setup.torus.storage();
+    let metric = match &setup.metric {
+        None => return setup.plasticity.map(|_| storage.len()),
+        Some(metric) => metric,
+    };
+    let varies = |axis: &&Axis| {
+        matches!(metric.diagonal[axis.index()], Profile::PerNode(_))
+            || metric.off_diagonal.iter().any(|(a, b, _)| a == *axis || b == *axis)
+    };
+    Some(storage.iter().filter(varies).count())
 }
 
 /// Nodes of a torus; of a sparse one those of as many pages as it may have.
@@ -282,7 +309,14 @@ fn floors(setup: &Setup, nodes: f64, scalar: f64, bandwidth: f64) -> Vec<StageFl
     };
     let mut stages = Vec::new();
     if let Equation::Wave { .. } = setup.equation {
-        stages.push(floor("wave_form", 3.0 * 2.0 * fields(setup) + 2.0 * coefficients));
+        let scalars = match leaping_axes(setup) {
+            None => 3.0 * 2.0 * fields(setup) + 2.0 * coefficients,
+            // Two kicks and a drift, and for each axis gradient, flux and divergence of Ψ.
+            Some(axes) => {
+                18.0 + 2.0 * coefficients + 8.0 * setup.torus.storage().len() as f64 + 4.0 * axes as f64
+            }
+        };
+        stages.push(floor("wave_form", scalars));
     } else {
         stages.push(floor("half_potential", local * coefficients));
         stages.push(floor("kinetic", 8.0 * kinetic));

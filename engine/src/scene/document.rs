@@ -185,7 +185,7 @@ pub enum EquationForm {
         #[serde(default)]
         off_diagonal: Constants,
     },
-    /// Ψ̈ + α(1 − r̂)Ψ̇ − Σ_d c² g^{dd} ∂_d²Ψ = β|Ψ|²Ψ + E.
+    /// Ψ̈ + α(1 − r̂)Ψ̇ − Σ_ij ∂_i c² g^{ij} ∂_jΨ = β|Ψ|²Ψ + E.
     Wave {
         /// Wave speed before the state's slowing.
         #[serde(default = "default_one")]
@@ -196,9 +196,12 @@ pub enum EquationForm {
         /// Damping scale.
         #[serde(default = "default_zero")]
         alpha: Quantity,
-        /// Diagonal of the inverse metric; 1 where not named.
+        /// Diagonal of the inverse metric, numbers or formulas of position; 1 where not named.
         #[serde(default)]
         metric: PerAxis<Quantity>,
+        /// Other components of the inverse metric; 0 where not named.
+        #[serde(default)]
+        off_diagonal: Constants,
     },
 }
 
@@ -212,19 +215,17 @@ pub struct EquationParameters<'a> {
     pub alpha: &'a Quantity,
     /// Diagonal of the inverse metric.
     pub metric: &'a PerAxis<Quantity>,
-    /// Its other components, where the equation has them.
-    pub off_diagonal: Option<&'a Constants>,
+    /// Its other components.
+    pub off_diagonal: &'a Constants,
 }
 
 impl EquationForm {
     /// The parameters, whichever equation has them.
     pub fn parameters(&self) -> EquationParameters<'_> {
         match self {
-            Self::Schrodinger { c0, beta, alpha, metric, off_diagonal } => {
-                EquationParameters { c0, beta, alpha, metric, off_diagonal: Some(off_diagonal) }
-            }
-            Self::Wave { c0, beta, alpha, metric } => {
-                EquationParameters { c0, beta, alpha, metric, off_diagonal: None }
+            Self::Schrodinger { c0, beta, alpha, metric, off_diagonal }
+            | Self::Wave { c0, beta, alpha, metric, off_diagonal } => {
+                EquationParameters { c0, beta, alpha, metric, off_diagonal }
             }
         }
     }

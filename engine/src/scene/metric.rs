@@ -67,7 +67,7 @@ pub fn metric(context: &Context<'_>, document: &Document, grid: &Arc<Grid>) -> R
         };
     }
     let mut pairs = Vec::new();
-    for (name, quantity) in off_diagonal.iter().flat_map(|pairs| &pairs.0) {
+    for (name, quantity) in &off_diagonal.0 {
         let field = format!("equation.off_diagonal.{name}");
         let (a, b) = pair(context, &field, name, grid, &pairs)?;
         let node = context.node(quantity, &field, Names::Space)?;

@@ -29,7 +29,7 @@ use nikola_components::growth::GrowthRule;
 use nikola_components::scan::ScanSetup;
 use nikola_components::setup::{Equation, Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_components::torus::{EXTENT_MAX, PageRule, Torus, TorusError};
-use nikola_systems::propagators::check_metric;
+use nikola_systems::propagators::{check_metric, longest_step};
 use nikola_systems::world::BuildError;
 use std::path::Path;
 use std::sync::Arc;
@@ -228,17 +228,13 @@ fn refuse_in_wave_form(context: &Context<'_>, setup: &Setup) -> Result<(), Scene
             "use Strang",
         ),
         (has_potential, "potential", "a potential", "remove the potential"),
-        (setup.metric.is_some(), "equation.metric", "a metric or state that varies in space", "use numbers"),
-        (setup.plasticity.is_some(), "plasticity", "plasticity", "remove plasticity"),
-        (setup.oracle.is_some(), "oracle", "an energy balance", "remove `oracle`"),
-        (setup.engs.is_some(), "engs", "neurochemistry", "remove `engs`"),
     ];
     match refusals.into_iter().find(|(is_refused, ..)| *is_refused) {
         None => Ok(()),
         Some((_, path, found, remedy)) => Err(context.value(
             path,
             format!("{found} with equation Wave"),
-            "real time, integrator Strang, a constant metric and no potential: the wave form has a step of its own",
+            "real time, integrator Strang and no potential: the wave form has a step of its own",
             format!("{remedy}, or write equation: Schrodinger(…)"),
         )),
     }
@@ -260,8 +256,25 @@ fn refuse_unsupported(context: &Context<'_>, setup: &Setup) -> Result<(), SceneE
         Err(BuildError::Unsupported { what, remedy }) => {
             Err(context.value(field, what, "a metric that the kinetic step can propagate", remedy))
         }
-        _ => Ok(()),
+        _ => refuse_unstable(context, setup),
     }
+}
+
+/// Where the metric varies the wave form takes kicks and drifts, which need a short enough step.
+fn refuse_unstable(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
+    let (dt, Ok(Some(longest))) = (setup.wave.dt, longest_step(setup)) else { return Ok(()) };
+    if dt < longest {
+        return Ok(());
+    }
+    Err(context.value(
+        "dt",
+        format!("{dt} with equation Wave and a metric that varies"),
+        format!("a step below {longest:.4e} = 2/ω, ω the bound of the lattice's highest frequency"),
+        format!(
+            "write dt: {:.2e}, or use fewer nodes per length, or make the metric constant",
+            0.5 * longest
+        ),
+    ))
 }
 
 /// Refuses what would not fit the memory that the system has free, where it says how much that is.

@@ -100,6 +100,19 @@ pub fn warnings(setup: &Setup, figures: &Figures) -> Vec<Warning> {
             ),
         );
     }
+    let is_leaping = is_wave && (setup.metric.is_some() || setup.plasticity.is_some());
+    let interaction = 3.0 * setup.wave.dt * nonlinear_phase(setup, figures);
+    if is_leaping && setup.wave.beta < 0.0 && turn * turn + interaction >= 4.0 {
+        say(
+            Severity::Warning,
+            "leapfrog-interaction",
+            format!(
+                "dt·√(ΣD k_max² + 3|β||Ψ|²_max) = {:.3} is not below 2: where the metric varies the step can grow by the \
+                 interaction alone; lower dt",
+                (turn * turn + interaction).sqrt()
+            ),
+        );
+    }
     if is_real && !is_wave && setup.wave.beta != 0.0 && phase >= PI {
         let dt = setup.wave.dt * PI / phase;
         say(

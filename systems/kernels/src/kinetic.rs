@@ -15,9 +15,9 @@
 
 #![allow(unsafe_code)] // Pages shared between chunks as raw planes.
 
-mod bundle;
+pub(crate) mod bundle;
 mod cells;
-mod dft;
+pub(crate) mod dft;
 pub(crate) mod direct;
 mod fft;
 pub mod fibre;

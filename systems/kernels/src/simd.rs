@@ -25,7 +25,7 @@ use crate::kinetic::{BundlePass, CellPass, CombinePass, FluxPass, OuterBatch, Pa
 use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, walk};
 use crate::metric_update::{RingForm, StructurePass};
 use crate::reduce::{self, Piece, RingRun, RingSums, SpectralMoments, Sum, SumPiece, Totals};
-use crate::wave_form::{PairBatch, PairPage};
+use crate::wave_form::{ExchangeRun, LeapPass, PairBatch, PairPage};
 
 /// Instruction set a kernel is asked to use. Results are bitwise equal at every level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -241,6 +241,10 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn pair_batch(level: Level, batch: PairBatch<'_, Self>);
     #[doc(hidden)]
+    fn leap_pass(level: Level, pass: LeapPass<'_, Self>);
+    #[doc(hidden)]
+    fn exchange_run(level: Level, run: ExchangeRun<'_, Self>) -> [f64; 6];
+    #[doc(hidden)]
     fn bundle_pass(level: Level, pass: BundlePass<'_, Self>);
     #[doc(hidden)]
     fn cell_pass(level: Level, pass: CellPass<'_, Self>);
@@ -386,6 +390,12 @@ macro_rules! simd_real {
             }
             fn pair_batch(level: Level, batch: PairBatch<'_, $t>) {
                 dispatch(level, batch);
+            }
+            fn leap_pass(level: Level, pass: LeapPass<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn exchange_run(level: Level, run: ExchangeRun<'_, $t>) -> [f64; 6] {
+                dispatch(level, run)
             }
             fn bundle_pass(level: Level, pass: BundlePass<'_, $t>) {
                 dispatch(level, pass);

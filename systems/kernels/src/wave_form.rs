@@ -16,6 +16,8 @@
 
 #![allow(unsafe_code)] // Pages shared between chunks as raw planes.
 
+pub mod exchange;
+pub mod leapfrog;
 mod local;
 mod modes;
 mod sweep;
@@ -29,6 +31,10 @@ use crate::threads::for_each_chunk;
 use local::KickPlan;
 use modes::Modes;
 
+#[doc(hidden)]
+pub use exchange::ExchangeRun;
+#[doc(hidden)]
+pub use leapfrog::LeapPass;
 pub use modes::shears;
 #[doc(hidden)]
 pub use sweep::{PairBatch, PairPage};

@@ -12,6 +12,7 @@ use crate::damping::set_damping;
 use crate::ingress::{InputLog, TickPlan};
 use crate::observables::{ObservedColumns, measure, pages_ref};
 use crate::propagators::Propagators;
+use crate::wave_form::{EnergyKeeper, WaveFlow};
 use crate::world::{Compute, Environment, Sources, values};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
@@ -73,9 +74,10 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
         work(&pages, potential, values(self.environment.uniform_damping, &damping))
     }
 
-    fn measure(&self) -> Sample {
+    /// The energies that the scheme keeps: in the wave form less leapfrog's shadow.
+    fn measure(&self, scheme: &mut Scheme<'_, T>) -> Sample {
         let around = self.around;
-        measure(
+        let mut sample = measure(
             &self.columns,
             &around.torus,
             &around.wave,
@@ -84,7 +86,15 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
             &around.compute,
             self.ledger,
             *around.tick,
-        )
+        );
+        let Some(flow) = &mut scheme.flow else { return sample };
+        let pages = pages_ref(self.columns.iter().map(|(psi, ..)| psi));
+        let (means, size) =
+            ((around.compute.level, around.compute.threads()), (around.wave.dt, around.torus.cell_volume()));
+        let shadow = flow.shadow(means, &pages, (&around.propagators, around.wave.beta), size);
+        sample.energy -= shadow;
+        sample.energy_potential -= shadow;
+        sample
     }
 
     /// The uniform part of Γ, which the account integrates by itself.
@@ -104,6 +114,7 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
                 Energies::Constant { sources, .. } => {
                     sources.at(tick, self.sources, wave, pages, &potential, kinetic_scale, volume)
                 }
+                Energies::Booked => Amount::default(),
                 Energies::Live(power) => {
                     power.refresh(&around.propagators, self.sources, around.torus.page_nodes());
                     power.at(&Border { tick, pages, wave, volume }, self.sources, &potential)
@@ -120,6 +131,9 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
         let mut powers = Powers::default();
         let totals = self.with_values(|pages, potential, damping| {
             let totals = reduce::totals(level, threads, pages, potential, damping);
+            if let Energies::Booked = energies {
+                return totals;
+            }
             powers.damping = match damping {
                 // −2Γ(H + W) and −2ΓN: H and N decay in the account, W = (β/2)∫ρ² remains.
                 Values::Uniform(gamma) => {
@@ -130,7 +144,9 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
                         Energies::Constant { form, .. } => {
                             kinetic_scale * form.value(level, threads, pages, damping)
                         }
-                        Energies::Live(_) => around.propagators.kinetic_form(threads, pages, damping),
+                        Energies::Live(_) | Energies::Booked => {
+                            around.propagators.kinetic_form(threads, pages, damping)
+                        }
                     };
                     let local = local_form(level, threads, pages, potential, beta, damping);
                     powers.damping_kinetic = -2.0 * volume * kinetic;
@@ -159,11 +175,17 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
 }
 
 impl<T: Real + Scalar> Watch<T> {
-    fn begin(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows, cause: Option<Flow>) {
+    fn begin(
+        &mut self,
+        look: &Look<'_, '_, '_, T>,
+        scheme: &mut Scheme<'_, T>,
+        flows: &mut EnergyFlows,
+        cause: Option<Flow>,
+    ) {
         let scale = self.kinetic_scale(look.around.wave.diffusion[0]);
         let work = look.work(&mut self.energies, scale);
         let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch);
-        let measured = Measured { sample: look.measure(), work, totals, powers, gamma: look.gamma() };
+        let measured = Measured { sample: look.measure(scheme), work, totals, powers, gamma: look.gamma() };
         self.begin_from(&measured, (look.around.tick.0, look.around.wave.dt), flows, cause);
     }
 
@@ -211,6 +233,13 @@ impl<T: Real + Scalar> Watch<T> {
     }
 }
 
+/// The scheme of the wave form, which keeps something beside H, and what keeps H in single precision.
+#[derive(SystemParam)]
+pub struct Scheme<'w, T: Real + Scalar> {
+    flow: Option<ResMut<'w, WaveFlow<T>>>,
+    keeper: Option<ResMut<'w, EnergyKeeper>>,
+}
+
 /// The resources of the watch, where the scene asks for it.
 pub(crate) fn equip<T: Real + Scalar>(world: &mut World, setup: &Setup) {
     let Some(settings) = setup.oracle else { return };
@@ -240,6 +269,7 @@ pub fn begin<T: Real + Scalar>(
     columns: ObservedColumns<'_, '_, T>,
     damping: DampingColumns<'_, '_, T>,
     mut reach: Reach<'_, T>,
+    mut scheme: Scheme<'_, T>,
     around: Surroundings<'_, T>,
 ) {
     let Reach { watch: Some(watch), flows: Some(flows), environment, sources, ledger, .. } = &mut reach
@@ -248,7 +278,7 @@ pub fn begin<T: Real + Scalar>(
     };
     let look =
         Look { columns, damping: damping.as_readonly(), environment, sources, ledger, around: &around };
-    watch.begin(&look, flows, None);
+    watch.begin(&look, &mut scheme, flows, None);
 }
 
 /// The system.
@@ -256,6 +286,7 @@ pub fn balance<T: Real + Scalar>(
     mut columns: WatchedColumns<'_, '_, T>,
     mut damping: DampingColumns<'_, '_, T>,
     mut reach: Reach<'_, T>,
+    mut scheme: Scheme<'_, T>,
     mut times: ResMut<'_, StageTimes>,
     around: Surroundings<'_, T>,
 ) {
@@ -273,15 +304,17 @@ pub fn balance<T: Real + Scalar>(
     };
     let mut sight = match flows.take_rest() {
         Some(cause) => {
-            watch.begin(&look, flows, Some(cause));
+            watch.begin(&look, &mut scheme, flows, Some(cause));
             watch.sight(tick)
         }
         None => watch.book(&look, flows),
     };
     if tick.is_multiple_of(watch.settings.every) {
-        watch.check(look.measure(), around.wave.dt, &mut sight);
-        if !environment.is_closed {
-            ledger.trim(watch.leak);
+        watch.check(look.measure(&mut scheme), around.wave.dt, &mut sight);
+        match &mut scheme.keeper {
+            Some(keeper) => keeper.trim(watch.leak),
+            None if !environment.is_closed => ledger.trim(watch.leak),
+            None => {}
         }
     }
     sight.alarm = plan.alarm;
@@ -303,7 +336,7 @@ pub fn balance<T: Real + Scalar>(
                 ledger,
                 around: &around,
             };
-            watch.begin(&look, flows, Some(flow));
+            watch.begin(&look, &mut scheme, flows, Some(flow));
             ledger.rebase(watch.last.norm);
         }
         watch.announce(tick, turn, report, log, egress);
@@ -362,8 +395,13 @@ pub(crate) fn act<T: Real + Scalar>(
 }
 
 fn scale_psi<T: Real + Scalar>(columns: &mut WatchedColumns<'_, '_, T>, change: impl Fn(f64) -> f64) {
-    for (psi, ..) in columns.iter_mut() {
+    for (psi, velocity, _) in columns.iter_mut() {
         let psi = psi.into_inner();
         psi.re.iter_mut().chain(psi.im.iter_mut()).for_each(|x| *x = T::from_f64(change(x.to_f64())));
+        if let Some(velocity) = velocity {
+            let velocity = velocity.into_inner();
+            let planes = velocity.re.iter_mut().chain(velocity.im.iter_mut());
+            planes.for_each(|x| *x = T::from_f64(change(x.to_f64())));
+        }
     }
 }

@@ -13,7 +13,7 @@ use nikola_components::column::Scalar;
 use nikola_components::ledger::{EnergyFlows, Flow};
 use nikola_components::oracle::{Cause, Health, Incident, OracleReport, OracleSettings};
 use nikola_components::ports::{Egress, Event};
-use nikola_components::setup::Setup;
+use nikola_components::setup::{Equation, Setup};
 use nikola_components::telemetry::Sample;
 use nikola_kernels::Real;
 use nikola_kernels::reduce::Totals;
@@ -25,6 +25,9 @@ pub struct Watch<T: Real> {
     pub(super) account: Account,
     pub(crate) guard: Guard,
     pub(crate) energies: Energies<T>,
+    /// Whether the equation is of second order in time: then every flow is booked by the stage that lets it through, and the
+    /// norm, which nothing conserves, has no balance.
+    pub(crate) is_second_order: bool,
     /// Work of the sources at this border, seen before the set of pages changed.
     pub(super) closing: Option<Amount>,
     /// Flows booked up to the last tick, so that a tick's inflow by other stages is known.
@@ -58,6 +61,7 @@ impl<T: Real + Scalar> Watch<T> {
             account: Account::default(),
             guard: Guard::default(),
             energies: Energies::new(setup, propagators),
+            is_second_order: matches!(setup.equation, Equation::Wave { .. }),
             closing: None,
             booked: 0.0,
             deficit: Amount::default(),
@@ -71,6 +75,11 @@ impl<T: Real + Scalar> Watch<T> {
             skip: 0,
             scratch: Vec::new(),
         }
+    }
+
+    /// What H should be now, with what `flows` booked since the last border.
+    pub(crate) fn expected_energy(&self, flows: &EnergyFlows) -> f64 {
+        self.account.expected.energy + flows.total() - self.booked
     }
 
     /// State of the watched world.
@@ -126,7 +135,7 @@ impl<T: Real + Scalar> Watch<T> {
                 flows.add(cause, rest);
             }
         }
-        self.gamma = measured.gamma;
+        self.gamma = self.fading(measured.gamma);
         self.deficit = Amount::default();
         self.account = Account::default();
         self.account.anchor(Amount { energy: self.last.energy, norm: self.last.norm });
@@ -145,7 +154,10 @@ impl<T: Real + Scalar> Watch<T> {
         let at_end = Amount::from(flows.take_at_end());
         let inflow = Amount { energy: flows.total() - self.booked - at_end.energy, norm: flows.take_norm() };
         self.booked = flows.total();
-        let jumps = flows.take_jumps().map(Amount::from);
+        let mut jumps = flows.take_jumps().map(Amount::from);
+        if self.is_second_order {
+            jumps = Default::default();
+        }
         TickEntry { tick, inflow, at_end, jumps, ratios: flows.take_ratios(), gamma }
     }
 
@@ -154,9 +166,10 @@ impl<T: Real + Scalar> Watch<T> {
         // The border where Γ changed is the last one: what was sampled there is what acted since.
         self.account.scale_damping(entry.ratios.0);
         self.account.scale_kinetic(entry.ratios.1);
-        self.gamma = entry.gamma;
+        self.gamma = self.fading(entry.gamma);
         let closing = self.closing.take().unwrap_or(work);
-        let mut booked = self.account.tick(entry.inflow, closing, work, self.gamma, dt);
+        let gamma = if self.is_second_order { 0.0 } else { self.gamma };
+        let mut booked = self.account.tick(entry.inflow, closing, work, gamma, dt);
         self.account.settle(entry.at_end);
         let begun = entry.tick as f64 - 1.0 - self.sampled_at as f64;
         for (jump, elapsed) in entry.jumps.into_iter().zip([begun, begun + 1.0]) {
@@ -168,7 +181,8 @@ impl<T: Real + Scalar> Watch<T> {
 
     /// Books the powers since the last sample in the account.
     pub(crate) fn book_sample(&mut self, tick: u64, powers: &Powers, dt: f64) -> Booked {
-        let booked = self.account.sample(powers, self.gamma, tick - self.sampled_at, dt);
+        let gamma = if self.is_second_order { 0.0 } else { self.gamma };
+        let booked = self.account.sample(powers, gamma, tick - self.sampled_at, dt);
         self.sampled_at = tick;
         booked
     }
@@ -197,8 +211,12 @@ impl<T: Real + Scalar> Watch<T> {
         quartic: Option<f64>,
         flows: &mut EnergyFlows,
     ) {
-        let interaction = 0.5 * beta * volume * self.last_totals.quartic;
+        let factor = if self.is_second_order { -0.25 } else { 0.5 };
+        let interaction = factor * beta * volume * self.last_totals.quartic;
         flows.add(Flow::Parameters, interaction);
+        if self.is_second_order {
+            return self.account.adjust(interaction);
+        }
         // The sampled part of the damping power that belongs to β did not act in this tick: −2Γ·W where Γ is uniform
         // (the account does the other half), −2∫Γβ|Ψ|⁴ where it is not.
         let spared = dt * quartic.map_or(2.0 * self.gamma * interaction, |sum| 2.0 * sum);
@@ -215,7 +233,7 @@ impl<T: Real + Scalar> Watch<T> {
             return;
         }
         let unexplained = self.last.energy - self.account.expected.energy;
-        let lacking = self.last.norm - self.account.expected.norm;
+        let lacking = if self.is_second_order { 0.0 } else { self.last.norm - self.account.expected.norm };
         // What cannot be explained fades like everything else, and is forgotten in the end.
         let forgotten = (self.settings.every as f64 / self.settings.memory_ticks as f64).min(1.0);
         let fading = -2.0 * self.gamma * self.settings.every as f64 * dt;
@@ -225,9 +243,16 @@ impl<T: Real + Scalar> Watch<T> {
             norm: self.deficit.norm * kept + lacking,
         };
         self.deficit_total += unexplained;
-        self.leak = 0.5 * lacking / (self.last.norm * self.settings.every as f64);
+        let share =
+            if self.is_second_order { unexplained / self.last.energy } else { lacking / self.last.norm };
+        self.leak = 0.5 * share / self.settings.every as f64;
         self.account.anchor(Amount { energy: self.last.energy, norm: self.last.norm });
         sight.residual = Some(self.deficit.energy.abs() / self.scale());
+    }
+
+    /// The rate with which H fades as e^{−2Γt}: of the wave form's as e^{−Γt}.
+    fn fading(&self, gamma: f64) -> f64 {
+        if self.is_second_order { 0.5 * gamma } else { gamma }
     }
 
     /// T now, relative to when the world was built.

@@ -13,7 +13,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
-use nikola_components::setup::{Setup, WaveParameters};
+use nikola_components::setup::{Equation, Setup, WaveParameters};
 use nikola_components::torus::Torus;
 use nikola_components::wave::{Potential, Psi};
 use nikola_kernels::energy::KineticForm;
@@ -30,11 +30,16 @@ pub enum Energies<T: Real> {
     },
     /// T can change.
     Live(LivePower),
+    /// The wave form: its stage books the work of the sources and of the damping as they do it.
+    Booked,
 }
 
 impl<T: Real> Energies<T> {
     /// For a world with these propagators.
     pub fn new(setup: &Setup, propagators: &Propagators<T>) -> Self {
+        if let Equation::Wave { .. } = setup.equation {
+            return Self::Booked;
+        }
         if propagators.is_live() {
             return Self::Live(LivePower::new(setup));
         }
@@ -46,7 +51,7 @@ impl<T: Real> Energies<T> {
     pub fn constant(&self) -> Option<(&KineticForm, &SourcePower<T>)> {
         match self {
             Self::Constant { form, sources } => Some((form, sources)),
-            Self::Live(_) => None,
+            Self::Live(_) | Self::Booked => None,
         }
     }
 }

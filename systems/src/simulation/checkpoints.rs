@@ -21,7 +21,7 @@ impl Simulation {
         }
     }
 
-    /// Keeps a copy of Ψ as it is now; nothing where the scene has no oracle.
+    /// Keeps a copy of Ψ, and of Ψ̇ where there is one, as it is now; nothing where the scene has no oracle.
     pub fn keep_checkpoint(&mut self) {
         if self.checkpoints().is_none() {
             return;
@@ -31,7 +31,15 @@ impl Simulation {
         for ((re, im), page) in re.chunks_mut(nodes).zip(im.chunks_mut(nodes)).zip(&pages) {
             self.read_page(*page, re, im);
         }
-        let checkpoint = Checkpoint { tick: self.tick_count(), pages, re, im };
+        let velocity = self.has_velocity.then(|| {
+            let mut planes = [vec![0.0; re.len()], vec![0.0; im.len()]];
+            let [re, im] = &mut planes;
+            for ((re, im), page) in re.chunks_mut(nodes).zip(im.chunks_mut(nodes)).zip(&pages) {
+                self.read_velocity(*page, re, im);
+            }
+            planes
+        });
+        let checkpoint = Checkpoint { tick: self.tick_count(), pages, re, im, velocity };
         if let Some(mut own) = self.world.get_resource_mut::<Checkpoints>() {
             own.keep(checkpoint);
         }

@@ -2,7 +2,7 @@
 
 use super::BuildError;
 use crate::integrator::Composition;
-use crate::propagators::check_metric;
+use crate::propagators::{check_metric, longest_step};
 use nikola_components::fill::Profile;
 use nikola_components::geometry::axis::Axis;
 use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
@@ -30,20 +30,6 @@ pub(super) fn check(setup: &Setup, composition: &Composition) -> Result<(), Buil
             return Err(unsupported("the wave form on a sparse torus".into(), "run it dense"));
         }
         check_scan(setup)?;
-    }
-    if let Equation::Wave { .. } = setup.equation {
-        let parts = [
-            (setup.metric.is_some(), "a metric that varies in space"),
-            (setup.plasticity.is_some(), "plasticity"),
-            (setup.oracle.is_some(), "an energy balance"),
-            (setup.engs.is_some(), "neurochemistry"),
-        ];
-        if let Some((_, what)) = parts.into_iter().find(|(is_there, _)| *is_there) {
-            return Err(unsupported(
-                format!("{what} with the wave form"),
-                "remove it, or use the Schrodinger form",
-            ));
-        }
     }
     if let Equation::Wave { .. } = setup.equation {
         if setup.wave.time == TimeMode::Imaginary {
@@ -78,7 +64,15 @@ pub(super) fn check(setup: &Setup, composition: &Composition) -> Result<(), Buil
             return Err(unsupported(what, "remove them, or run in real time"));
         }
     }
-    check_metric(setup)
+    check_metric(setup)?;
+    let dt = setup.wave.dt;
+    match longest_step(setup)? {
+        Some(longest) if dt >= longest => Err(unsupported(
+            format!("the wave form with a metric that varies in space and dt = {dt}"),
+            &format!("use a dt below {longest:.4e} = 2/ω, ω the bound of the lattice's frequencies"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A scan of a sparse torus goes from slice to slice of whole pages: each must hold the whole of axis t.

@@ -1,7 +1,7 @@
 //! Runs every validation case, prints the table and, given a path, writes it as Markdown.
 //! Invariant: exits with 1 when any case is out of its tolerance.
 
-use nikola_tests::validation::{Case, exact, ground_state, metric, spectrum};
+use nikola_tests::validation::{Case, exact, ground_state, metric, spectrum, wave_form, wave_metric};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -11,11 +11,13 @@ fn main() -> ExitCode {
         ("Exact solutions and identities", exact::cases as fn() -> Vec<Case>),
         ("Variable metric", metric::cases),
         ("Linear response", spectrum::cases),
+        ("The wave form", wave_form::cases),
+        ("The wave form with a metric that varies", wave_metric::cases),
         ("Ground states", ground_state::cases),
     ];
     let mut page = String::from(
-        "# Validation\n\nWritten by `cargo xtask validate`, which runs every case again. All in double precision on \
-         one thread; *error* is relative where the exact value is not zero.\n",
+        "# Validation\n\nWritten by `cargo xtask validate`, which runs every case again. All on one thread, in double \
+         precision where a case does not say f32; *error* is relative where the exact value is not zero.\n",
     );
     let mut n_failed = 0;
     for (title, cases) in sections {

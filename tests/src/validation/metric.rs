@@ -10,7 +10,8 @@ use nikola_engine::systems::components::setup::{Integrator, Setup};
 use nikola_engine::systems::kernels::kinetic::fibre::{derivative, diagonalise};
 
 const EXTENT: usize = 9;
-const NODES: usize = EXTENT * EXTENT;
+/// Nodes of the 2-D metric.
+pub(super) const NODES: usize = EXTENT * EXTENT;
 const LENGTH: f64 = 6.0;
 
 /// All cases.
@@ -30,7 +31,8 @@ fn components(x: f64, y: f64) -> [f64; 3] {
     ]
 }
 
-fn scene(dt: f64, integrator: Integrator) -> Setup {
+/// The closed scene on the 2-D metric, Schrödinger form.
+pub(super) fn scene(dt: f64, integrator: Integrator) -> Setup {
     let torus = torus(&[(Axis::X, EXTENT, LENGTH), (Axis::Y, EXTENT, LENGTH)]);
     let mut scene = setup(torus.clone(), dt);
     scene.wave.integrator = integrator;
@@ -46,8 +48,8 @@ fn scene(dt: f64, integrator: Integrator) -> Setup {
     scene
 }
 
-/// exp(−itT)Ψ₀ from the eigenvectors of the dense T.
-fn exact(t: f64) -> Field {
+/// Eigenvalues and eigenvectors (row after row) of the dense T; Ψ in canonical order.
+pub(super) fn modes() -> (Vec<f64>, Vec<f64>) {
     let spacing = LENGTH / EXTENT as f64;
     let position = |i: usize| -0.5 * LENGTH + i as f64 * spacing;
     // (∂_d)_{node, other} with node = (x, y).
@@ -68,10 +70,16 @@ fn exact(t: f64) -> Field {
         }
     }
     let vectors = diagonalise(&mut matrix, NODES);
+    ((0..NODES).map(|e| matrix[e * NODES + e]).collect(), vectors)
+}
+
+/// exp(−itT)Ψ₀ from the eigenvectors of the dense T.
+fn exact(t: f64) -> Field {
+    let (values, vectors) = modes();
     let start = Field::of(&build(&scene(1.0, Integrator::Strang)));
     let mut end = Field { values: vec![(0.0, 0.0); NODES] };
     for (e, vector) in vectors.chunks_exact(NODES).enumerate() {
-        let (sin, cos) = (matrix[e * NODES + e] * t).sin_cos();
+        let (sin, cos) = (values[e] * t).sin_cos();
         let (re, im) = vector
             .iter()
             .zip(&start.values)

@@ -7,6 +7,7 @@ pub mod ground_state;
 pub mod metric;
 pub mod spectrum;
 pub mod wave_form;
+pub mod wave_metric;
 
 /// One line of the validation table.
 #[derive(Debug, Clone)]
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(metric::cases());
     cases.extend(spectrum::cases());
     cases.extend(wave_form::cases());
+    cases.extend(wave_metric::cases());
     cases.extend(ground_state::cases());
     cases
 }

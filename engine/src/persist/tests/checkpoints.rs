@@ -17,14 +17,15 @@ use nikola_systems::world::BuildOptions;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Small worlds that are watched: dense, in single precision, sparse.
-fn worlds() -> [Resolved; 3] {
+/// Small worlds that are watched: dense, in single precision, sparse, of second order in time.
+fn worlds() -> [Resolved; 4] {
     let watched = SCENE.replace("ticks:", "oracle: (), ticks:");
     let growth = "growth: (threshold: 1e-3, vacuum: 1e-2, quiet_ticks: 2), dt: 0.05, equation";
     let texts = [
         watched.clone(),
         watched.replace("F64", "F32"),
         watched.replace("{x: 12, z: 3}", "{x: 27, z: 9}").replace("equation", growth),
+        watched.replace("Schrodinger", "Wave"),
     ];
     texts.map(|text| {
         let scene = load_str("small.ron", &text, &[]).expect("a scene");
@@ -127,9 +128,9 @@ fn the_answer_that_there_is_no_checkpoint_comes_back_too() {
 fn a_description_that_does_not_fit_is_refused_with_its_place() {
     let folder = folder("strange-checkpoints");
     let path = folder.join("a.nik");
-    let [dense, _, sparse] = worlds();
+    let [dense, _, sparse, wave] = worlds();
     type Change = fn(&mut Value);
-    let cases: [(&Resolved, Change, &str); 11] = [
+    let cases: [(&Resolved, Change, &str); 13] = [
         (&dense, |about| about["about"] = 3.into(), "version 3"),
         (&dense, |about| about["checkpoints"] = 1.into(), "no list"),
         (&dense, |about| about["checkpoints"][0]["slot"] = 4.into(), "slot 4 of 4"),
@@ -145,6 +146,8 @@ fn a_description_that_does_not_fit_is_refused_with_its_place() {
             |about| about["checkpoints"][0]["pages"] = json!([[0, 99, 0, 0, 0, 0, 0, 0, 0, 0]]),
             "beyond the torus",
         ),
+        (&wave, |about| about["checkpoints"][0]["velocity"] = false.into(), "no velocity"),
+        (&dense, |about| about["checkpoints"][0]["velocity"] = true.into(), "a velocity"),
     ];
     for (resolved, change, words) in cases {
         write(&path, resolved, None, change);

@@ -288,6 +288,8 @@ fn warnings_rest_on_figures() {
     assert!(codes("equation: Wave(beta: -1)").is_empty());
     assert_eq!(codes("equation: Wave(beta: 1)"), ["unbounded-energy"]);
     assert_eq!(codes("equation: Wave(beta: -1), dt: 1"), ["split-step-resonance"]);
+    let stiff = "state: \"0.1 + 0.1*cos(2*pi*z/L_z)\", equation: Wave(beta: -600), dt: 0.05";
+    assert_eq!(codes(stiff), ["leapfrog-interaction"]);
     let fast = "emitters: [Custom(frequency_hz: 500, amplitude: 1, profile: Uniform())]";
     assert_eq!(codes(fast), ["fast-emitter"]);
     let lattice = resolve("extents: {y: 3, z: 27}", "initial: Uniform()").warnings;

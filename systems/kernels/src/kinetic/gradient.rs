@@ -25,24 +25,34 @@ pub(crate) fn derivative_times<T: Real>(
     spacing: f64,
 ) -> AxisPass<T> {
     let extent = shape.extents[axis];
-    let table = if extent == 3 {
-        Table::Slope(T::from_f64(factor * ring3::slope(spacing)))
-    } else {
-        let unit = core::f64::consts::TAU / (extent as f64 * spacing);
-        let slope = |mode: usize| {
-            let k = match (2 * mode).cmp(&extent) {
-                core::cmp::Ordering::Less => mode as f64,
-                core::cmp::Ordering::Equal => 0.0,
-                core::cmp::Ordering::Greater => mode as f64 - extent as f64,
-            };
-            (0.0, factor * k * unit)
-        };
-        let scheme = match FftPlan::operator(extent, slope) {
-            Some(plan) => Scheme::Fft(plan),
-            None => Scheme::Direct(DirectPlan::new(0.0, &(0..extent).map(slope).collect::<Vec<_>>())),
-        };
-        Table::Transforms(vec![Axis { extent, stride: shape.stride(axis), scheme }])
+    if extent == 3 {
+        let slope = Table::Slope(T::from_f64(factor * ring3::slope(spacing)));
+        return AxisPass::new(shape, axis, slope, |_| 0);
+    }
+    let nyquist = core::f64::consts::PI / spacing;
+    let is_nyquist = |k: f64| extent.is_multiple_of(2) && k >= nyquist * (1.0 - 1e-9);
+    operator_pass(shape, axis, spacing, |k| (0.0, factor * if is_nyquist(k) { 0.0 } else { k }))
+}
+
+/// The pass along storage axis `axis` that multiplies the mode of wavenumber k with `symbol(k)`, (re, im); the Nyquist mode of
+/// an even axis has k > 0.
+pub(crate) fn operator_pass<T: Real>(
+    shape: &Shape,
+    axis: usize,
+    spacing: f64,
+    symbol: impl Fn(f64) -> (f64, f64),
+) -> AxisPass<T> {
+    let extent = shape.extents[axis];
+    let unit = core::f64::consts::TAU / (extent as f64 * spacing);
+    let value = |mode: usize| {
+        let signed = if 2 * mode > extent { mode as f64 - extent as f64 } else { mode as f64 };
+        symbol(signed * unit)
     };
+    let scheme = match FftPlan::operator(extent, value) {
+        Some(plan) => Scheme::Fft(plan),
+        None => Scheme::Direct(DirectPlan::new(0.0, &(0..extent).map(value).collect::<Vec<_>>())),
+    };
+    let table = Table::Transforms(vec![Axis { extent, stride: shape.stride(axis), scheme }]);
     AxisPass::new(shape, axis, table, |_| 0)
 }
 

@@ -36,7 +36,7 @@ pub const OFF_DIAGONAL_FLOOR: f64 = 1e-5;
 const BASIS: usize = 5;
 
 /// Most axes of a torus.
-pub(super) const AXES_MAX: usize = 9;
+pub(crate) const AXES_MAX: usize = 9;
 
 /// Nodes whose fluxes one thread computes at a time, about.
 const PIECE_NODES: usize = 4096;
@@ -117,6 +117,16 @@ impl Layout {
             run,
             cells: (0..page_nodes).step_by(run).map(|node| cell_of(node) as u32).collect(),
         }
+    }
+
+    /// Contiguous nodes that are in one cell.
+    pub fn run(&self) -> usize {
+        self.run
+    }
+
+    /// The cell of each run.
+    pub fn cells(&self) -> &[u32] {
+        &self.cells
     }
 
     /// The cell of a node, within a page.
