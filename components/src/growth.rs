@@ -26,6 +26,14 @@ pub struct GrowthRule {
     pub seeds: Vec<[usize; 9]>,
 }
 
+impl GrowthRule {
+    /// Part of its norm that the initial field must have on a page for the page to be there at the start: a quarter of the
+    /// threshold, so that little is called for in the first ticks.
+    pub fn initial_fraction(&self) -> f64 {
+        0.25 * self.threshold
+    }
+}
+
 impl Default for GrowthRule {
     fn default() -> Self {
         Self {

@@ -94,7 +94,8 @@ pub fn initial_pages(
     initial: &dyn ComplexFill,
 ) -> Result<Vec<usize>, SceneError> {
     let Some(rule) = &grid.growth else { return Ok(Vec::new()) };
-    support(initial, &grid.torus, &rule.seeds, rule.threshold, rule.pages_max).map_err(|TooManyPages| {
+    let fraction = rule.initial_fraction();
+    support(initial, &grid.torus, &rule.seeds, fraction, rule.pages_max).map_err(|TooManyPages| {
         SceneError::Limit {
             fault: Box::new(context.fault(
                 "initial",

@@ -11,6 +11,7 @@ mod energy;
 mod mean;
 mod place;
 mod rings;
+mod structure;
 
 use core::ops::Range;
 
@@ -18,14 +19,15 @@ pub use energy::kinetic_form;
 pub use mean::log_mean;
 
 pub use rings::RingForm;
+pub use structure::StructurePass;
 
 use self::place::CellPlace;
-use self::rings::{Gradients, PITCH, Rings, Slopes};
+use self::rings::Rings;
 
 use crate::field::{PageRef, Real, Threads};
 use crate::kinetic::fibre::{derivative, diagonalise};
 use crate::kinetic::varying::CellGrid;
-use crate::simd::{Kernel, Lanes, Level, SimdReal, dispatch};
+use crate::simd::{Kernel, Lanes, Level, dispatch};
 use crate::threads::map_chunks;
 
 /// Eigenvalues of g are kept in this range.
@@ -167,216 +169,6 @@ fn turn(parts: &[Vec<f64>], components: usize, sums: &mut [f64]) {
                 *to = part[cell * components + c];
             }
         }
-    }
-}
-
-/// The structure tensors of some cells, cell after cell. Built only with pages of the stencil's shape.
-pub struct StructurePass<'a, T: SimdReal> {
-    stencil: &'a CellStencil,
-    pages: &'a [PageRef<'a, T>],
-    cells: Range<usize>,
-}
-
-impl<T: Real> Kernel<T> for StructurePass<'_, T> {
-    type Out = Vec<f64>;
-    #[inline(always)]
-    fn run<V: Lanes<T = T>>(self) -> Vec<f64> {
-        match &self.stencil.rings {
-            Some(rings) => self.on_rings::<V>(rings),
-            None => self.on_runs::<V>(),
-        }
-    }
-}
-
-impl<T: Real> StructurePass<'_, T> {
-    /// Cells that are runs of rings of three.
-    #[inline(always)]
-    fn on_rings<V: Lanes<T = T>>(self, rings: &Rings) -> Vec<f64> {
-        let axes = self.stencil.grid.cell.len();
-        let mut slopes = Slopes::new(rings, V::N);
-        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
-        let mut rows = [0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
-        let mut out = Vec::with_capacity(n_components(axes) * self.cells.len());
-        let planes = [self.pages[0].re.as_ptr(), self.pages[0].im.as_ptr()];
-        for cell in self.cells {
-            // SAFETY: the page has the stencil's nodes, as its rings have.
-            unsafe { slopes.fill::<V, false>(planes, core::ptr::null(), cell, &mut gradients) };
-            products::<V>(gradients.as_flattened().as_flattened(), axes, PITCH, &mut rows, &mut out);
-        }
-        out
-    }
-
-    #[inline(always)]
-    fn on_runs<V: Lanes<T = T>>(self) -> Vec<f64> {
-        let axes = self.stencil.grid.cell.len();
-        let width = self.stencil.grid.cell_nodes().next_multiple_of(V::N);
-        // ∂_dΨ on the cell's nodes, real then imaginary part of each axis; lanes beyond the last node stay 0.
-        let mut gradients = vec![T::default(); 2 * axes * width];
-        let mut rows = vec![0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
-        let mut out = Vec::with_capacity(n_components(axes) * self.cells.len());
-        let mut place = self.stencil.place(self.cells.start);
-        for _ in self.cells.clone() {
-            let origin = place.origin();
-            for (r, first) in self.stencil.runs.iter().enumerate() {
-                for d in 0..axes {
-                    let (re, im) = gradients[2 * d * width..].split_at_mut(width);
-                    let at = r * self.stencil.run..(r + 1) * self.stencil.run;
-                    // A run begins where the axes inside it begin; along the others, runs of a cell lie side by side.
-                    let inside = if *first == 0 { 0 } else { first / place.strides[d] % place.extents[d] };
-                    let coordinate = place.coordinates[d] + inside;
-                    let start = (origin + first, coordinate);
-                    self.slope::<V>(d, start, &mut re[at.clone()], &mut im[at]);
-                }
-            }
-            products::<V>(&gradients, axes, width, &mut rows, &mut out);
-            place.advance(axes);
-        }
-        out
-    }
-
-    /// The page of a node, and the node in it.
-    #[inline(always)]
-    fn page_of(&self, node: usize) -> (&PageRef<'_, T>, usize) {
-        match self.pages {
-            [page] => (page, node),
-            pages => {
-                let nodes = self.stencil.grid.shape.page_nodes;
-                (&pages[node / nodes], node % nodes)
-            }
-        }
-    }
-
-    /// ∂_dΨ on the run of nodes from `first` on, which has this coordinate along the axis.
-    #[inline(always)]
-    fn slope<V: Lanes<T = T>>(
-        &self,
-        d: usize,
-        (first, coordinate): (usize, usize),
-        re: &mut [T],
-        im: &mut [T],
-    ) {
-        let shape = &self.stencil.grid.shape;
-        let (extent, stride) = (shape.extents[d], shape.stride(d));
-        let slopes = &self.stencil.slopes[d];
-        let beside = |node: usize, coordinate: usize, offset: usize| {
-            let wrapped =
-                if coordinate < offset { coordinate + extent - offset } else { coordinate - offset };
-            self.page_of(node - coordinate * stride + wrapped * stride)
-        };
-        let n_nodes = re.len();
-        if let Some(others) = &self.stencil.turns[d] {
-            let (page, node) = self.page_of(first);
-            let (from_re, from_im) = (&page.re[node..][..n_nodes], &page.im[node..][..n_nodes]);
-            let out = re.iter_mut().zip(im);
-            for ((re, im), others) in out.zip(others.chunks_exact(extent - 1)) {
-                let (mut x, mut y) = (0.0, 0.0);
-                for (slope, &other) in slopes[1..].iter().zip(others) {
-                    x += slope * from_re[other as usize].to_f64();
-                    y += slope * from_im[other as usize].to_f64();
-                }
-                (*re, *im) = (T::from_f64(x), T::from_f64(y));
-            }
-            return;
-        }
-        if stride < n_nodes {
-            // The run turns around within the axis: node by node.
-            for (k, (re, im)) in re.iter_mut().zip(im).enumerate() {
-                let (mut x, mut y) = (0.0, 0.0);
-                for (offset, slope) in slopes.iter().enumerate().skip(1) {
-                    let (page, node) = beside(first + k, (first + k) / stride % extent, offset);
-                    x += slope * page.re[node].to_f64();
-                    y += slope * page.im[node].to_f64();
-                }
-                (*re, *im) = (T::from_f64(x), T::from_f64(y));
-            }
-            return;
-        }
-        for (offset, slope) in slopes.iter().enumerate().skip(1) {
-            let (page, node) = beside(first, coordinate, offset);
-            let (from_re, from_im) = (&page.re[node..][..n_nodes], &page.im[node..][..n_nodes]);
-            let slope = V::splat(T::from_f64(*slope));
-            // SAFETY: `n_nodes` scalars are readable, and writable where the sums go.
-            unsafe {
-                if slopes.len() == 3 && offset == 1 {
-                    // Both neighbours of a ring of three at once.
-                    let (page, node) = beside(first, coordinate, 2);
-                    let other = V::splat(T::from_f64(slopes[2]));
-                    let planes = [
-                        (from_re, &page.re[node..][..n_nodes], &mut *re),
-                        (from_im, &page.im[node..][..n_nodes], &mut *im),
-                    ];
-                    for (from, beyond, to) in planes {
-                        if n_nodes < V::N {
-                            let x = V::load_n(from.as_ptr(), n_nodes).mul(slope);
-                            let x = V::load_n(beyond.as_ptr(), n_nodes).mul_add(other, x);
-                            x.store_n(to.as_mut_ptr(), n_nodes);
-                            continue;
-                        }
-                        // The last vector overlaps the one before, which is cheaper than a mask.
-                        let mut lane = 0;
-                        while lane < n_nodes {
-                            let at = lane.min(n_nodes - V::N);
-                            let x = V::load(from.as_ptr().add(at)).mul(slope);
-                            let x = V::load(beyond.as_ptr().add(at)).mul_add(other, x);
-                            x.store(to.as_mut_ptr().add(at));
-                            lane += V::N;
-                        }
-                    }
-                    return;
-                }
-                for lane in (0..n_nodes).step_by(V::N) {
-                    let n = V::N.min(n_nodes - lane);
-                    let (to_re, to_im) = (re.as_mut_ptr().add(lane), im.as_mut_ptr().add(lane));
-                    let mut x = V::load_n(from_re.as_ptr().add(lane), n).mul(slope);
-                    let mut y = V::load_n(from_im.as_ptr().add(lane), n).mul(slope);
-                    if offset > 1 {
-                        (x, y) = (x.add(V::load_n(to_re, n)), y.add(V::load_n(to_im, n)));
-                    }
-                    x.store_n(to_re, n);
-                    y.store_n(to_im, n);
-                }
-            }
-        }
-    }
-}
-
-/// Appends Σ_lanes (re_i re_j + im_i im_j) of all components to `out`; `rows` is room for eight numbers of each.
-#[inline(always)]
-fn products<V: Lanes>(gradients: &[V::T], axes: usize, width: usize, rows: &mut [f64], out: &mut Vec<f64>) {
-    let components = n_components(axes);
-    let mut c = 0;
-    for i in 0..axes {
-        for j in i..axes {
-            let (a, b) = (&gradients[2 * i * width..][..2 * width], &gradients[2 * j * width..][..2 * width]);
-            let mut sum = V::splat(V::T::default());
-            for lane in (0..2 * width).step_by(V::N) {
-                // SAFETY: N numbers are readable from `lane` on.
-                sum = unsafe { V::load(a.as_ptr().add(lane)).mul_add(V::load(b.as_ptr().add(lane)), sum) };
-            }
-            let mut wide = sum.widen(0);
-            for half in 1..V::N / BATCH {
-                wide = wide.add(sum.widen(half));
-            }
-            // SAFETY: a row of eight numbers.
-            unsafe { wide.store(rows[c * BATCH..].as_mut_ptr()) };
-            c += 1;
-        }
-    }
-    // Lanes are summed for eight components at a time.
-    for first in (0..components).step_by(BATCH) {
-        let mut columns = [0.0; BATCH * BATCH];
-        let mut sum = [0.0; 16];
-        // SAFETY: eight rows of eight numbers on both sides.
-        unsafe {
-            let from = rows[first * BATCH..].as_ptr();
-            V::Wide::transpose(from, BATCH, BATCH, BATCH, columns.as_mut_ptr(), BATCH, BATCH);
-            let mut total = V::Wide::splat(0.0);
-            for column in columns.chunks_exact(BATCH) {
-                total = total.add(V::Wide::load(column.as_ptr()));
-            }
-            total.store_array(&mut sum);
-        }
-        out.extend_from_slice(&sum[..BATCH.min(components - first)]);
     }
 }
 

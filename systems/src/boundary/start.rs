@@ -36,9 +36,7 @@ pub fn initial_pages<T: Real>(
 /// # Errors
 /// [`BuildError::TooManyPages`] beyond the memory cap.
 fn initial_support(setup: &Setup, rule: &GrowthRule) -> Result<Vec<usize>, BuildError> {
-    // With a margin, so that little is called for in the first ticks.
-    let fraction = 0.25 * rule.threshold;
-    support(setup.initial.as_ref(), &setup.torus, &rule.seeds, fraction, rule.pages_max)
+    support(setup.initial.as_ref(), &setup.torus, &rule.seeds, rule.initial_fraction(), rule.pages_max)
         .map_err(|TooManyPages| too_many("the initial field", rule))
 }
 

@@ -1,0 +1,64 @@
+//! The Lanczos iteration on rings. Invariant: that of `remainder.rs`; a vector whose weight is below the rounding of a step is not
+//! computed, nor is what only it would need. Source: the module's.
+
+use super::super::{BASIS, Remainder};
+use crate::field::{Real, Threads};
+use crate::half_potential::Planes;
+use crate::simd::Level;
+
+impl<T: Real> Remainder<T> {
+    /// [`Remainder::apply`] on rings, for Ψ of this norm. Vectors are kept as they come, with their norms beside, so that no pass
+    /// is spent on scaling; of the last one only its energy is needed, which takes no divergence.
+    pub(in super::super) fn apply_on_rings(
+        &mut self,
+        level: Level,
+        threads: Threads<'_>,
+        psi: Planes<T>,
+        size: f64,
+    ) {
+        // No vector adds more than this times the one before, over its number.
+        let most = self.bound() * self.duration.abs();
+        let Some(mut rings) = self.rings.take() else { return };
+        let n = self.page_nodes;
+        let fields: Vec<Planes<T>> = self.basis.iter_mut().map(|field| field.planes(n)[0]).collect();
+        let mut matrix = [0.0; BASIS * BASIS];
+        let mut norms = [size; BASIS];
+        let mut reach = 1.0;
+        let mut n_basis = self.rule.vectors;
+        rings.pack(level, threads, psi, fields[0]);
+        for k in 0..self.rule.vectors {
+            // R·v_k = v_{k+1} + α_k·v_k + (|v_k|/|v_{k−1}|)²·v_{k−1}.
+            let is_next_lost = reach * most / (k + 1) as f64 <= rounding::<T>();
+            if is_next_lost || k + 1 == self.rule.vectors {
+                n_basis = k + 1;
+                matrix[k * BASIS + k] = rings.power(level, threads, fields[k]) / (norms[k] * norms[k]);
+                break;
+            }
+            let less = (k > 0).then(|| (fields[k - 1], (norms[k] / norms[k - 1]).powi(2)));
+            let next = fields[k + 1];
+            let alpha = rings.apply(level, threads, (fields[k], next), less) / (norms[k] * norms[k]);
+            matrix[k * BASIS + k] = alpha;
+            norms[k + 1] = rings.take(level, threads, next, (fields[k], alpha)).sqrt();
+            let beta = norms[k + 1] / norms[k];
+            reach *= beta * self.duration.abs() / (k + 1) as f64;
+            if !(reach > rounding::<T>()) || beta <= f64::EPSILON * alpha.abs() {
+                n_basis = k + 1;
+                break;
+            }
+            matrix[k * BASIS + k + 1] = beta;
+            matrix[(k + 1) * BASIS + k] = beta;
+        }
+        let mut weights = self.weights(matrix, n_basis);
+        self.counts.residual = weights[self.rule.vectors - 1].0.hypot(weights[self.rule.vectors - 1].1);
+        for ((re, im), norm) in weights.iter_mut().zip(&norms) {
+            (*re, *im) = (*re * size / norm, *im * size / norm);
+        }
+        rings.unpack(level, threads, (&fields[..n_basis], &weights[..n_basis]), psi);
+        self.rings = Some(rings);
+    }
+}
+
+/// Weights of a vector of the basis that are lost in a step.
+fn rounding<T: Real>() -> f64 {
+    0.125 * if T::BYTES == 4 { f64::from(f32::EPSILON) } else { f64::EPSILON }
+}
