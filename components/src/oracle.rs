@@ -263,3 +263,24 @@ pub struct OracleReport {
     /// Times the world was reset.
     pub n_resets: u64,
 }
+
+/// What the oracle counted since tick 0 and measured last: figures to be told, on which no later tick depends.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct OracleTally {
+    /// Largest |residual| of any check so far.
+    pub energy_drift_worst: f64,
+    /// Times Ψ was renormalised.
+    pub n_renormalisations: u64,
+    /// Times the world was frozen.
+    pub n_scrams: u64,
+    /// Times the world was reset.
+    pub n_resets: u64,
+    /// ∫|Ψ|² when last measured.
+    pub norm: f64,
+    /// Energy when last measured.
+    pub energy: f64,
+    /// Largest |Ψ|² when last sampled.
+    pub max_abs2: f64,
+    /// Nodes that were not finite then.
+    pub n_nonfinite: u64,
+}

@@ -382,9 +382,12 @@ impl Egress {
         self.samples.pop_front()
     }
 
-    /// Queues an event of a page; the oldest is dropped, and counted, when nobody collected for long.
+    /// Queues an event of a page; the oldest is dropped, and counted, when nobody collected for long. Those of one tick
+    /// stay together, however many pages it concerns.
     pub fn push_growth(&mut self, event: GrowthEvent) {
-        if self.growth.len() == EGRESS_CAPACITY {
+        while self.growth.len() >= EGRESS_CAPACITY
+            && self.growth.front().is_some_and(|oldest| oldest.tick != event.tick)
+        {
             self.growth.pop_front();
             self.dropped += 1;
         }
@@ -419,6 +422,24 @@ impl Egress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::morton::MortonKey;
+    use crate::growth::Change;
+
+    #[test]
+    fn events_of_one_tick_stay_together_and_old_ones_go() {
+        let mut egress = Egress::default();
+        let key = MortonKey::from_be_bytes([0; 16]).expect("node 0");
+        let push = |egress: &mut Egress, tick: u64, n: usize| {
+            (0..n).for_each(|_| egress.push_growth(GrowthEvent { tick, key, change: Change::Capped }));
+        };
+        push(&mut egress, 1, EGRESS_CAPACITY + 900);
+        let ticks: Vec<u64> = std::iter::from_fn(|| egress.pop_growth()).map(|event| event.tick).collect();
+        assert_eq!(ticks, vec![1; EGRESS_CAPACITY + 900]);
+        push(&mut egress, 2, EGRESS_CAPACITY + 900);
+        push(&mut egress, 3, 10);
+        let ticks: Vec<u64> = std::iter::from_fn(|| egress.pop_growth()).map(|event| event.tick).collect();
+        assert_eq!(ticks, [vec![2; EGRESS_CAPACITY - 10], vec![3; 10]].concat());
+    }
 
     #[test]
     fn a_full_batch_refuses_and_says_so() {

@@ -8,6 +8,7 @@ mod order;
 
 pub use order::{Alarm, Order, OrderBuilder, Stimulus};
 
+use crate::runner::governor::Decision;
 use crate::runner::now_nanos;
 use crate::scene::SceneError;
 use nikola_systems::Simulation;
@@ -231,6 +232,8 @@ pub struct Batch {
     pub tick: u64,
     /// Orders in the order they came; their commands are in the world's ingress already.
     pub orders: Vec<Order>,
+    /// What real time decided since the last batch: ticks done then, and the decision. For the record only.
+    pub decisions: Vec<(u64, Decision)>,
     /// Who waits for these orders to be accepted.
     pub receipts: Vec<SyncSender<Receipt>>,
     /// A nap was asked for.
@@ -245,6 +248,7 @@ impl Batch {
     fn clear(&mut self, tick: u64) {
         self.tick = tick;
         self.orders.clear();
+        self.decisions.clear();
         self.receipts.clear();
         self.wants_nap = false;
         self.wants_halt = false;

@@ -7,7 +7,7 @@ mod tables;
 use crate::backend::{BackendChoice, BackendFailure, Keeper};
 use crate::edge::{Edge, Ending, Flow};
 use crate::incidents::Incidents;
-use crate::intake::{Bells, Intake, OrderBuilder};
+use crate::intake::{Batch, Bells, Intake, OrderBuilder};
 use crate::observe::digest::state_digest;
 use crate::observe::histogram::Histogram;
 use crate::observe::moments::centres_and_widths;
@@ -19,6 +19,7 @@ use crate::observe::summary::{StageQuantiles, Summary};
 use crate::observe::{OutputError, pictures, watch};
 use crate::persist::keeper::KeepReport;
 use crate::persist::open::{StateRequest, open};
+use crate::persist::replay::Replay;
 use crate::persist::{PersistError, blink};
 use crate::runner::privileges::{self, Privileges};
 use crate::runner::{self, Pace, PaceReport, Pacing, WatchdogPlan, now_nanos};
@@ -27,18 +28,13 @@ use crate::shm::ShmError;
 use crate::shm::publish::{FrameRequest, Publisher};
 use crate::{exit, memory, shm};
 use nikola_systems::Simulation;
-use nikola_systems::components::growth::Change;
 use nikola_systems::components::telemetry::{Sample, Stage};
 use nikola_systems::kernels::simd::Level;
 use nikola_systems::world::{BuildError, BuildOptions};
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tables::{columns, scan_columns, timing, versions};
-
-/// Bytes of births and prunings that a run writes down, about a million of them.
-const GROWTH_BYTES_MAX: usize = 64 << 20;
+use tables::{Tables, columns, continued, scan_columns, versions};
 
 /// Longest time without a tick under real-time scheduling, unless the scene says otherwise.
 const WATCHDOG_MICROS: u64 = 2_000;
@@ -212,12 +208,7 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
             Some(kept)
         }
     };
-    let folder = match (&request.out, request.no_files) {
-        (_, true) => None,
-        (Some(path), false) if blink::began_nanos().is_some() => Some(RunFolder::claim(path, "blink")?),
-        (Some(path), false) => Some(RunFolder::take(path)?),
-        (None, false) => Some(RunFolder::claim(&PathBuf::from("runs"), &stem)?),
-    };
+    let folder = folder(request, &stem, kept.as_ref().and_then(|kept| kept.report.replay))?;
     keeper.record_in(folder.as_ref(), request.quiet)?;
     #[cfg(feature = "spine")]
     let run_path = folder.as_ref().map(|folder| folder.path().to_path_buf());
@@ -248,10 +239,11 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
     let mut incidents = Incidents::new(&mut simulation, recorder.folder.clone(), request.quiet)?;
     let mut edges: Vec<&mut dyn Edge> = vec![&mut keeper];
     edges.extend(frames.as_mut().map(|frames| -> &mut dyn Edge { frames }));
-    // The oracle's edge goes before those that keep and record: both see a state whose events are answered.
+    // The oracle's edge goes before those that record and keep: both see a state whose events are answered. What is
+    // recorded of a tick is written before that tick can be kept: no run is continued behind rows that a kill cost.
     edges.extend(incidents.iter_mut().map(|edge| edge as &mut dyn Edge));
-    edges.extend(kept.as_mut().map(|kept| -> &mut dyn Edge { kept }));
     edges.push(&mut recorder);
+    edges.extend(kept.as_mut().map(|kept| -> &mut dyn Edge { kept }));
     #[cfg(feature = "spine")]
     edges.extend(spine.as_mut().map(|spine| -> &mut dyn Edge { spine }));
     let outcome = runner::run(&mut simulation, plan.ticks, &pacing, &mut intake, &mut edges);
@@ -271,6 +263,24 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
         Some(incident) => Err(RunError::Halted { scene: stem, incident, folder }),
         None => Ok(summary),
     }
+}
+
+/// The folder for the results, if there is to be one; of a continued run it says where that goes on.
+fn folder(
+    request: &RunRequest,
+    stem: &str,
+    replay: Option<Replay>,
+) -> Result<Option<RunFolder>, OutputError> {
+    let folder = match &request.out {
+        _ if request.no_files => return Ok(None),
+        Some(path) if blink::began_nanos().is_some() => RunFolder::claim(path, "blink")?,
+        Some(path) => RunFolder::take(path)?,
+        None => RunFolder::claim(&PathBuf::from("runs"), stem)?,
+    };
+    if let Some(replay) = replay {
+        folder.write_json("continued.json", &continued(&replay))?;
+    }
+    Ok(Some(folder))
 }
 
 /// Asks the system for what real time needs, on this thread, and says what the runner does with it. Without
@@ -296,8 +306,9 @@ struct Recorder<'a> {
     folder: Option<RunFolder>,
     series: Option<SeriesWriter>,
     stages: Vec<Histogram>,
-    digests: String,
-    growth: String,
+    tables: Option<Tables>,
+    /// Ticks done when this run began.
+    began_at: u64,
     last: Sample,
     norm_now: f64,
     ticks_since_look: u32,
@@ -307,6 +318,13 @@ struct Recorder<'a> {
 }
 
 impl Edge for Recorder<'_> {
+    fn before_tick(&mut self, _simulation: &Simulation, batch: &mut Batch) -> Result<(), RunError> {
+        match &mut self.tables {
+            Some(tables) if !batch.decisions.is_empty() => Ok(tables.note_decisions(&batch.decisions)?),
+            _ => Ok(()),
+        }
+    }
+
     /// Stage times, finiteness, and whatever is due.
     fn after_tick(&mut self, simulation: &mut Simulation) -> Result<Flow, RunError> {
         for (histogram, nanos) in self.stages.iter_mut().zip(simulation.stage_times().nanos) {
@@ -315,9 +333,6 @@ impl Edge for Recorder<'_> {
         // A watched world that leaves the finite numbers is the oracle's to bring back.
         if simulation.ledger().n_nonfinite_ticks > 0 && simulation.oracle().is_none() {
             self.diverged_at = Some(simulation.tick_count());
-        }
-        if simulation.growth().is_some() {
-            self.note_growth(simulation);
         }
         self.observe(simulation)?;
         if self.shows_progress() {
@@ -338,23 +353,6 @@ impl Edge for Recorder<'_> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Lines of `growth.csv`, as far as it goes.
-    fn note_growth(&mut self, simulation: &mut Simulation) {
-        while let Some(event) = simulation.pop_growth() {
-            if self.growth.len() < GROWTH_BYTES_MAX {
-                let (change, strength, norm, energy) = match event.change {
-                    Change::Born { strength } => ("born", strength, 0.0, 0.0),
-                    Change::Pruned { norm, energy } => ("pruned", 0.0, norm, energy),
-                    Change::Capped => ("capped", 0.0, 0.0, 0.0),
-                    Change::Throttled => ("throttled", 0.0, 0.0, 0.0),
-                    Change::NotFinite => ("not_finite", 0.0, 0.0, 0.0),
-                };
-                let (tick, key) = (event.tick, event.key.value());
-                let _ = writeln!(self.growth, "{tick},{key:032x},{change},{strength:?},{norm:?},{energy:?}");
-            }
-        }
-    }
-
     fn new(
         simulation: &Simulation,
         resolved: &'a Resolved,
@@ -362,7 +360,7 @@ impl<'a> Recorder<'a> {
         request: &RunRequest,
     ) -> Result<Self, RunError> {
         let plan = &resolved.plan;
-        let mut series = None;
+        let (mut series, mut tables) = (None, None);
         if let Some(folder) = &folder {
             folder.write_text("scene.ron", request.scene.text())?;
             folder.write_json("resolved.json", &scene::check(resolved, None).to_json())?;
@@ -375,14 +373,15 @@ impl<'a> Recorder<'a> {
                 has(SeriesFormat::Csv),
                 has(SeriesFormat::Npy),
             )?);
+            tables = Some(Tables::create(folder.path(), simulation, request.pace)?);
         }
         Ok(Self {
             plan,
             folder,
             series,
             stages: vec![Histogram::default(); Stage::ALL.len()],
-            digests: "tick,digest\n".into(),
-            growth: "tick,key,change,strength,norm,energy\n".into(),
+            tables,
+            began_at: simulation.tick_count(),
             last: Sample::default(),
             norm_now: f64::NAN,
             ticks_since_look: 0,
@@ -394,6 +393,10 @@ impl<'a> Recorder<'a> {
 
     /// Rows, snapshots and marginals that are due now.
     fn observe(&mut self, simulation: &mut Simulation) -> Result<(), RunError> {
+        match &mut self.tables {
+            Some(tables) => tables.note_growth(simulation)?,
+            None => while simulation.pop_growth().is_some() {},
+        }
         let (tick, ticks) = (simulation.tick_count(), self.plan.ticks);
         let is_end = tick == ticks || self.diverged_at.is_some();
         let is_row = tick.is_multiple_of(self.plan.series_every);
@@ -455,8 +458,8 @@ impl<'a> Recorder<'a> {
         {
             return error.into();
         }
-        if let Some(folder) = &self.folder
-            && let Err(error) = folder.write_text("digests.csv", &self.digests)
+        if let Some(tables) = &mut self.tables
+            && let Err(error) = tables.finish()
         {
             return error.into();
         }
@@ -490,7 +493,9 @@ impl<'a> Recorder<'a> {
             let name = format!("{}-{tick:09}.npy", marginal.name());
             write_cut(&cut(simulation, marginal), &snapshots.join(name))?;
         }
-        let _ = writeln!(self.digests, "{tick},{}", state_digest(simulation));
+        if let Some(tables) = &mut self.tables {
+            tables.note_digest(tick, &state_digest(simulation))?;
+        }
         Ok(())
     }
 
@@ -520,7 +525,6 @@ impl<'a> Recorder<'a> {
         wall_secs: f64,
         pace: PaceReport,
     ) -> Result<Summary, RunError> {
-        let digest = state_digest(simulation);
         let tick = simulation.tick_count();
         let quantiles = |histogram: &Histogram| StageQuantiles {
             p50: histogram.quantile_micros(0.5),
@@ -532,6 +536,7 @@ impl<'a> Recorder<'a> {
         let summary = Summary {
             scene: stem.to_string(),
             ticks: tick,
+            began_at: self.began_at,
             wall_secs,
             norm: self.last.norm,
             norm_drift: self.last.norm_drift,
@@ -539,10 +544,11 @@ impl<'a> Recorder<'a> {
             energy_drift: self.last.energy_drift,
             mu: self.last.mu,
             max_abs_psi: self.last.max_abs_psi,
-            state_digest: digest.clone(),
+            state_digest: state_digest(simulation),
             stages,
             observables: self.observables(simulation),
             metric: simulation.metric_counts(),
+            oracle: simulation.oracle().copied(),
             n_nodes: simulation.torus().n_nodes(),
             precision: simulation.precision().name(),
             threads: simulation.compute().n_threads,
@@ -554,19 +560,12 @@ impl<'a> Recorder<'a> {
         if let Some(series) = &mut self.series {
             series.finish()?;
         }
+        if let Some(tables) = &mut self.tables {
+            tables.note_digest(tick, &summary.state_digest)?;
+            tables.note_decisions(&pace.last_decisions)?;
+            tables.finish()?;
+        }
         if let Some(folder) = &self.folder {
-            let is_listed =
-                self.digests.lines().last().is_some_and(|line| line.starts_with(&format!("{tick},")));
-            if !is_listed {
-                let _ = writeln!(self.digests, "{tick},{digest}");
-            }
-            folder.write_text("digests.csv", &self.digests)?;
-            if simulation.growth().is_some() {
-                folder.write_text("growth.csv", &self.growth)?;
-            }
-            if request.pace == Pace::Realtime {
-                folder.write_text("timing.csv", &timing(&pace))?;
-            }
             folder.write_json("summary.json", &summary.to_json())?;
             pictures::draw_run(folder, simulation, self.plan)?;
         }

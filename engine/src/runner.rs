@@ -108,6 +108,8 @@ pub struct PaceReport {
     pub degraded_ticks: u64,
     /// Every decision that real time made.
     pub journal: TimingJournal,
+    /// Those that came after the last batch: ticks done then, and the decision.
+    pub last_decisions: Vec<(u64, Decision)>,
     /// How long the periods' work took; empty in free pacing.
     pub periods: Periods,
 }
@@ -271,8 +273,8 @@ struct Realtime<C: Clock> {
     order_age_nanos_max: u64,
     /// When the work of this period began.
     began: u64,
-    /// Decisions for the coming tick.
-    decisions: Vec<Decision>,
+    /// Decisions for the coming tick, each with the ticks done when it was made.
+    decisions: Vec<(u64, Decision)>,
     is_degraded: bool,
     report: PaceReport,
 }
@@ -301,7 +303,7 @@ impl<C: Clock> Realtime<C> {
         let decision = self.governor.before_tick(done, left);
         self.is_degraded = decision == Some(Decision::Degrade);
         self.report.degraded_ticks += u64::from(self.is_degraded);
-        self.decisions.extend(decision);
+        self.decisions.extend(decision.map(|decision| (done, decision)));
         let is_dropped = decision == Some(Decision::Drop);
         self.report.dropped_periods += u64::from(is_dropped);
         !is_dropped
@@ -314,8 +316,9 @@ impl<C: Clock> Realtime<C> {
 
     /// Hands the decisions to the tick and to its record.
     fn enter(&mut self, simulation: &mut Simulation, batch: &mut Batch) {
-        let orders = self.decisions.drain(..).filter_map(|decision| carry_out(decision, simulation));
-        batch.orders.extend(orders);
+        batch.decisions.append(&mut self.decisions);
+        let decisions = batch.decisions.iter();
+        batch.orders.extend(decisions.filter_map(|(_, decision)| carry_out(*decision, simulation)));
     }
 
     /// The work of this period is done.
@@ -325,7 +328,8 @@ impl<C: Clock> Realtime<C> {
         let period_nanos = now - self.pacer.began();
         let late_nanos = now.saturating_sub(self.pacer.deadline());
         self.report.periods.add(period_nanos);
-        self.decisions.extend(self.governor.after_tick(tick, work_nanos, self.is_degraded));
+        let decided = self.governor.after_tick(tick, work_nanos, self.is_degraded);
+        self.decisions.extend(decided.into_iter().map(|decision| (tick, decision)));
         if let Some(watchdog) = &self.watchdog {
             watchdog.remember(TickRecord { tick, work_nanos, late_nanos, is_degraded: self.is_degraded });
         }
@@ -341,6 +345,7 @@ impl<C: Clock> Realtime<C> {
 
     fn report(mut self) -> PaceReport {
         self.report.journal = std::mem::take(&mut self.governor.journal);
+        self.report.last_decisions = std::mem::take(&mut self.decisions);
         self.report
     }
 }

@@ -19,7 +19,7 @@ mod survival;
 pub mod watch;
 pub mod weigh;
 
-pub(crate) use survival::{load_watch, save_watch};
+pub(crate) use survival::{load_watch, recall, save_watch, tally};
 
 use crate::ingress::TickPlan;
 use crate::observables::pages_ref;

@@ -16,6 +16,7 @@ mod precision;
 mod python;
 mod realtime;
 mod resets;
+mod rows;
 mod shm;
 mod shm_model;
 mod sources;

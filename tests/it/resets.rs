@@ -14,7 +14,7 @@ use nikola_engine::persist::reader::Log;
 use nikola_engine::persist::verify::verify_folder;
 use nikola_engine::scene::{Resolved, Scene, load_str, resolve};
 use nikola_engine::systems::Simulation;
-use nikola_engine::systems::components::oracle::Health;
+use nikola_engine::systems::components::oracle::{Health, OracleReport};
 use nikola_engine::systems::world::BuildOptions;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -100,20 +100,28 @@ impl Setting {
 
     /// The state after every tick of a run that nobody interrupts, and the ticks after which it waited for a checkpoint.
     fn uninterrupted(&self) -> (Vec<[u8; 32]>, Vec<u64>) {
+        let (hashes, resets, _) = self.uninterrupted_with_reports();
+        (hashes, resets)
+    }
+
+    /// The same, and what the oracle reported after every tick.
+    fn uninterrupted_with_reports(&self) -> (Vec<[u8; 32]>, Vec<u64>, Vec<OracleReport>) {
         let Driven { mut world, mut incidents, mut intake } = self.drive(self.world());
         let (mut hashes, mut resets) = (vec![state_hash(&mut world)], Vec::new());
+        let mut reports = vec![report(&world)];
         let mut batch = Batch::default();
         while world.tick_count() < TICKS {
             intake.gather(&mut world, 0, &mut batch);
             world.tick();
             incidents.after_tick(&mut world).expect("nothing is written");
             hashes.push(state_hash(&mut world));
+            reports.push(report(&world));
             if world.oracle().is_some_and(|report| report.health == Health::Reset) {
                 resets.push(world.tick_count());
             }
         }
         assert_eq!(world.oracle().expect("watched").n_resets, 4);
-        (hashes, resets)
+        (hashes, resets, reports)
     }
 
     /// Continues what `folder` holds until so many ticks are done, and leaves as a killed process does.
@@ -144,16 +152,23 @@ impl Setting {
     }
 }
 
+/// What the oracle tells, but for the time that the last tick took.
+fn report(world: &Simulation) -> OracleReport {
+    OracleReport { tick_duration_ns: 0, ..*world.oracle().expect("watched") }
+}
+
 /// Kills a run after each of these ticks and continues it each time.
 fn kill_after(ticks: impl Fn(&[u64]) -> Vec<u64>, setting: &Setting, scratch: &Scratch) {
-    let (hashes, resets) = setting.uninterrupted();
+    let (hashes, resets, reports) = setting.uninterrupted_with_reports();
     let folder = scratch.path().join("chain");
     for until in ticks(&resets) {
         let mut world = setting.run_until(&folder, until);
         assert_eq!(state_hash(&mut world), hashes[until as usize], "continued to tick {until}");
+        assert_eq!(report(&world), reports[until as usize], "continued to tick {until}");
         let mut replayed = setting.replayed(&folder);
         let tick = replayed.tick_count();
         assert_eq!(state_hash(&mut replayed), hashes[tick as usize], "replayed to tick {tick}");
+        assert_eq!(report(&replayed), reports[tick as usize], "replayed to tick {tick}");
         verify_folder(&RealDisk, &folder, None).expect("whole");
     }
 }
@@ -255,9 +270,10 @@ fn a_checkpoint_is_written_once() {
     assert_eq!(log.last().n_live, 10 + 4 * 8);
 }
 
-/// A state directory of the first version of the description, which knows no checkpoints.
-fn of_version_one(scratch: &Scratch) -> PathBuf {
-    let (from, to) = (root().join("tests/fixtures/watched_state_v1"), scratch.path().join("state"));
+/// A state directory of an earlier version of the description: the first knows no checkpoints, the second no tally.
+fn of_version(version: u32, scratch: &Scratch) -> PathBuf {
+    let from = root().join(format!("tests/fixtures/watched_state_v{version}"));
+    let to = scratch.path().join("state");
     std::fs::create_dir_all(&to).expect("writable");
     for entry in std::fs::read_dir(&from).expect("the fixture").flatten() {
         std::fs::copy(entry.path(), to.join(entry.file_name())).expect("writable");
@@ -272,7 +288,7 @@ fn a_state_without_checkpoints_is_continued_from_itself() {
     let scratch = Scratch::new("resets-v1");
     // Another bomb, before the next checkpoint: the reset can only go back to what was loaded.
     let bombed = || {
-        let state = of_version_one(&scratch);
+        let state = of_version(1, &scratch);
         let path = scratch.path().join("bombs.ron");
         let text = std::fs::read_to_string(&path)
             .expect("the scene")
@@ -294,6 +310,28 @@ fn a_state_without_checkpoints_is_continued_from_itself() {
     for end in ["108", "130"] {
         let part = digest(&run(&binary, scratch.path(), &["--state", "state", "--no-files", "--ticks", end]));
         assert_eq!(part == whole, end == "130", "ended after tick {end}");
+    }
+}
+
+#[test]
+fn a_state_without_a_tally_is_continued_and_counts_from_there() {
+    let Some(binary) = binary() else { return };
+    for version in [1, 2] {
+        let scratch = Scratch::new(&format!("resets-tally-v{version}"));
+        verify_folder(&RealDisk, &of_version(version, &scratch), None).expect("whole");
+        // The bomb of tick 50 led to a reset, of which nothing is known; then the state is of this version.
+        for (end, counts) in [("100", [0, 0]), ("140", [0, 0]), ("160", [0, 0])] {
+            let part = run(&binary, scratch.path(), &["--state", "state", "--no-files", "--ticks", end]);
+            assert!(part.status.success(), "{}", String::from_utf8_lossy(&part.stderr));
+            let summary: Value = serde_json::from_slice(&part.stdout).expect("one JSON object");
+            let own = &summary["oracle"];
+            assert_eq!(
+                (&own["state"], &own["scrams"], &own["resets"]),
+                (&"NOMINAL".into(), &counts[0].into(), &counts[1].into())
+            );
+            // H is known before the next check: a floor in its place would make the residual large, and the worst for good.
+            assert!(own["energy_drift_worst"].as_f64() < Some(1e-6), "version {version}: {own}");
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //! Invariant: reads the simulation, never changes it; a file that could not be written is an error that names the
 //! path and the remedy, and what was written before stays readable.
 //!
-//! Reading order: [`npy`], [`npy_write`] (array files) → [`series`], [`snapshot`] (what is written) → [`run_folder`] (where) →
+//! Reading order: [`npy`], [`npy_write`] (array files) → [`rows`], [`series`],
+//! [`snapshot`] (what is written) → [`run_folder`] (where) →
 //! [`digest`] (the state as a number) → [`histogram`], [`progress`], [`summary`] (what a person sees) →
 //! [`run_files`], [`pictures`] (a run drawn).
 
@@ -11,6 +12,7 @@ pub mod npy;
 pub mod npy_write;
 
 pub mod canonical;
+pub mod rows;
 pub mod series;
 pub mod snapshot;
 

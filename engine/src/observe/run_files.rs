@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// Largest text file that is read: a million rows of a time series.
-const TEXT_MAX: u64 = 1 << 30;
+const TEXT_MAX: u64 = super::rows::TEXT_BYTES_MAX;
 
 /// One active axis of the torus.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

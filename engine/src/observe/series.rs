@@ -5,6 +5,7 @@
 
 use super::error::OutputError;
 use super::npy_write::write_record_header;
+use super::rows::RowFile;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct SeriesWriter {
     columns: Vec<String>,
-    csv: Option<(PathBuf, BufWriter<File>)>,
+    csv: Option<RowFile>,
     npy: Option<PathBuf>,
     rows: Vec<f64>,
 }
@@ -25,16 +26,9 @@ impl SeriesWriter {
     /// # Errors
     /// [`OutputError`] when the CSV file cannot be created.
     pub fn create(folder: &Path, columns: &[String], csv: bool, npy: bool) -> Result<Self, OutputError> {
-        let csv = if csv {
-            let path = folder.join("series.csv");
-            let file = File::create(&path).map_err(OutputError::on(&path, "create the time series"))?;
-            let mut file = BufWriter::new(file);
-            let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
-            writeln!(file, "{}", names.join(",")).map_err(OutputError::on(&path, "write the time series"))?;
-            Some((path, file))
-        } else {
-            None
-        };
+        let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+        let create = || RowFile::create(&folder.join("series.csv"), &names.join(","));
+        let csv = csv.then(create).transpose()?;
         let npy = npy.then(|| folder.join("series.npy"));
         Ok(Self { columns: columns.to_vec(), csv, npy, rows: Vec::new() })
     }
@@ -46,16 +40,14 @@ impl SeriesWriter {
     pub fn push(&mut self, row: &[f64]) -> Result<(), OutputError> {
         debug_assert_eq!(row.len(), self.columns.len());
         self.rows.extend_from_slice(row);
-        let Some((path, file)) = &mut self.csv else { return Ok(()) };
+        let Some(csv) = &mut self.csv else { return Ok(()) };
         let mut line = String::with_capacity(16 * row.len());
         for (i, value) in row.iter().enumerate() {
             let _ = write!(line, "{}{value:?}", if i == 0 { "" } else { "," });
         }
-        line.push('\n');
-        file.write_all(line.as_bytes()).map_err(OutputError::on(path, "write the time series"))?;
+        csv.add(format_args!("{line}"));
         // A row costs a sweep over Ψ; handing it to the system at once costs nothing beside it.
-        file.flush().map_err(OutputError::on(path, "write the time series"))?;
-        Ok(())
+        csv.hand_over()
     }
 
     /// Column names.
@@ -79,8 +71,8 @@ impl SeriesWriter {
     /// # Errors
     /// [`OutputError`] when the disk refuses.
     pub fn finish(&mut self) -> Result<(), OutputError> {
-        if let Some((path, file)) = &mut self.csv {
-            file.flush().map_err(OutputError::on(path, "write the time series"))?;
+        if let Some(csv) = &mut self.csv {
+            csv.finish()?;
         }
         let Some(path) = &self.npy else { return Ok(()) };
         write_whole(path, |sink| {

@@ -1,7 +1,9 @@
 //! The end of a run: one table for people, one JSON object for programs.
 //! Invariant: both show the same numbers.
 
+use super::watch;
 use crate::persist::keeper::KeepReport;
+use nikola_systems::components::oracle::OracleReport;
 use nikola_systems::metric_update::MetricCounts;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -23,8 +25,10 @@ pub struct StageQuantiles {
 pub struct Summary {
     /// Scene name.
     pub scene: String,
-    /// Ticks run.
+    /// Ticks done, those before a continued run began included.
     pub ticks: u64,
+    /// Ticks done when this run began: times, late ticks and stages count from there.
+    pub began_at: u64,
     /// Wall time of the ticks and their outputs.
     pub wall_secs: f64,
     /// ∫|Ψ|².
@@ -47,6 +51,8 @@ pub struct Summary {
     pub observables: Vec<(String, f64)>,
     /// What the plastic metric did, where there is one.
     pub metric: Option<MetricCounts>,
+    /// What the oracle tells, where there is one.
+    pub oracle: Option<OracleReport>,
     /// Nodes.
     pub n_nodes: usize,
     /// `"f32"` or `"f64"`.
@@ -64,14 +70,14 @@ pub struct Summary {
 }
 
 /// JSON has no NaN: such a number becomes null.
-fn number(value: f64) -> Value {
+pub(super) fn number(value: f64) -> Value {
     serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number)
 }
 
 impl Summary {
     /// Ticks per second of wall time.
     pub fn ticks_per_sec(&self) -> f64 {
-        self.ticks as f64 / self.wall_secs.max(1e-9)
+        self.ticks.saturating_sub(self.began_at) as f64 / self.wall_secs.max(1e-9)
     }
 
     /// The JSON object.
@@ -87,6 +93,7 @@ impl Summary {
         let mut put = |key: &str, value: Value| object.insert(key.to_string(), value);
         put("scene", json!(self.scene));
         put("ticks", json!(self.ticks));
+        put("began_at_tick", json!(self.began_at));
         put("wall_secs", number(self.wall_secs));
         put("ticks_per_sec", number(self.ticks_per_sec()));
         put("norm", number(self.norm));
@@ -111,6 +118,7 @@ impl Summary {
             })
         });
         put("metric", json!(metric));
+        put("oracle", self.oracle.as_ref().map_or(Value::Null, watch::to_json));
         put("nodes", json!(self.n_nodes));
         put("precision", json!(self.precision));
         put("threads", json!(self.threads));
@@ -162,8 +170,12 @@ impl Summary {
             }
             line("metric", text);
         }
+        if let Some(report) = &self.oracle {
+            line("oracle", watch::to_text(report));
+        }
         if let Some(late) = self.late_ticks {
-            line("late ticks", format!("{late} ({:.2} %)", 100.0 * late as f64 / self.ticks.max(1) as f64));
+            let ticks = self.ticks.saturating_sub(self.began_at).max(1);
+            line("late ticks", format!("{late} ({:.2} %)", 100.0 * late as f64 / ticks as f64));
         }
         if let Some(kept) = &self.kept {
             out.push_str(&kept.to_text());

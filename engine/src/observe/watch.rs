@@ -1,9 +1,12 @@
-//! Columns of the time series that only watched or neurochemical worlds have.
+//! Columns of the time series that only watched or neurochemical worlds have, and what the oracle tells in the end.
 //! Invariant: names and values are of one length and order. What each means is in docs/FORMATS.md.
 
+use super::summary::number;
 use nikola_systems::Simulation;
 use nikola_systems::components::ledger::Flow;
+use nikola_systems::components::oracle::OracleReport;
 use nikola_systems::kernels::engs as rules;
+use serde_json::{Value, json};
 
 /// Columns of the oracle and of the chemistry, where the scene has them.
 pub fn columns(simulation: &Simulation) -> Vec<String> {
@@ -36,4 +39,32 @@ pub fn values(simulation: &Simulation) -> Vec<f64> {
     }
     values.extend(simulation.energy_flows().iter().flat_map(|flows| Flow::ALL.map(|flow| flows.of(flow))));
     values
+}
+
+/// What the oracle tells, as an object.
+pub fn to_json(report: &OracleReport) -> Value {
+    json!({
+        "state": report.health.name(),
+        "strikes": report.strikes,
+        "renormalisations": report.n_renormalisations,
+        "scrams": report.n_scrams,
+        "resets": report.n_resets,
+        "energy_drift_ratio": number(report.energy_drift_ratio),
+        "energy_drift_worst": number(report.energy_drift_worst),
+        "energy_drift_total": number(report.energy_drift_total),
+        "max_abs_psi": number(report.max_abs_psi),
+    })
+}
+
+/// The same as a line.
+pub fn to_text(report: &OracleReport) -> String {
+    format!(
+        "{}; residual {:.2e}, worst {:.2e}; {} renormalisations, {} freezes, {} resets",
+        report.health.name(),
+        report.energy_drift_ratio,
+        report.energy_drift_worst,
+        report.n_renormalisations,
+        report.n_scrams,
+        report.n_resets
+    )
 }

@@ -8,21 +8,26 @@ use super::checkpoints::{self, Held, Slots, Stored, hold};
 use super::merkle::Hash;
 use super::page::{ABOUT, NO_PAGE, PageKey, SCALARS};
 use super::reader::{Buffers, Log};
+use super::tally;
 use super::writer::Content;
 use super::{Fault, PersistError, Result};
 use nikola_systems::Simulation;
 use nikola_systems::components::geometry::axis::Axis;
+use nikola_systems::components::oracle::OracleTally;
 use nikola_systems::components::torus::Torus;
 use nikola_systems::components::wave::Page;
 use nikola_systems::state::Mark;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Version of the description of a state without checkpoints of the oracle.
+/// Version of the description of a state without an oracle.
 const ABOUT_VERSION: u64 = 1;
 
-/// Version where there are some.
-const ABOUT_VERSION_CHECKPOINTS: u64 = 2;
+/// Version of a state with an oracle: its checkpoints, where there are some, and its tally.
+const ABOUT_VERSION_ORACLE: u64 = 3;
+
+/// All that are read. Version 2 has the checkpoints without the tally, version 1 of a state with an oracle neither.
+const ABOUT_VERSIONS: [u64; 3] = [ABOUT_VERSION, 2, ABOUT_VERSION_ORACLE];
 
 /// The copy of a state at a tick border.
 #[derive(Debug)]
@@ -97,9 +102,9 @@ fn about(simulation: &Simulation) -> Value {
         .map(|kind| json!({"id": kind.id, "name": kind.name, "bytes": kind.scalar_bytes}))
         .collect();
     let pages: Vec<Value> = simulation.pages().iter().map(|page| page_row(torus, page)).collect();
-    let has_checkpoints = simulation.checkpoints().is_some_and(|own| !own.is_empty());
+    let has_oracle = simulation.oracle().is_some();
     let mut about = json!({
-        "about": if has_checkpoints { ABOUT_VERSION_CHECKPOINTS } else { ABOUT_VERSION },
+        "about": if has_oracle { ABOUT_VERSION_ORACLE } else { ABOUT_VERSION },
         "axes": Axis::ALL.map(Axis::name),
         "extents": torus.extents(),
         "lengths": torus.lengths(),
@@ -109,6 +114,7 @@ fn about(simulation: &Simulation) -> Value {
         "pages": pages,
     });
     checkpoints::describe(simulation, &mut about);
+    tally::describe(simulation, &mut about);
     about
 }
 
@@ -151,6 +157,8 @@ pub struct About {
     pub pages: Vec<(u64, [usize; 9])>,
     /// The oracle's checkpoints.
     pub checkpoints: Vec<Stored>,
+    /// What the oracle had counted; not in earlier versions.
+    pub tally: Option<OracleTally>,
 }
 
 impl About {
@@ -161,11 +169,10 @@ impl About {
     pub fn read(log: &Log, buffers: &mut Buffers) -> Result<Self> {
         let key = PageKey { page_id: NO_PAGE, column: ABOUT };
         let (bytes, _) = log.read_raw(key, buffers)?;
-        let expected =
-            format!("version {ABOUT_VERSION} or {ABOUT_VERSION_CHECKPOINTS} of the description, whole");
+        let expected = format!("version {ABOUT_VERSION} to {ABOUT_VERSION_ORACLE} of the description, whole");
         let wrong = |found: &str| PersistError::damaged(log.path(), key.to_string(), found, &expected);
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
-        if !matches!(value["about"].as_u64(), Some(ABOUT_VERSION | ABOUT_VERSION_CHECKPOINTS)) {
+        if !value["about"].as_u64().is_some_and(|version| ABOUT_VERSIONS.contains(&version)) {
             return Err(wrong(&format!("version {}", value["about"])));
         }
         Self::parse(value).map_err(|found| wrong(&found))
@@ -182,7 +189,8 @@ impl About {
         }
         let pages = page_rows(&value["pages"])?;
         let checkpoints = checkpoints::parse(&value, page_rows)?;
-        Ok(Self { widths, pages, checkpoints, value })
+        let tally = tally::parse(&value)?;
+        Ok(Self { widths, pages, checkpoints, tally, value })
     }
 
     /// Bytes of a number of a column; 8 for one that the description doesn't name.
@@ -241,6 +249,7 @@ pub fn restore(log: &Log, simulation: &mut Simulation) -> Result<BTreeMap<PageKe
     let own = checkpoints::read(log, &about, simulation, &mut buffers, &mut leaves)?;
     log.check_root(leaves.values().map(|(leaf, _)| *leaf))?;
     checkpoints::install(own, log, &about, simulation)?;
+    simulation.recall_oracle(about.tally);
     Ok(leaves)
 }
 

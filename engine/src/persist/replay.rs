@@ -87,12 +87,14 @@ fn advance(simulation: &mut Simulation, tick: u64) {
     }
 }
 
-/// Does what the oracle asked for at the end of the last tick. The rest of what left it was told when it ran.
+/// Does what the oracle asked for at the end of the last tick. The rest of what left it was told when it ran; births and
+/// prunings too.
 fn attend(simulation: &mut Simulation) {
     while let Some(event) = simulation.pop_event() {
         // A full batch leaves the world in RESET, as it did in the run.
         let _ = simulation.answer(&event);
     }
+    while simulation.pop_growth().is_some() {}
 }
 
 fn compare(simulation: &mut Simulation, segment: &Segment, tick: u64, expected: &[u8; 32]) -> Result<()> {

@@ -1,14 +1,19 @@
 //! The texts and column names of a run folder.
-//! Invariant: names and their order are what docs/FORMATS.md lists; readers find columns by name.
+//! Invariant: names and their order are what docs/FORMATS.md lists; readers find columns by name. Rows of a tick are with
+//! the system before that tick can be in a kept state: the recorder goes before the edge that keeps.
 
-use crate::observe::{pictures, watch};
-use crate::runner::PaceReport;
+use crate::observe::rows::{RowFile, TEXT_BYTES_MAX};
+use crate::observe::{OutputError, pictures, watch};
+use crate::persist::replay::Replay;
+use crate::runner::Pace;
+use crate::runner::governor::Decision;
 use crate::scene::RunPlan;
 use nikola_systems::Simulation;
 use nikola_systems::components::geometry::axis::Axis;
+use nikola_systems::components::growth::Change;
 use nikola_systems::components::telemetry::Stage;
 use serde_json::json;
-use std::fmt::Write as _;
+use std::path::Path;
 
 /// What the last scan gave, by column: |h| and y of each traversal, then the readout's values.
 pub(super) fn scan_columns(simulation: &Simulation) -> Vec<(String, f64)> {
@@ -24,13 +29,79 @@ pub(super) fn scan_columns(simulation: &Simulation) -> Vec<(String, f64)> {
     columns
 }
 
-/// The decisions of real time: ticks done before each, and what it was.
-pub(super) fn timing(pace: &PaceReport) -> String {
-    let mut text = String::from("tick,decision\n");
-    for (tick, decision) in pace.journal.decisions() {
-        let _ = writeln!(text, "{tick},{decision:?}");
+/// The files that grow beside the series.
+pub(super) struct Tables {
+    digests: RowFile,
+    /// On a sparse torus.
+    growth: Option<RowFile>,
+    /// In real time.
+    timing: Option<RowFile>,
+    /// Tick of the last row of `digests`.
+    digest_tick: Option<u64>,
+}
+
+impl Tables {
+    /// Starts those files that this run has rows for.
+    pub(super) fn create(folder: &Path, simulation: &Simulation, pace: Pace) -> Result<Self, OutputError> {
+        let start = |name: &str, header: &str| RowFile::create(&folder.join(name), header);
+        let growth = || {
+            let file = start("growth.csv", "tick,key,change,strength,norm,energy")?;
+            Ok(file.at_most(TEXT_BYTES_MAX))
+        };
+        let timing = || start("timing.csv", "tick,decision");
+        Ok(Self {
+            digests: start("digests.csv", "tick,digest")?,
+            growth: simulation.growth().is_some().then(growth).transpose()?,
+            timing: (pace == Pace::Realtime).then(timing).transpose()?,
+            digest_tick: None,
+        })
     }
-    text
+
+    /// Births, prunings and refusals since the last call.
+    pub(super) fn note_growth(&mut self, simulation: &mut Simulation) -> Result<(), OutputError> {
+        let Some(growth) = &mut self.growth else { return Ok(()) };
+        while let Some(event) = simulation.pop_growth() {
+            let (change, strength, norm, energy) = match event.change {
+                Change::Born { strength } => ("born", strength, 0.0, 0.0),
+                Change::Pruned { norm, energy } => ("pruned", 0.0, norm, energy),
+                Change::Capped => ("capped", 0.0, 0.0, 0.0),
+                Change::Throttled => ("throttled", 0.0, 0.0, 0.0),
+                Change::NotFinite => ("not_finite", 0.0, 0.0, 0.0),
+            };
+            let (tick, key) = (event.tick, event.key.value());
+            growth.add(format_args!("{tick},{key:032x},{change},{strength:?},{norm:?},{energy:?}"));
+        }
+        growth.hand_over()
+    }
+
+    /// Decisions of real time: ticks done before each, and what it was.
+    pub(super) fn note_decisions(&mut self, decisions: &[(u64, Decision)]) -> Result<(), OutputError> {
+        let Some(timing) = &mut self.timing else { return Ok(()) };
+        for (tick, decision) in decisions {
+            timing.add(format_args!("{tick},{decision:?}"));
+        }
+        timing.hand_over()
+    }
+
+    /// The state's digest after `tick`, once.
+    pub(super) fn note_digest(&mut self, tick: u64, digest: &str) -> Result<(), OutputError> {
+        if self.digest_tick.replace(tick) == Some(tick) {
+            return Ok(());
+        }
+        self.digests.add(format_args!("{tick},{digest}"));
+        self.digests.hand_over()
+    }
+
+    /// Waits until all rows are on the disk.
+    pub(super) fn finish(&mut self) -> Result<(), OutputError> {
+        let files = [Some(&mut self.digests), self.growth.as_mut(), self.timing.as_mut()];
+        files.into_iter().flatten().try_for_each(RowFile::finish)
+    }
+}
+
+/// Where a continued run goes on: rows of that tick may be in its folder and in the one before, earlier ones are not.
+pub(super) fn continued(replay: &Replay) -> serde_json::Value {
+    json!({"tick": replay.tick, "checkpoint_tick": replay.checkpoint_tick})
 }
 
 /// Names of the series' columns, in order.

@@ -272,13 +272,17 @@ pub fn begin<T: Real + Scalar>(
     mut scheme: Scheme<'_, T>,
     around: Surroundings<'_, T>,
 ) {
-    let Reach { watch: Some(watch), flows: Some(flows), environment, sources, ledger, .. } = &mut reach
+    let Reach { watch: Some(watch), flows: Some(flows), report, environment, sources, ledger, .. } =
+        &mut reach
     else {
         return;
     };
     let look =
         Look { columns, damping: damping.as_readonly(), environment, sources, ledger, around: &around };
     watch.begin(&look, &mut scheme, flows, None);
+    if let Some(report) = report {
+        watch.tell(report);
+    }
 }
 
 /// The system.

@@ -1,4 +1,5 @@
-//! What of the energy balance survives a tick. Invariant: see [`crate::state`].
+//! What of the energy balance survives a tick. Invariant: see [`crate::state`]. The tally, on which no tick depends, is
+//! stored beside the table.
 
 use super::watch::Watch;
 use crate::device::balance::DeviceLog;
@@ -7,6 +8,7 @@ use crate::state::{StateError, StateReader, StateWriter, Survives};
 use bevy_ecs::prelude::World;
 use nikola_components::column::Scalar;
 use nikola_components::ledger::EnergyFlows;
+use nikola_components::oracle::{OracleReport, OracleTally};
 use nikola_kernels::Real;
 
 /// What every check and booking goes on from; the profiles of the sources follow from the setup.
@@ -62,6 +64,29 @@ pub(crate) fn load_watch<T: Real + Scalar>(
         log.seen = (max_abs2[0], n_nonfinite[0]);
     }
     Ok(())
+}
+
+/// What the oracle counted and measured last, where there is one.
+pub(crate) fn tally<T: Real + Scalar>(world: &World) -> Option<OracleTally> {
+    let (watch, report) = (world.get_resource::<Watch<T>>()?, world.get_resource::<OracleReport>()?);
+    Some(OracleTally {
+        energy_drift_worst: report.energy_drift_worst,
+        n_renormalisations: report.n_renormalisations,
+        n_scrams: report.n_scrams,
+        n_resets: report.n_resets,
+        norm: watch.last.norm,
+        energy: watch.last.energy,
+        max_abs2: watch.last_totals.max_abs2,
+        n_nonfinite: watch.last_totals.n_nonfinite,
+    })
+}
+
+/// Tells of a loaded state what was told of it when it was saved. Without a tally counts begin here, and until the next
+/// check H counts as what the account expects.
+pub(crate) fn recall<T: Real + Scalar>(world: &mut World, tally: Option<OracleTally>) {
+    let Some(mut watch) = world.get_resource_mut::<Watch<T>>() else { return };
+    let report = watch.recall(tally);
+    world.insert_resource(report);
 }
 
 /// The sums; what belongs to one tick is empty at its border.

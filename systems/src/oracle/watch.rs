@@ -11,7 +11,7 @@ use crate::propagators::Propagators;
 use bevy_ecs::prelude::*;
 use nikola_components::column::Scalar;
 use nikola_components::ledger::{EnergyFlows, Flow};
-use nikola_components::oracle::{Cause, Health, Incident, OracleReport, OracleSettings};
+use nikola_components::oracle::{Cause, Health, Incident, OracleReport, OracleSettings, OracleTally};
 use nikola_components::ports::{Egress, Event};
 use nikola_components::setup::{Equation, Setup};
 use nikola_components::telemetry::Sample;
@@ -371,8 +371,31 @@ impl<T: Real + Scalar> Watch<T> {
         }
     }
 
+    /// Takes back what it only tells; the report of the last tick follows from that and from what survived.
+    pub(crate) fn recall(&mut self, tally: Option<OracleTally>) -> OracleReport {
+        let expected = self.account.expected;
+        let tally = tally.unwrap_or(OracleTally {
+            norm: expected.norm,
+            energy: expected.energy,
+            max_abs2: self.last_totals.max_abs2,
+            n_nonfinite: self.last_totals.n_nonfinite,
+            ..OracleTally::default()
+        });
+        (self.last.norm, self.last.energy) = (tally.norm, tally.energy);
+        (self.last_totals.max_abs2, self.last_totals.n_nonfinite) = (tally.max_abs2, tally.n_nonfinite);
+        let mut report = OracleReport {
+            energy_drift_worst: tally.energy_drift_worst,
+            n_renormalisations: tally.n_renormalisations,
+            n_scrams: tally.n_scrams,
+            n_resets: tally.n_resets,
+            ..OracleReport::default()
+        };
+        self.tell(&mut report);
+        report
+    }
+
     /// The figures of the tick.
-    fn tell(&self, report: &mut OracleReport) {
+    pub(super) fn tell(&self, report: &mut OracleReport) {
         report.health = self.guard.health;
         report.strikes = self.guard.strikes;
         report.energy_drift_ratio = self.deficit.energy.abs() / self.scale();

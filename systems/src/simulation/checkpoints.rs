@@ -1,11 +1,14 @@
-//! The checkpoints of a watched world: kept and sent back when the oracle asks for it.
+//! The checkpoints of a watched world: kept and sent back when the oracle asks for it; and what the oracle tells.
 //!
 //! Invariant: whoever drives a watched world answers its events between ticks, before anything else enters the next one;
 //! a run and its replay do the same, so that both go back to the same states.
 
 use super::Simulation;
+use crate::oracle;
 use nikola_components::checkpoints::Checkpoints;
+use nikola_components::oracle::OracleTally;
 use nikola_components::ports::{Checkpoint, Command, Event, Ingress, IngressError};
+use nikola_components::setup::Precision;
 use std::sync::Arc;
 
 impl Simulation {
@@ -65,5 +68,23 @@ impl Simulation {
     /// The checkpoint that waits to be taken in by the next tick: `Some(None)` is the answer that there is none.
     pub fn waiting_restore(&self) -> Option<Option<&Arc<Checkpoint>>> {
         self.world.resource::<Ingress>().restore()
+    }
+
+    /// What the oracle counted and measured last, where the scene has one: stored beside a state, because no later tick
+    /// depends on it.
+    pub fn oracle_tally(&self) -> Option<OracleTally> {
+        match self.precision() {
+            Precision::F32 => oracle::tally::<f32>(&self.world),
+            Precision::F64 => oracle::tally::<f64>(&self.world),
+        }
+    }
+
+    /// Makes the report of a loaded state the one that was given of it when it was saved; none is known of states from
+    /// before it was stored.
+    pub fn recall_oracle(&mut self, tally: Option<OracleTally>) {
+        match self.precision() {
+            Precision::F32 => oracle::recall::<f32>(&mut self.world, tally),
+            Precision::F64 => oracle::recall::<f64>(&mut self.world, tally),
+        }
     }
 }

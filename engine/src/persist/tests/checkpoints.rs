@@ -93,6 +93,8 @@ fn checkpoints_come_back_and_with_them_the_answer_on_its_way() {
             let mut read = build(&resolved);
             restore(&log, &mut read).expect("whole");
             assert_eq!(read.checkpoints(), written.checkpoints());
+            assert_eq!(read.oracle_tally(), written.oracle_tally());
+            assert!(read.oracle_tally().is_some_and(|tally| tally.energy != 0.0 && tally.max_abs2 > 0.0));
             let own = read.checkpoints().expect("watched");
             assert_eq!(
                 own.iter().map(|(slot, kept)| (slot, kept.tick)).collect::<Vec<_>>(),
@@ -130,8 +132,10 @@ fn a_description_that_does_not_fit_is_refused_with_its_place() {
     let path = folder.join("a.nik");
     let [dense, _, sparse, wave] = worlds();
     type Change = fn(&mut Value);
-    let cases: [(&Resolved, Change, &str); 13] = [
-        (&dense, |about| about["about"] = 3.into(), "version 3"),
+    let cases: [(&Resolved, Change, &str); 15] = [
+        (&dense, |about| about["about"] = 4.into(), "version 4"),
+        (&dense, |about| about["oracle"]["resets"] = (-1).into(), "resets of the oracle: -1"),
+        (&dense, |about| about["oracle"]["energy"] = "much".into(), "energy of the oracle: much"),
         (&dense, |about| about["checkpoints"] = 1.into(), "no list"),
         (&dense, |about| about["checkpoints"][0]["slot"] = 4.into(), "slot 4 of 4"),
         (&dense, |about| about["checkpoints"][0]["slot"] = u64::MAX.into(), "of 4"),
