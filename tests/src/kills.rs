@@ -30,6 +30,9 @@ const TICKS: u64 = 40_000;
 /// Longest time a run goes on after it has started, about.
 const RUN_MICROS: u64 = 200_000;
 
+/// Longest time that a program is given to start.
+const STARTUP_MAX: Duration = Duration::from_secs(60);
+
 /// Longest time between the request for a blink and the kill: the old program's last tick to the new one's first.
 const BLINK_MICROS: u64 = 60_000;
 
@@ -230,16 +233,23 @@ impl Campaign {
         let mut seed = self.seed;
         let mut folder = root.join("state-0");
         std::fs::create_dir_all(root.join("shm")).map_err(|error| error.to_string())?;
-        let startup = self.startup(&path, &folder)?;
+        let first = self.startup(&path, &folder)?;
+        let mut startup = first;
         while report.kills < self.kills {
             if report.last_tick + 2_000 > TICKS || random(&mut seed).is_multiple_of(40) {
                 // A new directory now and then: the beginning is killed too.
                 let _ = std::fs::remove_dir_all(&folder);
                 folder = root.join(format!("state-{}", report.kills));
             }
+            let too_early = report.before_manifest;
             self.kill_once(&path, &folder, startup, &mut seed, &mut report)?;
             self.check(&folder, &scene, &resolved, &mut reference, &mut report)
                 .map_err(|failure| format!("after kill {} of seed {}: {failure}", report.kills, self.seed))?;
+            // A machine that has become slower takes longer to start; one that has become faster, less.
+            startup = match report.before_manifest > too_early {
+                true => (startup + startup / 2).min(STARTUP_MAX),
+                false => first.max(startup - startup / 8),
+            };
         }
         // A campaign whose kills all fall before anything is kept shows nothing.
         if report.states * 2 < report.kills {

@@ -41,7 +41,7 @@ impl<T: Real> Remainder<T> {
             norms[k + 1] = rings.take(level, threads, next, (fields[k], alpha)).sqrt();
             let beta = norms[k + 1] / norms[k];
             reach *= beta * self.duration.abs() / (k + 1) as f64;
-            if !(reach > rounding::<T>()) || beta <= f64::EPSILON * alpha.abs() {
+            if reach.is_nan() || reach <= rounding::<T>() || beta <= f64::EPSILON * alpha.abs() {
                 n_basis = k + 1;
                 break;
             }
