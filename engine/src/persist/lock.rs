@@ -6,9 +6,15 @@ use super::error::{Fault, PersistError, Result};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Name of the lock file.
 pub const LOCK_NAME: &str = "lock";
+
+/// How long a taken lock is waited for, and how long between two tries: a killed process keeps it until the system has taken
+/// it down, and a program that is just being started shares it until it runs.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A held lock.
 #[derive(Debug)]
@@ -17,16 +23,23 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of `folder`.
+    /// Takes the lock of `folder`; waits a second for one that is taken.
     ///
     /// # Errors
-    /// When another process holds it, with its id; when the file cannot be made.
+    /// When another process holds it for longer, with its id; when the file cannot be made.
     pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK_NAME);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = file.map_err(PersistError::writing(&path))?;
-        match file.try_lock() {
+        let began = Instant::now();
+        let taken = loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                taken => break taken,
+            }
+        };
+        match taken {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();

@@ -17,7 +17,7 @@ use crate::simd::Level;
 /// - source: the module's
 /// - scheme and order: exact
 /// - stability bound: rounding
-/// - bytes and flops per node: those of [`structure`], twice where w varies
+/// - bytes and flops per node: those of [`structure()`], twice where w varies
 pub fn kinetic_form<T: Real>(
     level: Level,
     threads: Threads<'_>,

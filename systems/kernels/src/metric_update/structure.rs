@@ -1,4 +1,4 @@
-//! Sums of products of derivatives over the nodes of a cell. Invariant: those of [`super::structure`]; vectors are virtual ones, so
+//! Sums of products of derivatives over the nodes of a cell. Invariant: those of [`super::structure()`]; vectors are virtual ones, so
 //! the level changes no bit. Source: the module's.
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
