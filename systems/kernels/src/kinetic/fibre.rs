@@ -142,7 +142,7 @@ impl<T: Real> Fibre<T> {
             .iter()
             .map(|&(page, node)| {
                 assert!(node + lanes <= planes[page].len, "rows lie inside their pages");
-                // SAFETY: inside the page.
+                // SAFETY: `node + lanes` is at most the page's length, asserted above, so the offset stays inside it.
                 unsafe { planes[page].offset(node) }
             })
             .collect();
@@ -288,7 +288,8 @@ impl<T: Real> FibrePass<'_, T> {
         let m = self.fibre.m;
         for lane in (0..self.lanes).step_by(V::N) {
             let n = V::N.min(self.lanes - lane);
-            // SAFETY: rows have `lanes` nodes, the scratch two vectors per row; both belong to this call.
+            // SAFETY: the pass is built with m rows that have `lanes` nodes from `shift` on, and with the fibre's scratch, two
+            // vectors for each. `lane + n` is at most `lanes`; `tile` is given rows below m, with all of Ψ stored before.
             unsafe {
                 for (k, row) in self.rows.iter().enumerate() {
                     let row = row.offset(self.shift + lane);
@@ -311,7 +312,7 @@ impl<T: Real> FibrePass<'_, T> {
     pub(crate) fn by_nodes<V: Lanes<T = T>>(&self) {
         let Fibre { m, re, im } = self.fibre;
         for lane in 0..self.lanes {
-            // SAFETY: rows have `lanes` nodes, the scratch two vectors per row; columns of the matrix have m entries.
+            // SAFETY: as in `by_vectors`; the scratch holds 2m scalars, the matrix m columns of m entries, and `i + n` is at most m.
             unsafe {
                 let (x, y) = (self.scratch, self.scratch.add(*m));
                 for (k, row) in self.rows.iter().enumerate() {
@@ -344,10 +345,10 @@ impl<T: Real> FibrePass<'_, T> {
     /// Ψ on active node `k` before the pass.
     ///
     /// # Safety
-    /// It is in the scratch.
+    /// `k` is below m, and vector 2k and the next of the scratch were stored for this `V`.
     #[inline(always)]
     unsafe fn old<V: Lanes<T = T>>(&self, k: usize) -> Complex<V> {
-        // SAFETY: says the caller.
+        // SAFETY: the scratch has two vectors for each of the m rows, stored says the caller.
         unsafe {
             let at = self.scratch.add(2 * k * V::N);
             Complex { re: V::load(at), im: V::load(at.add(V::N)) }
@@ -357,11 +358,12 @@ impl<T: Real> FibrePass<'_, T> {
     /// Rows `i .. i + R`: increments are summed among themselves and added once.
     ///
     /// # Safety
-    /// As [`Kernel::run`], with the old Ψ in the scratch.
+    /// `i + R` is at most m; the scratch holds the old Ψ of all m rows; each row has `n` nodes from `shift + lane` on, which
+    /// belong to the caller.
     #[inline(always)]
     unsafe fn tile<V: Lanes<T = T>, const R: usize>(&self, i: usize, lane: usize, n: usize) {
         let Fibre { m, re, im } = self.fibre;
-        // SAFETY: says the caller; the matrix has m² entries.
+        // SAFETY: says the caller; the matrix has m² entries, and j·m + i + r is below that.
         unsafe {
             let mut sum = [Complex::<V>::zero(); R];
             for j in 0..*m {
