@@ -13,6 +13,7 @@ use rustfft::{Fft, FftPlannerScalar, num_complex::Complex};
 
 use crate::field::{PageRef, Real, Shape, Threads, Values};
 use crate::kinetic::AxisTerm;
+use crate::simd::accumulate::Accumulator;
 use crate::simd::{Kernel, Lanes, Level};
 use crate::threads::map_chunks;
 
@@ -231,30 +232,6 @@ impl<T: Real> Kernel<T> for RingChunk<'_, T> {
             }
         }
         sum.total()
-    }
-}
-
-/// Sums of one value per lane in f64.
-struct Accumulator<V: Lanes>([V::Wide; 2]);
-
-impl<V: Lanes> Accumulator<V> {
-    #[inline(always)]
-    fn new() -> Self {
-        Self([V::Wide::splat(0.0); 2])
-    }
-
-    #[inline(always)]
-    fn add(&mut self, x: V) {
-        for half in 0..V::N / 8 {
-            self.0[half] = self.0[half].add(x.widen(half));
-        }
-    }
-
-    #[inline(always)]
-    fn total(self) -> f64 {
-        let mut lanes = [0.0; 16];
-        self.0[0].add(self.0[1]).store_array(&mut lanes);
-        lanes[..8].iter().fold(0.0, |sum, lane| sum + lane)
     }
 }
 

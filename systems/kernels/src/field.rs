@@ -12,6 +12,8 @@ pub trait Real:
     const NAME: &'static str;
     /// Size of one scalar in bytes.
     const BYTES: usize;
+    /// Distance from 1 to the next number.
+    const EPSILON: f64;
     /// Rounds an `f64` to this type (nearest even).
     fn from_f64(value: f64) -> Self;
     /// Widens exactly.
@@ -21,6 +23,7 @@ pub trait Real:
 impl Real for f32 {
     const NAME: &'static str = "f32";
     const BYTES: usize = 4;
+    const EPSILON: f64 = f32::EPSILON as f64;
     fn from_f64(value: f64) -> Self {
         value as f32
     }
@@ -32,6 +35,7 @@ impl Real for f32 {
 impl Real for f64 {
     const NAME: &'static str = "f64";
     const BYTES: usize = 8;
+    const EPSILON: f64 = f64::EPSILON;
     fn from_f64(value: f64) -> Self {
         value
     }

@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
-use crate::field::{PageMut, Real, Threads, Values};
+use crate::field::{PageMut, PageRef, Real, Threads, Values};
 use crate::simd::{Kernel, Lanes, Level};
 use crate::threads::for_each_chunk;
 use crate::transcendental::{SMALL_ANGLE, loss_and_weight, sin_cosm1, sin_cosm1_small};
@@ -83,6 +83,12 @@ impl<T> Planes<T> {
     pub fn of(page: &mut PageMut<'_, T>) -> Self {
         assert_eq!(page.re.len(), page.im.len());
         Planes { re: page.re.as_mut_ptr(), im: page.im.as_mut_ptr(), len: page.re.len() }
+    }
+
+    /// Those of a page that is only read through them.
+    pub fn read(page: &PageRef<'_, T>) -> Self {
+        assert_eq!(page.re.len(), page.im.len());
+        Planes { re: page.re.as_ptr().cast_mut(), im: page.im.as_ptr().cast_mut(), len: page.re.len() }
     }
 
     /// The same planes from node `start` on.

@@ -26,6 +26,7 @@ use self::rings::Rings;
 
 use crate::field::{PageRef, Real, Threads};
 use crate::kinetic::fibre::{derivative, diagonalise};
+use crate::kinetic::remainder::AXES_MAX;
 use crate::kinetic::varying::CellGrid;
 use crate::simd::{Kernel, Lanes, Level, dispatch};
 use crate::threads::map_chunks;
@@ -35,8 +36,6 @@ pub const EIGENVALUE_MIN: f64 = 1e-3;
 /// See [`EIGENVALUE_MIN`].
 pub const EIGENVALUE_MAX: f64 = 1e3;
 
-/// Most axes.
-const AXES_MAX: usize = 9;
 /// Most components.
 const COMPONENTS_MAX: usize = AXES_MAX * (AXES_MAX + 1) / 2;
 /// Cells that are factorised together: the lanes of an f64 vector.

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers, and calls into functions with target features.
 
+pub(crate) mod accumulate;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -1,19 +1,7 @@
 //! The form against T applied to the field, on every shape of axis, at every SIMD level.
 
 use super::*;
-
-/// Reproducible numbers in [−1, 1).
-fn noise(n: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-        })
-        .collect()
-}
+use crate::kinetic::tests::noise;
 
 fn terms(shape: &Shape) -> Vec<AxisTerm> {
     let term = |(d, extent): (usize, &usize)| AxisTerm {

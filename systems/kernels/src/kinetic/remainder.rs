@@ -14,6 +14,7 @@ mod rings;
 
 pub use flux::FluxPass;
 pub(crate) use flux::{PART, Tensor, fluxes_of_run};
+pub(crate) use rings::{Gradients, MARGIN, PITCH, ROW, TENSOR};
 pub use rings::{RingCells, RingJoins, RingMoves, RingPowers, RingTakes};
 
 use self::rings::Rings;
@@ -61,25 +62,34 @@ pub struct RemainderCounts {
     pub residual: f64,
 }
 
-/// A scratch field of the torus' shape.
-struct Scratch<T> {
-    re: Vec<T>,
-    im: Vec<T>,
+/// A field of the torus' shape, page after page.
+pub(crate) struct Scratch<T> {
+    pub re: Vec<T>,
+    pub im: Vec<T>,
 }
 
 impl<T: Real> Scratch<T> {
-    fn new(n: usize) -> Self {
+    pub fn new(n: usize) -> Self {
         Scratch { re: vec![T::default(); n], im: vec![T::default(); n] }
     }
 
-    fn planes(&mut self, page_nodes: usize) -> Vec<Planes<T>> {
+    pub fn fill(&mut self, value: T) {
+        self.re.fill(value);
+        self.im.fill(value);
+    }
+
+    pub fn planes(&mut self, page_nodes: usize) -> Vec<Planes<T>> {
         let pages = self.re.chunks_mut(page_nodes).zip(self.im.chunks_mut(page_nodes));
         pages.map(|(re, im)| Planes::of(&mut PageMut { re, im })).collect()
     }
 
-    fn pages(&self, page_nodes: usize) -> Vec<PageRef<'_, T>> {
+    pub fn pages(&self, page_nodes: usize) -> Vec<PageRef<'_, T>> {
         let pages = self.re.chunks(page_nodes).zip(self.im.chunks(page_nodes));
         pages.map(|(re, im)| PageRef { re, im }).collect()
+    }
+
+    pub fn bytes(&self) -> usize {
+        2 * self.re.len() * T::BYTES
     }
 }
 
@@ -161,10 +171,11 @@ impl<T: Real> Derivative<T> {
     }
 }
 
-/// D^{ij} of one pair i < j; `axes` are positions in the list of axes that the remainder couples.
-struct Pair<T> {
-    axes: (usize, usize),
-    values: Vec<T>,
+/// D^{ij} of one pair i ≤ j; `axes` are positions in the list of axes that are coupled.
+pub(crate) struct Pair<T> {
+    pub axes: (usize, usize),
+    /// Of each cell.
+    pub values: Vec<T>,
 }
 
 /// A planned remainder.
@@ -212,9 +223,9 @@ impl<T: Real> Remainder<T> {
         remainder.page_nodes = grid.shape.page_nodes;
         if let Some(rings) = Rings::new(grid, &layout, &remainder.coupled, &remainder.pairs) {
             let n = rings.field_len();
-            let fields = remainder.basis.iter_mut().chain([&mut remainder.image]);
-            fields.for_each(|field| *field = Scratch::new(n));
-            (remainder.gradients, remainder.derivatives) = Default::default();
+            remainder.basis.iter_mut().for_each(|field| *field = Scratch::new(n));
+            (remainder.gradients, remainder.derivatives, remainder.image) =
+                (Vec::new(), Vec::new(), Scratch::new(0));
             (remainder.page_nodes, remainder.rings) = (n, Some(rings));
         } else if remainder.coupled.iter().all(|&axis| grid.shape.extents[axis] == 3) {
             let pass = |&axis: &usize| derivative_times(-0.5, &grid.shape, axis, grid.spacing[axis]);
@@ -297,8 +308,8 @@ impl<T: Real> Remainder<T> {
 
     /// Bytes of the fields and tables.
     pub fn bytes(&self) -> usize {
-        let fields = self.gradients.len() + 1 + self.basis.len();
-        2 * fields * self.image.re.len() * T::BYTES
+        let fields = self.gradients.iter().chain(&self.basis).chain([&self.image]);
+        fields.map(Scratch::bytes).sum::<usize>()
             + self.pairs.iter().map(|pair| pair.values.len() * T::BYTES).sum::<usize>()
             + 4 * self.cells.len()
             + self.rings.as_ref().map_or(0, Rings::bytes)

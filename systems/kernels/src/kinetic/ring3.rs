@@ -12,6 +12,13 @@ pub(crate) fn slope(spacing: f64) -> f64 {
     core::f64::consts::TAU / (3.0 * spacing * 3.0_f64.sqrt())
 }
 
+/// The nodes after and before a node on its ring of three.
+pub(crate) fn beside(node: usize, stride: usize) -> [usize; 2] {
+    let coordinate = node / stride % 3;
+    let first = node - coordinate * stride;
+    [first + (coordinate + 1) % 3 * stride, first + (coordinate + 2) % 3 * stride]
+}
+
 /// Complex weights of the edges (0,1), (1,2), (2,0) of U − 1, for D on the nodes 0, 1, 2.
 pub(crate) fn weights(diffusion: [f64; 3], spacing: f64, duration: f64, time: Time) -> [(f64, f64); 3] {
     let kappa = slope(spacing);

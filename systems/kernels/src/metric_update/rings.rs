@@ -10,27 +10,16 @@
 
 use super::{AXES_MAX, CHUNK_CELLS};
 use crate::field::{PageRef, Real, Threads};
+use crate::kinetic::remainder::{Gradients, MARGIN, PITCH, ROW, TENSOR};
 use crate::kinetic::ring3;
 use crate::kinetic::varying::{CellGrid, Diffusion};
+use crate::simd::accumulate::Accumulator;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
 use crate::threads::map_chunks;
 use core::ops::Range;
 
-/// Numbers of a plane of a cell's gradient: whole vectors.
-pub(super) const PITCH: usize = 32;
-
-/// A cell's numbers with room on both sides for the neighbours of its first and last nodes.
-const MARGIN: usize = 32;
-const ROW: usize = MARGIN + PITCH + MARGIN;
-
-/// D of a cell, a row of zeros behind.
-const TENSOR: usize = (AXES_MAX + 1) * AXES_MAX;
-
 /// Axes whose lines lie in a cell, at most.
 const INSIDE_MAX: usize = 3;
-
-/// Re and Im of ∂Ψ along each axis.
-pub(super) type Gradients<T> = [[[T; PITCH]; 2]; AXES_MAX];
 
 /// An axis whose lines lie in a cell.
 #[derive(Debug, Clone)]
@@ -77,12 +66,7 @@ impl Rings {
                 inside.push(Inside { axis, stride, slope });
                 continue;
             }
-            let beside = |cell: usize| {
-                let node = cell * run;
-                let coordinate = node / stride % 3;
-                let first = node - coordinate * stride;
-                [1, 2].map(|offset| (first + (coordinate + offset) % 3 * stride) as u32)
-            };
+            let beside = |cell: usize| ring3::beside(cell * run, stride).map(|node| node as u32);
             outside.push(Outside { axis, beside: (0..n_cells).map(beside).collect(), slope });
         }
         (inside.len() <= INSIDE_MAX).then_some(Rings { run, n_axes, inside, outside })
@@ -259,7 +243,7 @@ impl<T: Real> RingForm<'_, T> {
         let mut tensors = [[T::default(); TENSOR]; CHUNK_CELLS];
         self.fill_tensors::<IS_WEIGHTED>(&mut tensors);
         let planes = [self.page.re.as_ptr(), self.page.im.as_ptr()];
-        let mut total = V::Wide::splat(0.0);
+        let mut total = Accumulator::<V>::new();
         for (cell, d) in self.cells.clone().zip(&tensors) {
             let (mut re, mut im) = (zero, zero);
             // SAFETY: the page and the weight have the nodes; planes of a gradient are PITCH numbers.
@@ -292,14 +276,9 @@ impl<T: Real> RingForm<'_, T> {
                     }
                 }
             }
-            let sum = re.add(im);
-            for half in 0..V::N / V::Wide::N {
-                total = total.add(sum.widen(half));
-            }
+            total.add(re.add(im));
         }
-        let mut lanes = [0.0; 16];
-        total.store_array(&mut lanes);
-        let sum: f64 = lanes[..V::Wide::N].iter().sum();
+        let sum = total.total();
         if IS_WEIGHTED { 0.5 * sum } else { sum }
     }
 }

@@ -3,9 +3,10 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
-use super::rings::{Gradients, PITCH, Rings, Slopes};
+use super::rings::{Rings, Slopes};
 use super::{AXES_MAX, BATCH, COMPONENTS_MAX, CellStencil, n_components};
 use crate::field::{PageRef, Real};
+use crate::kinetic::remainder::{Gradients, PITCH};
 use crate::simd::{Kernel, Lanes, SimdReal};
 use core::ops::Range;
 

@@ -3,18 +3,7 @@
 use super::*;
 use crate::Crew;
 use crate::field::Shape;
-
-fn numbers(n: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-        })
-        .collect()
-}
+use crate::kinetic::tests::noise as numbers;
 
 fn grid(extents: &[usize], page_nodes: usize, cell: &[usize]) -> CellGrid {
     CellGrid {

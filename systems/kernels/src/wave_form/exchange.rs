@@ -8,6 +8,7 @@
 #![allow(unsafe_code)] // Vector loads through pointers.
 
 use crate::field::{PageRef, Real, Threads, Values};
+use crate::simd::accumulate::total;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
 use crate::threads::map_chunks;
 
@@ -130,13 +131,7 @@ impl<T: Real> Kernel<T> for ExchangeRun<'_, T> {
                 add_nodes::<V::Wide>(&mut sums, fields, gamma, over);
             }
         }
-        let mut out = [0.0; 6];
-        for (out, sum) in out.iter_mut().zip(sums) {
-            let mut lanes = [0.0; 16];
-            sum.store_array(&mut lanes);
-            *out = lanes[..<V::Wide as Lanes>::N].iter().fold(0.0, |sum, lane| sum + lane);
-        }
-        out
+        sums.map(total)
     }
 }
 

@@ -25,6 +25,7 @@ use self::passes::{DampPlan, DampRun, StepPlan, StepRun};
 use super::Kick;
 use crate::field::{PageMut, PageRef, Real, Shape, Threads};
 use crate::half_potential::Planes;
+use crate::kinetic::remainder::Scratch;
 use crate::kinetic::varying::{CellGrid, Diffusion};
 use crate::reduce;
 use crate::simd::{Level, SimdReal};
@@ -32,27 +33,6 @@ use crate::threads::for_each_chunk;
 
 /// Nodes that one thread takes at a time.
 const CHUNK: usize = 4096;
-
-/// A field of the torus' shape, page after page.
-struct Field<T> {
-    re: Vec<T>,
-    im: Vec<T>,
-}
-
-impl<T: Real> Field<T> {
-    fn new(n: usize) -> Self {
-        Field { re: vec![T::default(); n], im: vec![T::default(); n] }
-    }
-
-    fn planes(&mut self, page_nodes: usize) -> Vec<Planes<T>> {
-        let pages = self.re.chunks_mut(page_nodes).zip(self.im.chunks_mut(page_nodes));
-        pages.map(|(re, im)| Planes::of(&mut PageMut { re, im })).collect()
-    }
-
-    fn bytes(&self) -> usize {
-        2 * self.re.len() * T::BYTES
-    }
-}
 
 /// A planned step.
 pub struct Leapfrog<T: SimdReal> {
@@ -62,8 +42,8 @@ pub struct Leapfrog<T: SimdReal> {
     groups: Vec<Group<T>>,
     nyquist: Vec<Nyquist<T>>,
     /// ∂_i(D^{ij}∂_jΨ).
-    image: Field<T>,
-    scratch: Field<T>,
+    image: Scratch<T>,
+    scratch: Scratch<T>,
 }
 
 /// Lengths and strengths of one kick and the drift after it, in model time.
@@ -87,7 +67,7 @@ impl<T: Real> Leapfrog<T> {
         let (straight, groups) = operator::plan(diffusion);
         let nyquist = operator::nyquist(diffusion);
         let n = shape.n_nodes();
-        Leapfrog { level, straight, groups, nyquist, image: Field::new(n), scratch: Field::new(n), shape }
+        Leapfrog { level, straight, groups, nyquist, image: Scratch::new(n), scratch: Scratch::new(n), shape }
     }
 
     /// Takes over D of some cells.
@@ -106,12 +86,7 @@ impl<T: Real> Leapfrog<T> {
     pub fn weigh(&mut self, threads: Threads<'_>, psi: &[PageRef<'_, T>]) {
         assert!(psi.len() == self.shape.n_pages() && psi.iter().all(|p| p.re.len() == self.shape.page_nodes));
         // Only read.
-        let read = |page: &PageRef<'_, T>| Planes {
-            re: page.re.as_ptr().cast_mut(),
-            im: page.im.as_ptr().cast_mut(),
-            len: page.re.len(),
-        };
-        let psi: Vec<Planes<T>> = psi.iter().map(read).collect();
+        let psi: Vec<Planes<T>> = psi.iter().map(Planes::read).collect();
         let nodes = self.shape.page_nodes;
         let (image, scratch) = (self.image.planes(nodes), self.scratch.planes(nodes));
         let level = self.level;
@@ -128,7 +103,7 @@ impl<T: Real> Leapfrog<T> {
             axis.run(level, threads, (&psi, &image));
         }
         if !adds {
-            self.image.re.iter_mut().chain(&mut self.image.im).for_each(|x| *x = T::default());
+            self.image.fill(T::default());
         }
     }
 
@@ -186,24 +161,13 @@ impl<T: Real> Leapfrog<T> {
     /// what the shadow energy is less than H.
     pub fn force2(&mut self, threads: Threads<'_>, psi: &[PageRef<'_, T>], beta: f64) -> f64 {
         let nodes = self.shape.page_nodes;
-        self.scratch.re.iter_mut().chain(&mut self.scratch.im).for_each(|x| *x = T::default());
+        self.scratch.fill(T::default());
         let (image, force) = (self.image.planes(nodes), self.scratch.planes(nodes));
-        let read = |page: &PageRef<'_, T>| Planes {
-            re: page.re.as_ptr().cast_mut(),
-            im: page.im.as_ptr().cast_mut(),
-            len: page.re.len(),
-        };
-        let planes: Vec<Planes<T>> = psi.iter().map(read).collect();
+        // Only read.
+        let planes: Vec<Planes<T>> = psi.iter().map(Planes::read).collect();
         let leap = Leap { kick: 1.0, beta, drift: None, gain: 0.0 };
         self.kick(threads, [&planes, &force, &image], &leap);
-        let pages: Vec<_> = self
-            .scratch
-            .re
-            .chunks(nodes)
-            .zip(self.scratch.im.chunks(nodes))
-            .map(|(re, im)| PageRef { re, im })
-            .collect();
-        reduce::norm2(self.level, threads, &pages)
+        reduce::norm2(self.level, threads, &self.scratch.pages(nodes))
     }
 
     fn of_shape(&self, pages: &mut [PageMut<'_, T>]) -> Vec<Planes<T>> {

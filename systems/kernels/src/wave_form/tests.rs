@@ -3,6 +3,7 @@
 use super::*;
 use crate::Crew;
 use crate::kinetic::AxisTerm;
+use crate::kinetic::tests::noise;
 use core::f64::consts::TAU;
 
 /// Extents in storage order, and nodes per page.
@@ -26,18 +27,6 @@ fn terms(extents: &[usize]) -> Vec<AxisTerm> {
         diffusion: 1.0 + 0.1 * d as f64,
     };
     extents.iter().enumerate().map(term).collect()
-}
-
-fn noise(n: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-        })
-        .collect()
 }
 
 /// Ψ and Ψ̇ of a whole torus, as four planes.

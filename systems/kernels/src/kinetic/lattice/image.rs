@@ -7,6 +7,7 @@ use super::page_nodes;
 use super::rings::Follow;
 use crate::field::{PageRef, Real, Values};
 use crate::kinetic::gradient::Wide;
+use crate::simd::accumulate::total;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
 
 /// Sums that are under way side by side.
@@ -44,14 +45,6 @@ pub(super) fn blocks(n_nodes: usize, page_nodes: usize, is_near: impl Fn(usize) 
         .filter(|&(page, node)| (node..(node + BLOCK).min(page + page_nodes)).any(&is_near))
         .map(|(_, node)| node as u32)
         .collect()
-}
-
-/// The lanes of a vector, summed in order.
-#[inline(always)]
-pub(super) fn total<W: Lanes<T = f64>>(sums: W) -> f64 {
-    let mut lanes = [0.0; 16];
-    sums.store_array(&mut lanes);
-    lanes[..LANES].iter().sum()
 }
 
 impl Image {

@@ -14,6 +14,7 @@ use crate::kinetic::gradient::Wide;
 use crate::kinetic::remainder::{AXES_MAX, PART, Tensor, fluxes_of_run};
 use crate::kinetic::ring3;
 use crate::kinetic::varying::Diffusion;
+use crate::simd::accumulate::total;
 use crate::simd::{Kernel, Lanes, Level, SimdReal, dispatch};
 use core::ops::Range;
 
@@ -91,7 +92,7 @@ impl Rings {
             image.field.re.iter().zip(&image.field.im).map(|(re, im)| *re != 0.0 || *im != 0.0).collect();
         for node in (0..n_nodes).filter(|&node| is_nonzero(node)) {
             for &stride in &self.strides {
-                let [up, down] = beside(node, stride);
+                let [up, down] = ring3::beside(node, stride);
                 (is_near[up], is_near[down]) = (true, true);
             }
         }
@@ -204,7 +205,7 @@ impl Rings {
         }
         follow.is_touched[cell] = true;
         for &stride in self.strides.iter().filter(|stride| **stride >= run.len()) {
-            let [up, down] = beside(run.start, stride);
+            let [up, down] = ring3::beside(run.start, stride);
             (follow.is_touched[up / run.len()], follow.is_touched[down / run.len()]) = (true, true);
         }
     }
@@ -240,13 +241,6 @@ impl Image {
             }
         }
     }
-}
-
-/// The nodes after and before a node on its ring of three.
-fn beside(node: usize, stride: usize) -> [usize; 2] {
-    let coordinate = node / stride % 3;
-    let first = node - coordinate * stride;
-    [first + (coordinate + 1) % 3 * stride, first + (coordinate + 2) % 3 * stride]
 }
 
 /// The quantum for sums below the largest of `bounds`; NaN, which is equal to nothing, where that is no number.
@@ -310,7 +304,7 @@ impl Kernel<f64> for CellChange<'_> {
                         rounded.store_n(old, n);
                     }
                     if stride >= run {
-                        let [up, down] = beside(nodes.start, stride);
+                        let [up, down] = ring3::beside(nodes.start, stride);
                         for k in (0..nodes.len()).step_by(V::N) {
                             let n = V::N.min(nodes.len() - k);
                             let x = V::load_n(new.add(k), n);
@@ -320,7 +314,7 @@ impl Kernel<f64> for CellChange<'_> {
                         }
                     } else {
                         for (k, node) in nodes.clone().enumerate() {
-                            let [up, down] = beside(node, stride);
+                            let [up, down] = ring3::beside(node, stride);
                             *change.add(up) -= *new.add(k);
                             *change.add(down) += *new.add(k);
                         }
@@ -367,6 +361,6 @@ impl<T: Real> Kernel<T> for ImageChange<'_, T> {
                 }
             }
         }
-        [super::image::total(re), super::image::total(im)]
+        [total(re), total(im)]
     }
 }

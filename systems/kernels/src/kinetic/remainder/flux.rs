@@ -15,13 +15,13 @@ use core::ops::Range;
 
 /// F_i = Σ_j D^{ij} ∂_jΨ in the place of ∂_iΨ, on some nodes of a page. Built only with fields of one shape.
 pub struct FluxPass<'a, T: SimdReal> {
-    pub(super) page: usize,
-    pub(super) nodes: Range<usize>,
-    pub(super) run: usize,
-    pub(super) is_per_node: bool,
-    pub(super) cells: &'a [u32],
-    pub(super) pairs: &'a [Pair<T>],
-    pub(super) gradients: &'a [Vec<Planes<T>>],
+    pub(crate) page: usize,
+    pub(crate) nodes: Range<usize>,
+    pub(crate) run: usize,
+    pub(crate) is_per_node: bool,
+    pub(crate) cells: &'a [u32],
+    pub(crate) pairs: &'a [Pair<T>],
+    pub(crate) gradients: &'a [Vec<Planes<T>>],
 }
 
 impl<T: Real> Kernel<T> for FluxPass<'_, T> {
@@ -73,7 +73,8 @@ impl<T: Real> FluxPass<'_, T> {
             unsafe {
                 for pair in self.pairs {
                     let d = V::load_n(pair.values.as_ptr().add(cell + lane), n);
-                    for (i, j) in [pair.axes, (pair.axes.1, pair.axes.0)] {
+                    let ends = [pair.axes, (pair.axes.1, pair.axes.0)];
+                    for &(i, j) in &ends[..if pair.axes.0 == pair.axes.1 { 1 } else { 2 }] {
                         let row = rows.get_unchecked(j).offset(first + lane);
                         let to = flux.get_unchecked_mut(i);
                         to.re = V::load_n(row.re, n).mul_add(d, to.re);

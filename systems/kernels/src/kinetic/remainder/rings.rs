@@ -15,22 +15,23 @@ use crate::half_potential::Planes;
 use crate::kinetic::dft::Complex;
 use crate::kinetic::ring3;
 use crate::kinetic::varying::CellGrid;
+use crate::simd::accumulate::Accumulator;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
 use crate::threads::{for_each_chunk, map_chunks};
 use core::ops::Range;
 
 /// Numbers of a cell, of which nodes take the first ones.
-pub(super) const PITCH: usize = 32;
+pub(crate) const PITCH: usize = 32;
 
 /// A cell's numbers with room on both sides for the neighbours of its first and last nodes.
-const MARGIN: usize = 32;
-const ROW: usize = MARGIN + PITCH + MARGIN;
+pub(crate) const MARGIN: usize = 32;
+pub(crate) const ROW: usize = MARGIN + PITCH + MARGIN;
 
 /// Both parts of a cell's gradient along each axis.
-type Gradients<T> = [[[T; PITCH]; 2]; AXES_MAX];
+pub(crate) type Gradients<T> = [[[T; PITCH]; 2]; AXES_MAX];
 
 /// D of a cell, a row of zeros behind.
-const TENSOR: usize = (AXES_MAX + 1) * AXES_MAX;
+pub(crate) const TENSOR: usize = (AXES_MAX + 1) * AXES_MAX;
 
 /// Chunks into which cells are cut where there are enough of them.
 const CHUNKS: usize = 9;
@@ -89,11 +90,7 @@ impl<T: Real> Rings<T> {
                 continue;
             }
             let stride = stride / run;
-            let beside = |cell: usize| {
-                let coordinate = cell / stride % 3;
-                let first = cell - coordinate * stride;
-                [1, 2].map(|offset| (first + (coordinate + offset) % 3 * stride) as u32)
-            };
+            let beside = |cell: usize| ring3::beside(cell, stride).map(|cell| cell as u32);
             let is_far = !chunk.is_multiple_of(3 * stride);
             outside.push(Outside {
                 axis: k,
@@ -390,7 +387,7 @@ impl<T: Real> Kernel<T> for RingPowers<'_, T> {
         let (n, zero) = (rings.n_axes, V::splat(T::default()));
         let mut own = [[T::default(); ROW]; 2];
         let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
-        let mut total = V::Wide::splat(0.0);
+        let mut total = Accumulator::<V>::new();
         for cell in cells {
             let (mut re, mut im) = (zero, zero);
             // SAFETY: the field has PITCH numbers for each cell; tensors have a row of zeros behind the last axis.
@@ -417,9 +414,9 @@ impl<T: Real> Kernel<T> for RingPowers<'_, T> {
                     }
                 }
             }
-            total = add_wide(re.add(im), total);
+            total.add(re.add(im));
         }
-        -2.0 * sum_lanes(total)
+        -2.0 * total.total()
     }
 }
 
@@ -438,7 +435,7 @@ impl<T: Real> Kernel<T> for RingJoins<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) -> f64 {
         let RingJoins { rings, far, source, image, less, cells } = self;
-        let mut total = V::Wide::splat(0.0);
+        let mut total = Accumulator::<V>::new();
         for cell in cells {
             let mut product = V::splat(T::default());
             for plane in 0..2 {
@@ -465,9 +462,9 @@ impl<T: Real> Kernel<T> for RingJoins<'_, T> {
                     }
                 }
             }
-            total = add_wide(product, total);
+            total.add(product);
         }
-        sum_lanes(total)
+        total.total()
     }
 }
 
@@ -485,7 +482,7 @@ impl<T: Real> Kernel<T> for RingTakes<T> {
     fn run<V: Lanes<T = T>>(self) -> f64 {
         let RingTakes { image, field, share, cells } = self;
         let share = V::splat(share);
-        let mut total = V::Wide::splat(0.0);
+        let mut total = Accumulator::<V>::new();
         for cell in cells {
             let mut square = V::splat(T::default());
             for (to, from) in [(image.re, field.re), (image.im, field.im)] {
@@ -499,26 +496,10 @@ impl<T: Real> Kernel<T> for RingTakes<T> {
                     }
                 }
             }
-            total = add_wide(square, total);
+            total.add(square);
         }
-        sum_lanes(total)
+        total.total()
     }
-}
-
-#[inline(always)]
-fn add_wide<V: Lanes>(part: V, total: V::Wide) -> V::Wide {
-    let mut total = total;
-    for half in 0..V::N / V::Wide::N {
-        total = total.add(part.widen(half));
-    }
-    total
-}
-
-#[inline(always)]
-fn sum_lanes<W: Lanes<T = f64>>(total: W) -> f64 {
-    let mut lanes = [0.0; 16];
-    total.store_array(&mut lanes);
-    lanes[..W::N].iter().sum()
 }
 
 /// Between fields in cells and one node after node: to the first field, or, with weights, from their sum. Built only with fields

@@ -170,14 +170,7 @@ impl<T: Real> SparseKinetic<T> {
         pages: &[PageRef<'_, T>],
     ) -> Vec<ColumnGram> {
         assert_eq!(pages.len(), self.pages.len(), "as many pages as are active");
-        let planes: Vec<Planes<T>> = pages
-            .iter()
-            .map(|page| Planes {
-                re: page.re.as_ptr().cast_mut(),
-                im: page.im.as_ptr().cast_mut(),
-                len: page.re.len(),
-            })
-            .collect();
+        let planes: Vec<Planes<T>> = pages.iter().map(Planes::read).collect();
         assert!(
             planes.iter().all(|planes| planes.len == self.blocks.page_nodes()),
             "pages of the blocks' size"

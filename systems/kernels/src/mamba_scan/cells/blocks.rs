@@ -153,7 +153,7 @@ impl<T: Real> CellWalk<'_, T> {
         let (order, slices) = self.way;
         let n = positions * C;
         let n_runs = order.positions.len() / positions;
-        let limit = libm::cbrt(6.0 * rounding::<T>());
+        let limit = libm::cbrt(3.0 * T::EPSILON);
         let (source, mean) = (Source::new(self.metric), V::splat(self.mean));
         let mut sums = [[T::default(); 16]; SUMS_MAX];
         let mut cells = [[0; C]; 16];
@@ -308,11 +308,6 @@ impl<T: Real> Kernel<T> for Nodes<'_, '_, T> {
             }
         }
     }
-}
-
-/// Relative rounding of a step.
-fn rounding<T: Real>() -> f64 {
-    if T::BYTES == 4 { 0.5 * f64::from(f32::EPSILON) } else { 0.5 * f64::EPSILON }
 }
 
 /// to ← E·from, or that added to it.

@@ -3,13 +3,13 @@
 //! Invariant: the operator is symmetric, because ∂ is antisymmetric and D symmetric; partial images are added in the
 //! order of axes, whatever the threads. Source: `kinetic/gradient.rs`, whose energy this is the force of.
 
-use super::passes::{LeapPass, MoveRun, NyquistRun, TensorRun};
-use super::{CHUNK, Field, wavenumber_greatest};
+use super::passes::{LeapPass, MoveRun, NyquistRun};
+use super::{CHUNK, wavenumber_greatest};
 use crate::field::{Real, Shape, Threads};
 use crate::half_potential::Planes;
 use crate::kinetic::bundle::AxisPass;
 use crate::kinetic::gradient::{derivative_times, operator_pass};
-use crate::kinetic::remainder::Layout;
+use crate::kinetic::remainder::{FluxPass, Layout, Pair, Scratch};
 use crate::kinetic::varying::Diffusion;
 use crate::simd::{Level, SimdReal};
 use crate::threads::for_each_chunk;
@@ -61,13 +61,6 @@ impl<T: Real> Straight<T> {
     }
 }
 
-/// D^{ij} of a pair i ≤ j; `axes` are positions in the group's list.
-pub(super) struct Entry<T> {
-    pub axes: (usize, usize),
-    /// Of each cell.
-    pub values: Vec<T>,
-}
-
 /// Axes that go together: one whose D varies, or all that are coupled.
 pub(super) struct Group<T: SimdReal> {
     /// Storage axes, ascending.
@@ -78,9 +71,9 @@ pub(super) struct Group<T: SimdReal> {
     is_per_node: bool,
     /// The cell of each run.
     cells: Vec<u32>,
-    entries: Vec<Entry<T>>,
+    pairs: Vec<Pair<T>>,
     derivatives: Vec<AxisPass<T>>,
-    gradients: Vec<Field<T>>,
+    gradients: Vec<Scratch<T>>,
 }
 
 impl<T: Real> Group<T> {
@@ -89,16 +82,16 @@ impl<T: Real> Group<T> {
         let layout = Layout::of_page(&grid.shape.extents, &grid.cell);
         let n_cells = grid.n_cells();
         let is_per_node = grid.cell_nodes() == 1;
-        let mut entries = Vec::new();
+        let mut pairs = Vec::new();
         for (i, &axis) in axes.iter().enumerate() {
             let values = (0..n_cells).map(|cell| T::from_f64(diffusion.at(axis, cell))).collect();
-            entries.push(Entry { axes: (i, i), values });
+            pairs.push(Pair { axes: (i, i), values });
         }
         for pair in &diffusion.off_diagonal {
             let position = |axis| axes.binary_search(&axis).ok();
             if let (Some(i), Some(j)) = (position(pair.axes.0), position(pair.axes.1)) {
                 let values = pair.values.iter().map(|&d| T::from_f64(d)).collect();
-                entries.push(Entry { axes: (i, j), values });
+                pairs.push(Pair { axes: (i, j), values });
             }
         }
         let pass = |&axis: &usize| derivative_times(1.0, &grid.shape, axis, grid.spacing[axis]);
@@ -107,23 +100,23 @@ impl<T: Real> Group<T> {
             run: layout.run(),
             is_per_node,
             cells: if is_per_node { Vec::new() } else { layout.cells().to_vec() },
-            entries,
+            pairs,
             derivatives: axes.iter().map(pass).collect(),
-            gradients: axes.iter().map(|_| Field::new(grid.shape.n_nodes())).collect(),
+            gradients: axes.iter().map(|_| Scratch::new(grid.shape.n_nodes())).collect(),
             axes,
         }
     }
 
     pub fn renew(&mut self, diffusion: &Diffusion, changed: &[usize]) {
-        for entry in &mut self.entries {
-            let (a, b) = (self.axes[entry.axes.0], self.axes[entry.axes.1]);
+        for pair in &mut self.pairs {
+            let (a, b) = (self.axes[pair.axes.0], self.axes[pair.axes.1]);
             if a == b {
-                changed.iter().for_each(|&cell| entry.values[cell] = T::from_f64(diffusion.at(a, cell)));
+                changed.iter().for_each(|&cell| pair.values[cell] = T::from_f64(diffusion.at(a, cell)));
                 continue;
             }
             let source = diffusion.off_diagonal.iter().find(|pair| pair.axes == (a, b));
             let Some(source) = source else { continue };
-            changed.iter().for_each(|&cell| entry.values[cell] = T::from_f64(source.values[cell]));
+            changed.iter().for_each(|&cell| pair.values[cell] = T::from_f64(source.values[cell]));
         }
     }
 
@@ -147,13 +140,12 @@ impl<T: Real> Group<T> {
         }
         let piece = CHUNK.next_multiple_of(self.run).min(nodes);
         let n_pieces = nodes.div_ceil(piece);
-        let (run, is_per_node, cells, entries) = (self.run, self.is_per_node, &self.cells, &self.entries);
+        let (run, is_per_node, cells, pairs) = (self.run, self.is_per_node, &self.cells, &self.pairs);
         for_each_chunk(threads, n_pieces * psi.len(), |chunk| {
             let (page, first) = (chunk / n_pieces, chunk % n_pieces * piece);
             let nodes = first..nodes.min(first + piece);
             let gradients = &gradients[..];
-            let tensor = TensorRun { page, nodes, run, is_per_node, cells, entries, gradients };
-            T::leap_pass(level, LeapPass::Tensor(tensor));
+            T::flux_pass(level, FluxPass { page, nodes, run, is_per_node, cells, pairs, gradients });
         });
         for (i, (flux, pass)) in gradients.iter().zip(&self.derivatives).enumerate() {
             let adds = adds || i > 0;
@@ -167,9 +159,9 @@ impl<T: Real> Group<T> {
     }
 
     pub fn bytes(&self) -> usize {
-        self.gradients.iter().map(Field::bytes).sum::<usize>()
+        self.gradients.iter().map(Scratch::bytes).sum::<usize>()
             + self.derivatives.iter().map(AxisPass::bytes).sum::<usize>()
-            + self.entries.iter().map(|entry| entry.values.len() * T::BYTES).sum::<usize>()
+            + self.pairs.iter().map(|pair| pair.values.len() * T::BYTES).sum::<usize>()
             + 4 * self.cells.len()
     }
 }

@@ -1,4 +1,4 @@
-//! Passes over runs of nodes: kick and drift, damping, fluxes, copies, Nyquist modes.
+//! Passes over runs of nodes: kick and drift, damping, copies, Nyquist modes.
 //!
 //! Invariant: a node's result depends on its own numbers (a line's on its own nodes), never on how the torus was cut;
 //! increments, so that single precision has no bias. Source: the module above.
@@ -6,11 +6,8 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 use super::Leap;
-use super::operator::Entry;
 use crate::field::Real;
 use crate::half_potential::Planes;
-use crate::kinetic::dft::Complex;
-use crate::kinetic::remainder::{AXES_MAX, PART, Tensor, fluxes_of_run};
 use crate::simd::{Kernel, Lanes, SimdReal};
 use crate::transcendental::loss_and_weight;
 use core::ops::Range;
@@ -20,7 +17,6 @@ use core::ops::Range;
 pub enum LeapPass<'a, T: SimdReal> {
     Step(StepRun<T>),
     Damp(DampRun<'a, T>),
-    Tensor(TensorRun<'a, T>),
     Move(MoveRun<T>),
     Nyquist(NyquistRun<'a, T>),
 }
@@ -32,7 +28,6 @@ impl<T: Real> Kernel<T> for LeapPass<'_, T> {
         match self {
             Self::Step(run) => V::call(run),
             Self::Damp(run) => V::call(run),
-            Self::Tensor(run) => V::call(run),
             Self::Move(run) => V::call(run),
             Self::Nyquist(run) => run.run::<V>(),
         }
@@ -168,78 +163,6 @@ impl<T: Real> Kernel<T> for MoveRun<T> {
                 unsafe {
                     let x = V::load_n(from.add(i), n);
                     (if adds { V::load_n(to.add(i), n).add(x) } else { x }).store_n(to.add(i), n);
-                }
-            }
-        }
-    }
-}
-
-/// F_i = Σ_j D^{ij} ∂_jΨ in the place of ∂_iΨ, on some nodes of a page.
-pub struct TensorRun<'a, T: SimdReal> {
-    pub(super) page: usize,
-    pub(super) nodes: Range<usize>,
-    pub(super) run: usize,
-    pub(super) is_per_node: bool,
-    pub(super) cells: &'a [u32],
-    pub(super) entries: &'a [Entry<T>],
-    pub(super) gradients: &'a [Vec<Planes<T>>],
-}
-
-impl<T: Real> Kernel<T> for TensorRun<'_, T> {
-    type Out = ();
-    #[inline(always)]
-    fn run<V: Lanes<T = T>>(self) {
-        let n_axes = self.gradients.len();
-        let page_nodes = self.gradients[0][self.page].len;
-        let mut rows = [Planes { re: core::ptr::null_mut(), im: core::ptr::null_mut(), len: 0 }; AXES_MAX];
-        for (row, gradient) in rows.iter_mut().zip(self.gradients) {
-            *row = gradient[self.page];
-        }
-        let rows = &rows[..n_axes];
-        if self.is_per_node {
-            // SAFETY: nodes of the page, and as many cells.
-            unsafe { self.per_node::<V>(rows, self.page * page_nodes) };
-            return;
-        }
-        let mut d: Tensor<T> = [[T::default(); AXES_MAX]; AXES_MAX + 1];
-        for first in self.nodes.clone().step_by(self.run) {
-            let cell = self.cells[(self.page * page_nodes + first) / self.run] as usize;
-            for Entry { axes: (i, j), values } in self.entries {
-                (d[*i][*j], d[*j][*i]) = (values[cell], values[cell]);
-            }
-            for lane in (0..self.run).step_by(PART) {
-                // SAFETY: nodes of the page.
-                unsafe { fluxes_of_run::<V>(rows, rows, first + lane, PART.min(self.run - lane), &d) };
-            }
-        }
-    }
-}
-
-impl<T: Real> TensorRun<'_, T> {
-    /// Every node has a D of its own; the page's first is at `offset`.
-    ///
-    /// # Safety
-    /// The nodes and their D exist, and the nodes are the caller's.
-    #[inline(always)]
-    unsafe fn per_node<V: Lanes<T = T>>(&self, rows: &[Planes<T>], offset: usize) {
-        let zero = V::splat(T::default());
-        for node in self.nodes.clone().step_by(V::N) {
-            let n = V::N.min(self.nodes.end - node);
-            let mut flux = [Complex { re: zero, im: zero }; AXES_MAX];
-            // SAFETY: says the caller.
-            unsafe {
-                for Entry { axes: (i, j), values } in self.entries {
-                    let d = V::load_n(values.as_ptr().add(offset + node), n);
-                    let ends = [(*i, *j), (*j, *i)];
-                    for &(i, j) in &ends[..if i == j { 1 } else { 2 }] {
-                        let (row, to) = (rows.get_unchecked(j).offset(node), flux.get_unchecked_mut(i));
-                        to.re = V::load_n(row.re, n).mul_add(d, to.re);
-                        to.im = V::load_n(row.im, n).mul_add(d, to.im);
-                    }
-                }
-                for (row, flux) in rows.iter().zip(&flux) {
-                    flux.re.store_n(row.re.add(node), n);
-                    flux.im.store_n(row.im.add(node), n);
                 }
             }
         }

@@ -3,19 +3,8 @@
 use super::*;
 use crate::Crew;
 use crate::kinetic::lattice::Lattice;
+use crate::kinetic::tests::noise as numbers;
 use crate::kinetic::varying::OffDiagonal;
-
-fn numbers(n: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-        })
-        .collect()
-}
 
 /// What a metric is made of: extents, nodes of a page, nodes of a cell, pairs, axes with one D.
 struct Case {

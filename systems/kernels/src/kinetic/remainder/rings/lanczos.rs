@@ -6,6 +6,9 @@ use crate::field::{Real, Threads};
 use crate::half_potential::Planes;
 use crate::simd::Level;
 
+/// Weight of a vector of the basis that is lost in a step, in roundings.
+const LOST: f64 = 0.125;
+
 impl<T: Real> Remainder<T> {
     /// [`Remainder::apply`] on rings, for Ψ of this norm. Vectors are kept as they come, with their norms beside, so that no pass
     /// is spent on scaling; of the last one only its energy is needed, which takes no divergence.
@@ -28,7 +31,7 @@ impl<T: Real> Remainder<T> {
         rings.pack(level, threads, psi, fields[0]);
         for k in 0..self.rule.vectors {
             // R·v_k = v_{k+1} + α_k·v_k + (|v_k|/|v_{k−1}|)²·v_{k−1}.
-            let is_next_lost = reach * most / (k + 1) as f64 <= rounding::<T>();
+            let is_next_lost = reach * most / (k + 1) as f64 <= LOST * T::EPSILON;
             if is_next_lost || k + 1 == self.rule.vectors {
                 n_basis = k + 1;
                 matrix[k * BASIS + k] = rings.power(level, threads, fields[k]) / (norms[k] * norms[k]);
@@ -41,7 +44,7 @@ impl<T: Real> Remainder<T> {
             norms[k + 1] = rings.take(level, threads, next, (fields[k], alpha)).sqrt();
             let beta = norms[k + 1] / norms[k];
             reach *= beta * self.duration.abs() / (k + 1) as f64;
-            if reach.is_nan() || reach <= rounding::<T>() || beta <= f64::EPSILON * alpha.abs() {
+            if reach.is_nan() || reach <= LOST * T::EPSILON || beta <= f64::EPSILON * alpha.abs() {
                 n_basis = k + 1;
                 break;
             }
@@ -56,9 +59,4 @@ impl<T: Real> Remainder<T> {
         rings.unpack(level, threads, (&fields[..n_basis], &weights[..n_basis]), psi);
         self.rings = Some(rings);
     }
-}
-
-/// Weights of a vector of the basis that are lost in a step.
-fn rounding<T: Real>() -> f64 {
-    0.125 * if T::BYTES == 4 { f64::from(f32::EPSILON) } else { f64::EPSILON }
 }

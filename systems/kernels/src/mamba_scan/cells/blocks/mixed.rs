@@ -5,7 +5,7 @@
 
 use super::super::super::STATE;
 use super::super::{RECORD, ROW_SUMS, TENSOR, WIDTH};
-use super::{CellWalk, Cursor, Pair, Source, TURNED_MAX, apply, rounding};
+use super::{CellWalk, Cursor, Pair, Source, TURNED_MAX, apply};
 use crate::field::Real;
 use crate::simd::Lanes;
 
@@ -31,7 +31,7 @@ impl<T: Real> CellWalk<'_, T> {
     #[inline(always)]
     pub(super) fn mixed<V: Lanes<T = T>>(&self, h: &mut Pair<T>) {
         let n_blocks = self.metric.n_nodes() / MIXED;
-        let limit = libm::sqrt(2.0 * rounding::<T>());
+        let limit = libm::sqrt(T::EPSILON);
         let (source, scratch) = (Source::new(self.metric), self.scratch);
         let mut sums = [[T::default(); 16]; 4 * (PARTS + 1)];
         let mut cells = [[0; MIXED]; 16];
