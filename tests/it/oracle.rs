@@ -61,31 +61,38 @@ fn open_world_at(precision: Precision, on: On, dt: f64) -> Setup {
     }
     scene.initial = initial(&torus, |p| polar(0.8 * (-p[8] * p[8] / 64.0).exp(), 0.2 * p[8]));
     if on.emitters {
-        let shape = initial(&torus, |p| ((-nearest_image(p[8] - 2.0, 12.0).powi(2) / 32.0).exp(), 0.0));
-        scene.emitters = [(0.13, 0.1), (0.35, 0.2), (5.083, 0.5)]
-            .map(|(frequency_hz, amplitude)| Emitter {
-                name: format!("{frequency_hz} Hz"),
-                frequency_hz,
-                phase_turns: 0.1,
-                amplitude,
-                profile: shape.clone(),
-                envelope: Envelope::Window { start_secs: 0.5, end_secs: f64::INFINITY, rise_secs: 1.0 },
-            })
-            .to_vec();
+        scene.emitters = emitters(&torus, 32.0);
     }
     scene.oracle = Some(OracleSettings { memory_ticks: 1_000_000_000, ..OracleSettings::default() });
     scene
 }
 
-/// (largest residual of any check, all unexplained energy) relative to |H|, and the flows' total against |H|.
-fn residual(scene: &Setup, ticks: u64) -> (f64, f64, f64) {
-    let mut world = build(scene);
-    advance(&mut world, ticks);
+/// Three emitters of one shape about z = 2, e^{−z²/spread}.
+pub(crate) fn emitters(torus: &Torus, spread: f64) -> Vec<Emitter> {
+    let shape = initial(torus, move |p| ((-nearest_image(p[8] - 2.0, 12.0).powi(2) / spread).exp(), 0.0));
+    let emitter = |(frequency_hz, amplitude): (f64, f64)| Emitter {
+        name: format!("{frequency_hz} Hz"),
+        frequency_hz,
+        phase_turns: 0.1,
+        amplitude,
+        profile: shape.clone(),
+        envelope: Envelope::Window { start_secs: 0.5, end_secs: f64::INFINITY, rise_secs: 1.0 },
+    };
+    [(0.13, 0.1), (0.35, 0.2), (5.083, 0.5)].map(emitter).to_vec()
+}
+
+/// (largest residual of any check, all unexplained energy, the flows' total) relative to |H|.
+pub(crate) fn residual_of(world: &mut Simulation, ticks: u64) -> (f64, f64, f64) {
+    advance(world, ticks);
     let energy = world.sample().energy.abs();
     let report = world.oracle().expect("watched");
     let flows = world.energy_flows().expect("booked");
     let throughput: f64 = Flow::ALL.iter().map(|flow| flows.of(*flow).abs()).sum();
     (report.energy_drift_worst, report.energy_drift_total.abs(), throughput / energy)
+}
+
+fn residual(scene: &Setup, ticks: u64) -> (f64, f64, f64) {
+    residual_of(&mut build(scene), ticks)
 }
 
 #[test]

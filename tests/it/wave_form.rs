@@ -1,10 +1,9 @@
 //! The wave form watched, with chemistry and with a metric that learns, where D is constant and where it varies.
 //! Invariant: whatever is done to a watched world, it ends in a named state and its balance says what happened.
 
-use crate::oracle::{edge, finite, watch};
+use crate::oracle::{edge, emitters, finite, residual_of, watch};
 use nikola_engine::systems::Simulation;
 use nikola_engine::systems::components::chemistry::{Chemistry, EngsSettings};
-use nikola_engine::systems::components::emitter::{Emitter, Envelope};
 use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::ledger::Flow;
@@ -15,7 +14,7 @@ use nikola_engine::systems::components::setup::{Equation, Precision, Setup};
 use nikola_engine::systems::device::unsupported;
 use nikola_engine::systems::world::BuildOptions;
 use nikola_tests::lab::{
-    Field, advance, build, build_with, initial, nearest_image, polar, profile, restore, save, setup, torus,
+    Field, advance, build, build_with, initial, polar, profile, restore, save, setup, torus,
 };
 use std::f64::consts::TAU;
 
@@ -70,31 +69,17 @@ fn open_world(metric: Metric, precision: Precision, on: On) -> Setup {
         }
     }
     if on.emitters {
-        let shape = initial(&torus, |p| ((-nearest_image(p[8] - 2.0, 12.0).powi(2) / 8.0).exp(), 0.0));
-        scene.emitters = [(0.13, 0.1), (0.35, 0.2), (5.083, 0.5)]
-            .map(|(frequency_hz, amplitude)| Emitter {
-                name: format!("{frequency_hz} Hz"),
-                frequency_hz,
-                phase_turns: 0.1,
-                amplitude,
-                profile: shape.clone(),
-                envelope: Envelope::Window { start_secs: 0.5, end_secs: f64::INFINITY, rise_secs: 1.0 },
-            })
-            .to_vec();
+        scene.emitters = emitters(&torus, 8.0);
     }
     scene.oracle = Some(OracleSettings { memory_ticks: 1_000_000_000, ..OracleSettings::default() });
     scene
 }
 
-/// (largest residual of any check, all unexplained energy, the flows' total) relative to |H|.
+/// As [`residual_of`], of a world that stays nominal.
 fn residual(world: &mut Simulation, ticks: u64) -> (f64, f64, f64) {
-    advance(world, ticks);
-    let energy = world.sample().energy.abs();
-    let report = world.oracle().expect("watched");
-    assert_eq!(report.health, Health::Nominal);
-    let flows = world.energy_flows().expect("booked");
-    let throughput: f64 = Flow::ALL.iter().map(|flow| flows.of(*flow).abs()).sum();
-    (report.energy_drift_worst, report.energy_drift_total.abs(), throughput / energy)
+    let found = residual_of(world, ticks);
+    assert_eq!(world.oracle().expect("watched").health, Health::Nominal);
+    found
 }
 
 #[test]
