@@ -213,6 +213,30 @@ pub struct WaveStage {
     pub flags: u32,
 }
 
+/// `Leap` of `wave_form/leapfrog.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Leap {
+    pub kick: f32,
+    pub strength: f32,
+    pub drift: f32,
+    pub is_drifting: u32,
+    pub gain: f32,
+    pub h: f32,
+    pub loss: f32,
+    pub n_nodes: u32,
+}
+
+/// `Weigh` of `wave_form/leapfrog/operator.wgsl`.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+#[allow(missing_docs)] // As in the WGSL file.
+pub struct Weigh {
+    pub n_nodes: u32,
+    pub first_weight: u32,
+}
+
 /// `Transform` of `kinetic/direct.wgsl`.
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]

@@ -10,6 +10,7 @@
 //! ```
 
 mod buffers;
+mod leap;
 
 use crate::backend::flow_of;
 use crate::device::{Device, DeviceError};
@@ -22,9 +23,10 @@ use crate::recorder::Recorder;
 use crate::{WaveBackend, WgpuBackend};
 use buffers::Buffers;
 use core::ops::Range;
+use leap::LeapPipelines;
 use nikola_kernels::backend::{
-    Backend, BackendError, DeviceWorld, Expansion, LineKind, LinePass, LineStep, LocalStep, MetricWorld,
-    NodeList, PassTime, Quantity, Renewal,
+    Backend, BackendError, DeviceWorld, Expansion, LeapStep, LineKind, LinePass, LineStep, LocalStep,
+    MetricWorld, NodeList, PassTime, Quantity, Renewal,
 };
 use nikola_kernels::half_potential::{Prefactor, Time};
 
@@ -38,10 +40,10 @@ const LINE_THREADS: usize = 128;
 /// # Errors
 /// [`DeviceError`] when the world does not fit, or the driver refuses it.
 pub fn start(device: Device, world: DeviceWorld, is_timed: bool) -> Result<Box<dyn Backend>, DeviceError> {
-    Ok(if world.wave.is_some() {
-        Box::new(WaveBackend::new(device, world, is_timed)?)
-    } else if world.lines.is_some() {
+    Ok(if world.lines.is_some() {
         Box::new(LineBackend::new(device, world, is_timed)?)
+    } else if world.wave.is_some() {
+        Box::new(WaveBackend::new(device, world, is_timed)?)
     } else {
         Box::new(WgpuBackend::new(device, world, is_timed)?)
     })
@@ -59,6 +61,8 @@ struct Pipelines {
     term: Pipeline,
     structure: Pipeline,
     measure: Pipeline,
+    /// Of a wave form.
+    leap: Option<LeapPipelines>,
 }
 
 /// The backend.
@@ -74,6 +78,8 @@ pub struct LineBackend {
     /// Local flows that wait for company.
     flows: Vec<Flow>,
     partials: Vec<[f32; 2]>,
+    /// Whether the image of Ψ is that of Ψ now, in a wave form.
+    is_weighed: bool,
 }
 
 impl std::fmt::Debug for LineBackend {
@@ -103,6 +109,7 @@ impl LineBackend {
             recorder,
             flows: Vec::new(),
             partials: Vec::new(),
+            is_weighed: false,
             device,
         })
     }
@@ -206,6 +213,9 @@ impl LineBackend {
 /// What the host keeps of a world whose numbers are on the device.
 fn stripped(mut world: DeviceWorld) -> DeviceWorld {
     world.psi = Vec::new();
+    if let Some(wave) = &mut world.wave {
+        wave.velocity = Vec::new();
+    }
     if let Some(lines) = &mut world.lines {
         (lines.tables, lines.entries, lines.slots) = (Vec::new(), Vec::new(), Vec::new());
         lines.measures.iter_mut().for_each(|measures| measures.coefficients = Vec::new());
@@ -263,6 +273,7 @@ impl Pipelines {
             term: made(&TERM, size_of::<Term>(), &remainder, &b.of_remainder()),
             structure: made(&STRUCTURE, size_of::<Turn>(), &structure, &b.of_structure()),
             measure: made(&MEASURE, size_of::<Measuring>(), &[], &b.of_measure()),
+            leap: world.wave.as_ref().map(|_| LeapPipelines::new(device, world, &pages, b)),
         }
     }
 
@@ -282,6 +293,7 @@ impl Pipelines {
             term: made(&self.term, &b.of_remainder()),
             structure: made(&self.structure, &b.of_structure()),
             measure: made(&self.measure, &b.of_measure()),
+            leap: self.leap.as_ref().map(|leap| leap.rebound(device, b)),
         }
     }
 }
@@ -291,10 +303,17 @@ impl Backend for LineBackend {
         let flows = self.world.lines.iter().flat_map(|lines| &lines.programs);
         let n_passes = flows.map(|programs| programs[0].passes.len()).max().unwrap_or(0);
         let report = &self.device.report;
-        format!("{} ({}); {n_passes} passes over lines", report.name, report.driver)
+        let what = match &self.world.wave {
+            Some(_) => "wave form, kick and drift".to_owned(),
+            None => format!("{n_passes} passes over lines"),
+        };
+        format!("{} ({}); {what}", report.name, report.driver)
     }
 
     fn local(&mut self, step: &LocalStep) -> Result<(), BackendError> {
+        if self.world.wave.is_some() {
+            return self.damp(step.duration);
+        }
         if self.flows.len() == FLOWS_MAX {
             self.settle()?;
         }
@@ -324,6 +343,10 @@ impl Backend for LineBackend {
         }
     }
 
+    fn leap(&mut self, step: &LeapStep) -> Result<(), BackendError> {
+        self.leap_through(step)
+    }
+
     fn renew(&mut self, renewal: &Renewal) -> Result<(), BackendError> {
         self.recorder.submit(&self.device, &[])?;
         let queue = &self.device.queue;
@@ -333,6 +356,7 @@ impl Backend for LineBackend {
         for (first, values) in &renewal.off_diagonal {
             queue.write_buffer(&self.buffers.off_diagonal, 4 * *first as u64, bytemuck::cast_slice(values));
         }
+        self.is_weighed = false;
         self.device.failures.check()
     }
 
@@ -403,6 +427,7 @@ impl Backend for LineBackend {
         self.pipelines = self.pipelines.rebound(&self.device, &self.buffers);
         self.n_nodes = world.n_nodes();
         self.world = stripped(world);
+        self.is_weighed = false;
         self.device.failures.check()
     }
 
@@ -429,6 +454,7 @@ impl Backend for LineBackend {
         let described = ("source", 28 * count as u64);
         let n_groups = count.div_ceil(NODE_THREADS);
         self.recorder.dispatch(&self.device, &self.pipelines.inject, &immediates, n_groups, described)?;
+        self.is_weighed = false;
         self.recorder.submit(&self.device, &[])
     }
 
@@ -463,14 +489,23 @@ impl Backend for LineBackend {
 
     fn read(&mut self, psi: &mut Vec<[f32; 2]>) -> Result<(), BackendError> {
         self.settle()?;
-        let copy = (&self.buffers.psi, &self.buffers.psi_back, 8 * self.n_nodes as u64);
-        self.recorder.read(&self.device, copy, psi)
+        let bytes = 8 * self.n_nodes as u64;
+        self.recorder.read(&self.device, (&self.buffers.psi, &self.buffers.psi_back, bytes), psi)?;
+        let Some(velocity) = &self.buffers.velocity else { return Ok(()) };
+        self.recorder.read(&self.device, (velocity, &self.buffers.psi_back, bytes), &mut self.partials)?;
+        psi.extend_from_slice(&self.partials);
+        Ok(())
     }
 
     fn write(&mut self, psi: &[[f32; 2]]) -> Result<(), BackendError> {
         self.flows.clear();
         self.recorder.submit(&self.device, &[])?;
+        let (psi, velocity) = psi.split_at(self.n_nodes);
         self.device.queue.write_buffer(&self.buffers.psi, 0, bytemuck::cast_slice(psi));
+        if let Some(buffer) = &self.buffers.velocity {
+            self.device.queue.write_buffer(buffer, 0, bytemuck::cast_slice(velocity));
+        }
+        self.is_weighed = false;
         self.device.failures.check()
     }
 

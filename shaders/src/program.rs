@@ -116,6 +116,26 @@ pub const WAVE_FORM: Program = Program {
 pub const TRANSFORM: Program =
     Program { name: "transform", entry: "transform", files: &[include_str!("../wgsl/kinetic/direct.wgsl")] };
 
+/// Kick and drift of a wave form whose metric varies.
+pub const LEAP: Program = Program { name: "leapfrog", entry: "advance", files: LEAPFROG };
+
+/// Damping of its velocity.
+pub const DAMP: Program = Program { name: "leapfrog", entry: "damp", files: LEAPFROG };
+
+/// Files of kick, drift and damping.
+const LEAPFROG: &[&str] =
+    &[include_str!("../wgsl/half_potential.wgsl"), include_str!("../wgsl/wave_form/leapfrog.wgsl")];
+
+/// Fluxes D^{ij}∂_jΨ.
+pub const LEAP_FLUX: Program = Program { name: "operator", entry: "flux", files: OPERATOR };
+
+/// Their divergence.
+pub const WEIGH: Program = Program { name: "operator", entry: "weigh", files: OPERATOR };
+
+/// Files of the operator ∂D∂.
+const OPERATOR: &[&str] =
+    &[include_str!("../wgsl/kinetic/lattice.wgsl"), include_str!("../wgsl/wave_form/leapfrog/operator.wgsl")];
+
 /// Files of the energy balance.
 const ENERGY: &[&str] = &[include_str!("../wgsl/reduce.wgsl"), include_str!("../wgsl/energy.wgsl")];
 
@@ -133,9 +153,9 @@ pub const COLLECT: Program =
     Program { name: "engs", entry: "collect", files: &[include_str!("../wgsl/engs.wgsl")] };
 
 /// All programs.
-pub const PROGRAMS: [Program; 18] = [
+pub const PROGRAMS: [Program; 22] = [
     SWEEP, DIRECT, REDUCE, SOURCE, COPY, LOCAL, RING3, FIBRE, FLUX, TERM, STRUCTURE, MEASURE, WAVE_FORM,
-    TRANSFORM, TOTALS, WORK, FOLD, COLLECT,
+    TRANSFORM, LEAP, DAMP, LEAP_FLUX, WEIGH, TOTALS, WORK, FOLD, COLLECT,
 ];
 
 /// What marks a loop that is written out.

@@ -33,12 +33,15 @@ struct Open {
 /// The wgpu backend of the wave form.
 pub struct WaveBackend {
     device: Device,
+    /// Without the fields and the columns, which are on the device.
+    world: DeviceWorld,
     plan: WavePlan,
     n_nodes: usize,
     /// α/2 as the device has it, and e^{−αh/2} − 1.
     half_alpha: f32,
     decay: f64,
     has_damping: bool,
+    damping: wgpu::Buffer,
     psi: wgpu::Buffer,
     velocity: wgpu::Buffer,
     sweeps: Vec<Pipeline>,
@@ -78,12 +81,8 @@ impl WaveBackend {
         let n_nodes = world.shape.n_nodes();
         let bytes = 8 * n_nodes as u64;
         device.report.holds("Ψ", bytes, device.report.binding_bytes)?;
-        let limits = TileLimits {
-            tile_bytes: device.report.tile_bytes as usize,
-            threads: device.report.threads as usize,
-        };
         let half_alpha = (0.5 * wave.alpha) as f32;
-        let plan = WavePlan::new(&world, limits, duration, f64::from(half_alpha));
+        let plan = WavePlan::new(&world, limits_of(&device), duration, f64::from(half_alpha));
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let psi = buffer(&device, "psi", bytes, usage);
         let velocity = buffer(&device, "velocity", bytes, usage);
@@ -94,23 +93,10 @@ impl WaveBackend {
             Quantity::PerNode(values) => filled(&device, "damping", bytemuck::cast_slice(values)),
             Quantity::Uniform(_) => filled(&device, "damping", &[0; 4]),
         };
-        let tables = filled(&device, "tables", bytemuck::cast_slice(&plan.tables));
-        let stages = filled(&device, "stages", bytemuck::cast_slice(&plan.stages));
-        let classes = filled(&device, "classes", bytemuck::cast_slice(&plan.classes));
-        let turns = filled(&device, "turns", bytemuck::cast_slice(&plan.turns));
+        let numbers = Numbers::new(&device, &plan);
         let sweep_module = module(&device, &WAVE_FORM);
         let sweeps = plan.groups.iter().map(|group| {
-            let bound = [
-                (&psi, Access::ReadWrite),
-                (&tables, Access::Read),
-                (&stages, Access::Read),
-                // Of the two columns of half_potential.wgsl, V is not used.
-                (&damping, Access::Read),
-                (&damping, Access::Read),
-                (&velocity, Access::ReadWrite),
-                (&classes, Access::Read),
-                (&turns, Access::Read),
-            ];
+            let bound = numbers.bound([&psi, &velocity, &damping]);
             let constants = sweep_constants(group, has_damping);
             let immediates = size_of::<Pass>() as u32;
             Pipeline::new(&device, &sweep_module, &WAVE_FORM, immediates, &constants, &bound)
@@ -120,7 +106,8 @@ impl WaveBackend {
         let transforms = next.as_ref().map(|next| {
             let made = module(&device, &TRANSFORM);
             [&psi, &velocity].map(|field| {
-                let bound = [(field, Access::Read), (&tables, Access::Read), (next, Access::ReadWrite)];
+                let bound =
+                    [(field, Access::Read), (&numbers.tables, Access::Read), (next, Access::ReadWrite)];
                 let immediates = size_of::<Transform>() as u32;
                 let pipeline = Pipeline::new(&device, &made, &TRANSFORM, immediates, &[], &bound);
                 (pipeline, field.clone())
@@ -151,10 +138,12 @@ impl WaveBackend {
         let back = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
         device.wait(None)?;
         Ok(Self {
+            world: stripped(world),
             n_nodes,
             half_alpha,
             decay: expm1(-0.5 * wave.alpha * duration),
             has_damping,
+            damping,
             psi,
             velocity,
             sweeps,
@@ -177,6 +166,28 @@ impl WaveBackend {
             plan,
             device,
         })
+    }
+
+    /// Takes over T and a uniform Γ that have changed. The sweeps are the same, since the torus is.
+    fn replan(&mut self, world: DeviceWorld, alpha: f64) -> Result<(), BackendError> {
+        self.close(false)?;
+        self.recorder.submit(&self.device, &[])?;
+        let duration = world.durations.first().copied().unwrap_or_default();
+        self.half_alpha = (0.5 * alpha) as f32;
+        self.decay = expm1(-0.5 * alpha * duration);
+        self.plan = WavePlan::new(&world, limits_of(&self.device), duration, f64::from(self.half_alpha));
+        self.world = stripped(world);
+        let numbers = Numbers::new(&self.device, &self.plan);
+        let bound = numbers.bound([&self.psi, &self.velocity, &self.damping]).map(|(buffer, _)| buffer);
+        for sweep in &mut self.sweeps {
+            *sweep = sweep.rebound(&self.device, &bound);
+        }
+        if let (Some(transforms), Some(next)) = (&mut self.transforms, &self.next) {
+            for (transform, field) in transforms {
+                *transform = transform.rebound(&self.device, &[field, &numbers.tables, next]);
+            }
+        }
+        self.device.failures.check()
     }
 
     /// How the axes are grouped into sweeps.
@@ -245,6 +256,54 @@ impl WaveBackend {
         }
         Ok(())
     }
+}
+
+/// The numbers of a plan on the device.
+struct Numbers {
+    tables: wgpu::Buffer,
+    stages: wgpu::Buffer,
+    classes: wgpu::Buffer,
+    turns: wgpu::Buffer,
+}
+
+impl Numbers {
+    fn new(device: &Device, plan: &WavePlan) -> Self {
+        Self {
+            tables: filled(device, "tables", bytemuck::cast_slice(&plan.tables)),
+            stages: filled(device, "stages", bytemuck::cast_slice(&plan.stages)),
+            classes: filled(device, "classes", bytemuck::cast_slice(&plan.classes)),
+            turns: filled(device, "turns", bytemuck::cast_slice(&plan.turns)),
+        }
+    }
+
+    /// What a sweep sees, in the order of its bindings.
+    fn bound<'a>(
+        &'a self,
+        [psi, velocity, damping]: [&'a wgpu::Buffer; 3],
+    ) -> [(&'a wgpu::Buffer, Access); 8] {
+        [
+            (psi, Access::ReadWrite),
+            (&self.tables, Access::Read),
+            (&self.stages, Access::Read),
+            // Of the two columns of half_potential.wgsl, V is not used.
+            (damping, Access::Read),
+            (damping, Access::Read),
+            (velocity, Access::ReadWrite),
+            (&self.classes, Access::Read),
+            (&self.turns, Access::Read),
+        ]
+    }
+}
+
+fn limits_of(device: &Device) -> TileLimits {
+    TileLimits { tile_bytes: device.report.tile_bytes as usize, threads: device.report.threads as usize }
+}
+
+/// What the host keeps of a world whose fields are on the device.
+fn stripped(mut world: DeviceWorld) -> DeviceWorld {
+    (world.psi, world.wave, world.sources, world.damping) =
+        (Vec::new(), None, Vec::new(), Quantity::Uniform(0.0));
+    world
 }
 
 fn sweep_constants(group: &WaveGroup, has_damping: bool) -> Vec<(&'static str, f64)> {
@@ -359,6 +418,30 @@ impl Backend for WaveBackend {
     fn set_potential(&mut self, _values: &[f32]) -> Result<(), BackendError> {
         // The wave form has no potential; a world with one is refused when it is built.
         Ok(())
+    }
+
+    fn set_damping(&mut self, damping: &Quantity) -> Result<(), BackendError> {
+        match damping {
+            Quantity::PerNode(values) => {
+                self.close(false)?;
+                self.recorder.submit(&self.device, &[])?;
+                self.device.queue.write_buffer(&self.damping, 0, bytemuck::cast_slice(values));
+                self.device.failures.check()
+            }
+            Quantity::Uniform(alpha) => self.replan(self.world.clone(), *alpha),
+        }
+    }
+
+    fn adopt(&mut self, mut world: DeviceWorld) -> Result<(), BackendError> {
+        let wave = world.wave.take();
+        let alpha = wave.as_ref().map_or(0.0, |wave| wave.alpha);
+        self.open = Open::default();
+        let fields = [std::mem::take(&mut world.psi), wave.map(|wave| wave.velocity).unwrap_or_default()];
+        if let Quantity::PerNode(_) = &world.damping {
+            self.set_damping(&world.damping)?;
+        }
+        self.replan(world, alpha)?;
+        self.write(&fields.concat())
     }
 
     fn norm2(&mut self) -> Result<f64, BackendError> {

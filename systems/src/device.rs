@@ -17,6 +17,7 @@ use crate::integrator::LocalStep as CompositionStep;
 use crate::oracle::NormLedger;
 use crate::oracle::watch::Watch;
 use crate::propagators::Propagators;
+use crate::wave_form::EnergyKeeper;
 use crate::world::{Environment, Sources};
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
@@ -224,7 +225,8 @@ pub fn device_world(world: &mut World) -> DeviceWorld {
 /// What of the world is watched on the device, by the oracle or the neurochemistry.
 fn watched(world: &World) -> Option<Watched> {
     let (watch, engs) = (world.get_resource::<Watch<f32>>(), world.get_resource::<Engs>());
-    if watch.is_none() && engs.is_none() || world.resource::<Propagators<f32>>().is_live() {
+    let is_wave = world.contains_resource::<EnergyKeeper>();
+    if watch.is_none() && engs.is_none() || is_wave || world.resource::<Propagators<f32>>().is_live() {
         return None;
     }
     let page_nodes = world.resource::<Torus>().page_nodes();
@@ -320,16 +322,16 @@ pub fn scatter<'a>(pairs: &[[f32; 2]], pages: impl Iterator<Item = &'a mut Psi<f
 
 /// What of a setup no backend can do yet: the scene field that asks for it, and what to do instead.
 pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
-    use nikola_components::setup::{Equation, Precision};
+    use nikola_components::setup::Precision;
     // Exhaustive on purpose: a new field must be decided upon here.
     let Setup {
         torus: _,
         precision,
         seed: _,
-        equation,
+        equation: _,
         wave: _,
-        metric,
-        plasticity,
+        metric: _,
+        plasticity: _,
         potential: _,
         drive: _,
         damping: _,
@@ -339,23 +341,11 @@ pub fn unsupported(setup: &Setup) -> Option<(&'static str, &'static str)> {
         injections: _,
         growth: _,
         scan: _,
-        oracle,
-        engs,
+        oracle: _,
+        engs: _,
         sample_every: _,
     } = setup;
-    let is_wave_form = matches!(equation, Equation::Wave { .. });
-    let refusals = [
-        (*precision == Precision::F64, "precision: F64", "set precision: F32 (or --precision f32)"),
-        (
-            is_wave_form && metric.is_some(),
-            "equation: Wave with equation.metric or state that varies in space",
-            "give the metric numbers",
-        ),
-        (is_wave_form && plasticity.is_some(), "plasticity with equation: Wave", "remove `plasticity`"),
-        (is_wave_form && oracle.is_some(), "oracle with equation: Wave", "remove `oracle`"),
-        (is_wave_form && engs.is_some(), "engs with equation: Wave", "remove `engs`"),
-    ];
-    refusals.into_iter().find(|(is_refused, ..)| *is_refused).map(|(_, field, remedy)| (field, remedy))
+    (*precision == Precision::F64).then_some(("precision: F64", "set precision: F32 (or --precision f32)"))
 }
 
 /// Before `ingress`: fetches Ψ into the columns when something strikes them in this tick.

@@ -147,8 +147,18 @@ pub fn device_schedule(setup: &Setup) -> Schedule {
     let step = match setup.equation {
         Equation::Schrodinger => (device::open, device::propagate, nonlinear::close, device::close).chain(),
         Equation::Wave { .. } => {
-            (device::wave_form::fetch_for_energy, wave_form::keep_energy::<f32>, device::wave_form::advance)
-                .chain()
+            let keep = (device::wave_form::fetch_for_energy, wave_form::keep_energy::<f32>).chain();
+            match is_live {
+                true => {
+                    let advance = (
+                        device::fetch_columns,
+                        device::wave_form::advance_watched,
+                        device::wave_form::keep_copy,
+                    );
+                    (keep, advance.chain()).chain()
+                }
+                false => (keep, device::wave_form::advance).chain(),
+            }
         }
     };
     schedule.add_systems((enter, step, look, (device::bring_back, egress::report::<f32>).chain()).chain());

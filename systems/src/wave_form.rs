@@ -22,11 +22,10 @@ pub mod keeper;
 mod plan;
 
 pub use keeper::{EnergyKeeper, keep_energy};
-pub(crate) use plan::restore;
+pub(crate) use plan::{LeapFlow, restore};
 pub use plan::{WaveFlow, WavePlan};
 
 use self::exchange::Books;
-use self::plan::LeapFlow;
 use crate::half_potential::kick_pages;
 use crate::ingress::TickPlan;
 use crate::metric_update::PlasticMetric;
@@ -41,7 +40,7 @@ use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::wave::{Damping, Psi, Velocity};
 use nikola_kernels::wave_form::leapfrog::Leap;
 use nikola_kernels::wave_form::{Kick, WaveForm};
-use nikola_kernels::{PageMut, Real};
+use nikola_kernels::{PageMut, Real, Threads};
 
 /// The columns a step works on.
 pub type WaveColumns<'w, 's, T> =
@@ -68,10 +67,44 @@ impl<T: Real + Scalar> Around<'_, T> {
 }
 
 /// Both fields of every page, and Γ where it varies.
-struct Fields<'a, T: Real> {
-    psi: Vec<PageMut<'a, T>>,
-    velocity: Vec<PageMut<'a, T>>,
+pub(crate) struct Fields<'a, T: Real> {
+    pub psi: Vec<PageMut<'a, T>>,
+    pub velocity: Vec<PageMut<'a, T>>,
     damping: Vec<&'a [T]>,
+}
+
+/// Where the part of a tick between the kicks by sources is computed.
+pub(crate) trait Middle<T: Real> {
+    /// Whether the host computes it.
+    const IS_HOST: bool;
+
+    /// A half kick of β and of a Γ that varies, the exact flow with a relative `gain`, and the half kick again.
+    fn turn(&mut self, plan: &WaveForm<T>, fields: &mut Fields<'_, T>, half: &Kick<'_, T>, gain: f64);
+
+    /// Kick, drift, kick, as often as a tick has parts.
+    fn leap(&mut self, leap: &mut LeapFlow<T>, fields: &mut Fields<'_, T>, open: &Leap);
+}
+
+/// The host's plans.
+struct OnHost<'a>(Threads<'a>);
+
+impl<T: Real> Middle<T> for OnHost<'_> {
+    const IS_HOST: bool = true;
+
+    fn turn(&mut self, plan: &WaveForm<T>, fields: &mut Fields<'_, T>, half: &Kick<'_, T>, gain: f64) {
+        let Fields { psi, velocity, .. } = fields;
+        plan.forward(self.0, psi, velocity, half);
+        plan.turn(self.0, psi, velocity, gain);
+        plan.backward(self.0, psi, velocity, half);
+    }
+
+    fn leap(&mut self, leap: &mut LeapFlow<T>, fields: &mut Fields<'_, T>, open: &Leap) {
+        for _ in 0..leap.n_steps {
+            leap.plan.step(self.0, &mut fields.psi, &mut fields.velocity, open);
+            leap.weigh(self.0, &fields.psi);
+            leap.plan.step(self.0, &mut fields.psi, &mut fields.velocity, &Leap { drift: None, ..*open });
+        }
+    }
 }
 
 impl<T: Real + Scalar> Fields<'_, T> {
@@ -83,15 +116,30 @@ impl<T: Real + Scalar> Fields<'_, T> {
 
 /// The step.
 pub fn advance<T: Real + Scalar>(
-    mut columns: WaveColumns<'_, '_, T>,
+    columns: WaveColumns<'_, '_, T>,
     mut times: ResMut<'_, StageTimes>,
     mut tick: ResMut<'_, Tick>,
     mut flow: ResMut<'_, WaveFlow<T>>,
-    mut books: Books<'_, T>,
+    books: Books<'_, T>,
     around: Around<'_, T>,
 ) {
     let began = times.now();
-    let end = Tick(tick.0 + 1);
+    step_with(&mut OnHost(around.compute.threads()), columns, *tick, &mut flow, books, &around);
+    tick.0 += 1;
+    let ended = times.now();
+    times.add(Stage::WaveForm, ended - began);
+}
+
+/// The step that begins at tick `start`, its middle computed by `middle`.
+pub(crate) fn step_with<T: Real + Scalar, M: Middle<T>>(
+    middle: &mut M,
+    mut columns: WaveColumns<'_, '_, T>,
+    start: Tick,
+    flow: &mut WaveFlow<T>,
+    mut books: Books<'_, T>,
+    around: &Around<'_, T>,
+) {
+    let end = Tick(start.0 + 1);
     let mut fields = Fields { psi: Vec::new(), velocity: Vec::new(), damping: Vec::new() };
     let mut is_psi_new = false;
     let mut psi = Vec::new();
@@ -104,18 +152,15 @@ pub fn advance<T: Real + Scalar>(
     }
     fields.psi = pages_mut(psi.into_iter());
     let level = around.compute.level;
-    flow.follow_exact(level, &around);
-    let WaveFlow { plan, revision, .. } = &mut *flow;
+    flow.follow_exact(level, around);
+    let WaveFlow { plan, revision, .. } = flow;
     match plan {
-        WavePlan::Exact(plan) => turn(plan, &mut fields, (*tick, end), &mut books, &around),
+        WavePlan::Exact(plan) => turn(plan, middle, &mut fields, (start, end), &mut books, around),
         WavePlan::Leap(leap) => {
-            leap.follow(is_psi_new, &fields, &mut books, (level, revision), &around);
-            leap_through(leap, &mut fields, (*tick, end), &mut books, &around);
+            leap.follow((is_psi_new, M::IS_HOST), &fields, &mut books, (level, revision), around);
+            leap_through(leap, middle, &mut fields, (start, end), &mut books, around);
         }
     }
-    *tick = end;
-    let ended = times.now();
-    times.add(Stage::WaveForm, ended - began);
 }
 
 /// Kicks Ψ̇ by the sources at a border, for half a tick.
@@ -135,25 +180,21 @@ fn kick_by_sources<T: Real + Scalar>(
 /// The tick of a constant metric.
 fn turn<T: Real + Scalar>(
     plan: &WaveForm<T>,
+    middle: &mut impl Middle<T>,
     fields: &mut Fields<'_, T>,
     (start, end): (Tick, Tick),
     books: &mut Books<'_, T>,
     around: &Around<'_, T>,
 ) {
-    let threads = around.compute.threads();
     kick_by_sources(fields, start, books, around);
     let before = books.sums(fields, 1.0, around);
-    {
-        let Fields { psi, velocity, damping } = &mut *fields;
-        let half = Kick {
-            duration: 0.5 * around.wave.dt,
-            beta: around.beta(),
-            damping: Fields::damping_of(damping, around),
-        };
-        plan.forward(threads, psi, velocity, &half);
-        plan.turn(threads, psi, velocity, around.keeper.gain());
-        plan.backward(threads, psi, velocity, &half);
-    }
+    let damping = fields.damping.clone();
+    let half = Kick {
+        duration: 0.5 * around.wave.dt,
+        beta: around.beta(),
+        damping: Fields::damping_of(&damping, around),
+    };
+    middle.turn(plan, fields, &half, around.keeper.gain());
     let after = books.sums(fields, -1.0, around);
     books.book_turn(before, after, around);
     kick_by_sources(fields, end, books, around);
@@ -162,22 +203,18 @@ fn turn<T: Real + Scalar>(
 /// The tick of a metric that varies.
 fn leap_through<T: Real + Scalar>(
     leap: &mut LeapFlow<T>,
+    middle: &mut impl Middle<T>,
     fields: &mut Fields<'_, T>,
     (start, end): (Tick, Tick),
     books: &mut Books<'_, T>,
     around: &Around<'_, T>,
 ) {
-    let threads = around.compute.threads();
     damp(leap, fields, books, around);
     kick_by_sources(fields, start, books, around);
     let dt = around.wave.dt / leap.n_steps as f64;
     let gain = around.keeper.gain() / leap.n_steps as f64;
     let open = Leap { kick: 0.5 * dt, beta: around.beta(), drift: Some(dt), gain };
-    for _ in 0..leap.n_steps {
-        leap.plan.step(threads, &mut fields.psi, &mut fields.velocity, &open);
-        leap.weigh(threads, &fields.psi);
-        leap.plan.step(threads, &mut fields.psi, &mut fields.velocity, &Leap { drift: None, ..open });
-    }
+    middle.leap(leap, fields, &open);
     kick_by_sources(fields, end, books, around);
     damp(leap, fields, books, around);
 }

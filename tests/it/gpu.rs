@@ -59,9 +59,6 @@ fn both(setup: &Setup, ticks: u64) -> Option<(Simulation, Simulation)> {
     Some((device, host))
 }
 
-/// Scenes that ask for what no device computes: the wave form watched, or with a metric that varies or learns.
-const HOST_ONLY: [&str; 2] = ["wave_learning", "wave_lens"];
-
 #[test]
 fn every_scene_agrees_with_the_processor() {
     let mut scenes: Vec<_> =
@@ -74,10 +71,6 @@ fn every_scene_agrees_with_the_processor() {
         }
         let scene = load(&path, &["precision=F32".into()]).unwrap_or_else(|error| panic!("{error}"));
         let resolved = resolve(&scene, &scene.base_dir).unwrap_or_else(|error| panic!("{error}"));
-        if HOST_ONLY.contains(&scene.stem().as_str()) {
-            assert!(unsupported(&resolved.setup).is_some(), "{} runs on a device", scene.stem());
-            continue;
-        }
         assert_eq!(unsupported(&resolved.setup), None, "{}", scene.stem());
         let nodes = match resolved.setup.growth {
             Some(_) => build(&resolved.setup).active_pages().len() * resolved.setup.torus.page_nodes(),

@@ -11,7 +11,6 @@ use nikola_engine::systems::components::metric::{MetricProfile, Plasticity};
 use nikola_engine::systems::components::oracle::{Alarm, Health, OracleSettings};
 use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::setup::{Equation, Precision, Setup};
-use nikola_engine::systems::device::unsupported;
 use nikola_engine::systems::world::BuildOptions;
 use nikola_tests::lab::{
     Field, advance, build, build_with, initial, polar, profile, restore, save, setup, torus,
@@ -20,27 +19,27 @@ use std::f64::consts::TAU;
 
 /// How D is given.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Metric {
+pub enum Metric {
     Constant,
     Varying,
     Plastic,
 }
 
-const METRICS: [Metric; 3] = [Metric::Constant, Metric::Varying, Metric::Plastic];
+pub const METRICS: [Metric; 3] = [Metric::Constant, Metric::Varying, Metric::Plastic];
 
 /// What is on in a scene.
 #[derive(Debug, Clone, Copy, Default)]
-struct On {
-    emitters: bool,
-    uniform_damping: bool,
-    damping: bool,
-    interaction: bool,
+pub struct On {
+    pub emitters: bool,
+    pub uniform_damping: bool,
+    pub damping: bool,
+    pub interaction: bool,
 }
 
-const ALL: On = On { emitters: true, uniform_damping: false, damping: true, interaction: true };
+pub const ALL: On = On { emitters: true, uniform_damping: false, damping: true, interaction: true };
 
 /// A small torus of rings and a longer line, watched, with everything that may change its energy.
-fn open_world(metric: Metric, precision: Precision, on: On) -> Setup {
+pub fn open_world(metric: Metric, precision: Precision, on: On) -> Setup {
     let axes = [(Axis::U, 3, 6.0), (Axis::X, 3, 6.0), (Axis::Y, 3, 6.0), (Axis::Z, 9, 12.0)];
     let torus = torus(&axes);
     let mut scene = setup(torus.clone(), 1e-3);
@@ -230,7 +229,7 @@ fn a_scram_damps_the_wave_form_until_it_thaws() {
 }
 
 /// Damping and wave speed follow the chemistry.
-fn living(metric: Metric, precision: Precision) -> Setup {
+pub fn living(metric: Metric, precision: Precision) -> Setup {
     let mut scene = open_world(metric, precision, ALL);
     let initial = Chemistry { serotonin: 0.1, norepinephrine: 0.9, ..Chemistry::default() };
     let quick = EngsSettings { serotonin_decay_per_sec: 2.0, ..EngsSettings::default() };
@@ -306,17 +305,4 @@ fn a_speed_that_grows_past_the_bound_is_stepped_in_parts() {
     scene.wave.dt = 1.01 * longest;
     let refused = Simulation::new(&scene, &BuildOptions::default()).expect_err("too long");
     assert!(refused.to_string().contains("2/ω"), "{refused}");
-}
-
-#[test]
-fn a_device_refuses_what_only_the_host_can_do_in_the_wave_form() {
-    let fields = |setup: &Setup| unsupported(setup).map(|(field, _)| field.to_owned());
-    let bare = |metric| Setup { oracle: None, ..open_world(metric, Precision::F32, ALL) };
-    assert_eq!(fields(&bare(Metric::Constant)), None);
-    assert!(fields(&bare(Metric::Varying)).is_some_and(|field| field.contains("equation.metric")));
-    assert!(fields(&bare(Metric::Plastic)).is_some_and(|field| field.starts_with("plasticity")));
-    let watched = open_world(Metric::Constant, Precision::F32, ALL);
-    assert!(fields(&watched).is_some_and(|field| field.starts_with("oracle")));
-    let living = Setup { oracle: None, ..living(Metric::Constant, Precision::F32) };
-    assert!(fields(&living).is_some_and(|field| field.starts_with("engs")));
 }

@@ -28,6 +28,8 @@ pub(super) struct Buffers {
     pub scratch_weights: Buffer,
     fluxes: Buffer,
     last: Buffer,
+    /// Ψ̇ of a wave form.
+    pub velocity: Option<Buffer>,
     columns: Buffer,
     coupled: Buffer,
     axes: Buffer,
@@ -158,8 +160,13 @@ impl Buffers {
         let n_partials = n_nodes.div_ceil(REDUCE_CHUNK as u64);
         let tensor_bytes = 4 * metric.n_tensors.next_multiple_of(2) as u64;
         let measured_bytes = 4 * items.len().next_multiple_of(2) as u64;
-        let remainder_nodes = if n_coupled > 0 { n_nodes } else { 0 };
+        let remainder_nodes = if n_coupled > 0 || world.wave.is_some() { n_nodes } else { 0 };
         let psi = room("psi", 8 * n_nodes);
+        let velocity = world.wave.as_ref().map(|wave| {
+            let velocity = room("velocity", 8 * n_nodes);
+            device.queue.write_buffer(&velocity, 0, bytemuck::cast_slice(&wave.velocity));
+            velocity
+        });
         device.queue.write_buffer(&psi, 0, bytemuck::cast_slice(&world.psi));
         Ok(Self {
             psi,
@@ -177,6 +184,7 @@ impl Buffers {
             scratch_weights: room("injected weights", 8 * n_nodes),
             fluxes: room("fluxes", 8 * n_nodes * n_coupled),
             last: room("last term", 8 * remainder_nodes),
+            velocity,
             columns: filled(device, "columns", bytemuck::cast_slice(&metric.columns)),
             coupled: filled(device, "coupled axes", bytemuck::cast_slice(&metric.coupled)),
             axes: filled(device, "axes", bytemuck::cast_slice(&metric.axes)),
@@ -214,8 +222,10 @@ impl Buffers {
         [(&self.psi, Access::Read), (&self.partials, Access::ReadWrite)]
     }
 
+    /// Sources work on Ψ, or on the velocity of a wave form.
     pub fn of_kick(&self) -> Bound<'_, 3> {
-        [(&self.psi, Access::ReadWrite), (&self.nodes, Access::Read), (&self.weights, Access::Read)]
+        let field = self.velocity.as_ref().unwrap_or(&self.psi);
+        [(field, Access::ReadWrite), (&self.nodes, Access::Read), (&self.weights, Access::Read)]
     }
 
     pub fn of_injection(&self) -> Bound<'_, 3> {
@@ -234,6 +244,27 @@ impl Buffers {
             (&self.off_diagonal, Access::Read),
             (&self.cells, Access::Read),
         ]
+    }
+
+    /// Of a wave form, as is the next.
+    pub fn of_leap(&self) -> Bound<'_, 5> {
+        let velocity = self.velocity.as_ref().unwrap_or(&self.psi);
+        let damping = (&self.damping, Access::Read);
+        // Of the two columns of half_potential.wgsl, V is not used.
+        [
+            (&self.psi, Access::ReadWrite),
+            (velocity, Access::ReadWrite),
+            (&self.last, Access::Read),
+            damping,
+            damping,
+        ]
+    }
+
+    /// The image of Ψ is where a remainder has its last term.
+    pub fn of_operator(&self) -> Bound<'_, 8> {
+        let mut bound = self.of_remainder();
+        bound[3].1 = Access::Read;
+        bound
     }
 
     pub fn of_structure(&self) -> Bound<'_, 6> {

@@ -10,7 +10,7 @@ use nikola_kernels::simd::Level;
 use nikola_kernels::{PageMut, PageRef, Shape, Threads};
 
 /// The adapter, or none where this machine has none.
-fn device() -> Option<Device> {
+pub(super) fn device() -> Option<Device> {
     match Device::open(None) {
         Ok(device) => Some(device),
         Err(error) => {
@@ -21,7 +21,7 @@ fn device() -> Option<Device> {
 }
 
 /// A repeatable number in [−1, 1).
-fn number(i: usize, stream: u64) -> f64 {
+pub(super) fn number(i: usize, stream: u64) -> f64 {
     let mut x =
         (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03);
     x = (x ^ (x >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,7 +30,7 @@ fn number(i: usize, stream: u64) -> f64 {
 }
 
 /// A metric on cells of the given shape; D of the axes in `constant` is one number.
-fn diffusion(extents: &[usize], cell: &[usize], constant: &[usize]) -> Diffusion {
+pub(super) fn diffusion(extents: &[usize], cell: &[usize], constant: &[usize]) -> Diffusion {
     let shape = Shape { extents: extents.to_vec(), page_nodes: extents.iter().product() };
     let spacing = (0..extents.len()).map(|d| 0.5 + 0.1 * d as f64).collect();
     let grid = CellGrid { shape, spacing, cell: cell.to_vec() };

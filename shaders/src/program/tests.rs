@@ -74,6 +74,8 @@ fn host_structures_have_the_layout_of_their_twins() {
     same_layout!(WAVE_FORM, Push { h, strength });
     same_layout!(WAVE_FORM, Pass { pushes, n_pushes, first_stage, n_stages, half_alpha, increment });
     same_layout!(WAVE_FORM, WaveStage { radix, step, code, table, flags });
+    same_layout!(LEAP, Leap { kick, strength, drift, is_drifting, gain, h, loss, n_nodes });
+    same_layout!(WEIGH, Weigh { n_nodes, first_weight });
     same_layout!(
         TOTALS,
         Look { count, zero, n_chunks, first, slot, wanted, n_axes, potential, kinetic, beta }

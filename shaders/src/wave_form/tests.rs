@@ -16,7 +16,7 @@ fn wave_world(extents: &[usize], alpha: f64) -> DeviceWorld {
     world.durations = vec![DT];
     let n = world.psi.len();
     let velocity = (0..n).map(|i| [number(i, 5) as f32, number(i, 6) as f32]).collect();
-    world.wave = Some(WaveWorld { velocity, alpha });
+    world.wave = Some(WaveWorld { velocity, alpha, is_leaping: false });
     world
 }
 

@@ -50,6 +50,22 @@ pub struct WaveWorld {
     pub velocity: Vec<[f32; 2]>,
     /// Uniform damping rate α, which belongs to the linear flow; 0 where the damping varies in space.
     pub alpha: f64,
+    /// Whether the metric varies, so that a tick is kick, drift, kick. Its cells are those of [`DeviceWorld::lines`], see
+    /// `wave_form::leapfrog::lines`; a `local` step is then a time of damping, [`Backend::leap`] the rest of a tick.
+    pub is_leaping: bool,
+}
+
+/// Kick, drift, kick of a wave form whose metric varies, `n_steps` times one after the other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LeapStep {
+    /// Length of one step in model time.
+    pub dt: f64,
+    /// β; zero on a degraded tick.
+    pub beta: f64,
+    /// Relative change of both fields in each step.
+    pub gain: f64,
+    /// Steps.
+    pub n_steps: usize,
 }
 
 /// Where a source works: nodes in storage order over the whole torus, and Re E, Im E, Re TE, Im TE on them.
@@ -270,6 +286,14 @@ pub trait Backend: Send + Sync {
     /// As [`Backend::local`]; [`BackendError::Refused`] where the world has none, here and below.
     fn propagate(&mut self, _: &LineStep) -> Result<(), BackendError> {
         Err(without_lines())
+    }
+
+    /// Kicks and drifts, in a wave form whose metric varies.
+    ///
+    /// # Errors
+    /// As [`Backend::propagate`].
+    fn leap(&mut self, _: &LeapStep) -> Result<(), BackendError> {
+        Err(BackendError::Refused { reason: "the metric of this world does not vary (a defect)".into() })
     }
 
     /// Takes over changed tables of the flows over lines.

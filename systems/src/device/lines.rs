@@ -12,6 +12,7 @@ use crate::metric_update::{MetricStage, PlasticMetric, Sight, restore};
 use crate::observables::pages_ref;
 use crate::oracle::watch::Watch;
 use crate::propagators::{Plan, Propagators};
+use crate::wave_form::WaveFlow;
 use bevy_ecs::prelude::*;
 use nikola_components::clock::Tick;
 use nikola_components::growth::Growth;
@@ -19,6 +20,7 @@ use nikola_components::metric::MetricCells;
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::wave::{Damping, Psi};
 use nikola_kernels::backend::{Expansion, LineFlows, LineStep, Renewal};
+use nikola_kernels::wave_form::leapfrog::lines as leapfrog;
 
 /// The metric and the account of growth that belong to a copy of Ψ, as of a tick.
 #[derive(Debug, Default)]
@@ -32,9 +34,13 @@ pub(super) struct Kept {
 /// The flows of a world that go line by line; none where all axes are constants.
 pub(super) fn flows(world: &World) -> Option<LineFlows> {
     let is_plastic = world.contains_resource::<PlasticMetric>();
+    let propagators = world.resource::<Propagators<f32>>();
+    if let Some(flows) = super::wave_form::flows(world, propagators.diffusion.as_ref(), is_plastic) {
+        return Some(flows);
+    }
     let is_steered = world.contains_resource::<Watch<f32>>() || world.contains_resource::<Engs>();
     let mut flows = LineFlows { is_steered, ..LineFlows::default() };
-    for plan in &world.resource::<Propagators<f32>>().plans {
+    for plan in &propagators.plans {
         match plan {
             Plan::Constant(_) => return None,
             Plan::Varying(plan) => {
@@ -111,6 +117,7 @@ pub fn update_metric(
     mut device: ResMut<'_, Device>,
     columns: Query<'_, '_, (&Psi<f32>, Option<&Damping<f32>>)>,
     mut stage: MetricStage<'_, '_, f32>,
+    flow: Option<Res<'_, WaveFlow<f32>>>,
     mut times: ResMut<'_, StageTimes>,
 ) {
     let began = times.now();
@@ -137,7 +144,10 @@ pub fn update_metric(
             Plan::Constant(_) | Plan::Sparse(_) => base,
         };
     }
-    if !renewal.tables.is_empty() {
+    if flow.is_some() {
+        renewal = leapfrog::renewed(diffusion, stage.changed());
+    }
+    if !renewal.tables.is_empty() || !renewal.off_diagonal.is_empty() {
         inner.call(|backend| backend.renew(&renewal));
     }
     let ended = times.now();
@@ -165,13 +175,13 @@ pub fn adopt(world: &mut World) {
     let fresh = device_world(world);
     let n_flows = world.resource::<Propagators<f32>>().which.len();
     let mut device = world.resource_mut::<Device>();
-    if fresh.lines.is_none() {
+    if fresh.lines.is_none() && fresh.wave.is_none() {
         device.continue_from(tick, n_flows);
-        let velocity = fresh.wave.map(|wave| wave.velocity).unwrap_or_default();
-        return device.replace([fresh.psi, velocity].concat(), tick);
+        return device.replace(fresh.psi, tick);
     }
     let inner = device.inner();
-    inner.copy.clone_from(&fresh.psi);
+    let velocity = fresh.wave.as_ref().map_or(&[][..], |wave| &wave.velocity);
+    inner.copy = [&fresh.psi, velocity].concat();
     inner.call(|backend| backend.adopt(fresh));
     (inner.is_current, inner.copied_at, inner.has_injected) = (true, tick.0, false);
     inner.standing = standing;

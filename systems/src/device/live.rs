@@ -1,4 +1,5 @@
-//! Worlds on a device whose energy is watched while T can change: a metric that varies or learns, pages that come and go.
+//! Worlds on a device whose energy is watched while T can change: a metric that varies or learns, pages that come and go; and
+//! every wave form that is watched.
 //!
 //! Invariant: the oracle and the neurochemistry are the host's own stages, on a copy of Ψ that is fetched at the end of
 //! every tick; what they change of Ψ, Γ and D goes to the device before Ψ moves on. So their figures are the host's for the
@@ -39,7 +40,7 @@ pub(super) fn is_live(setup: &Setup) -> bool {
 
 /// Whether the oracle and the neurochemistry of `setup` look at a copy of Ψ.
 pub fn is_watched(setup: &Setup) -> bool {
-    is_live(setup) && (setup.oracle.is_some() || setup.engs.is_some())
+    (is_live(setup) || super::wave_form::is_wave(setup)) && (setup.oracle.is_some() || setup.engs.is_some())
 }
 
 /// After the effects of the neurochemistry: if T changed as a whole, the device takes everything over.
@@ -67,16 +68,15 @@ pub fn send_damping(
     }
 }
 
-/// After the oracle: the device takes over what was done to Ψ, if anything was.
-pub fn send_psi(mut device: ResMut<'_, Device>, columns: Query<'_, '_, &Psi<f32>>) {
+/// After the oracle: the device takes over what was done to the fields, if anything was.
+pub fn send_psi(mut device: ResMut<'_, Device>, fields: super::Fields<'_, '_>) {
     let inner = device.inner();
     if inner.failure.is_some() {
         return;
     }
-    let pairs = || columns.iter().flat_map(|psi| psi.re.iter().zip(psi.im.iter()).map(|(&re, &im)| [re, im]));
-    let is_same = |(now, before): ([f32; 2], &[f32; 2])| now.map(f32::to_bits) == before.map(f32::to_bits);
-    if !pairs().zip(&inner.copy).all(is_same) {
-        let copy: Vec<[f32; 2]> = pairs().collect();
+    let copy = super::gather_fields(&fields);
+    let is_same = |(now, before): (&[f32; 2], &[f32; 2])| now.map(f32::to_bits) == before.map(f32::to_bits);
+    if !copy.iter().zip(&inner.copy).all(is_same) {
         inner.call(|backend| backend.write(&copy));
         inner.copy = copy;
     }

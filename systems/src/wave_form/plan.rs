@@ -134,6 +134,23 @@ impl<T: Real> LeapFlow<T> {
         step * step / 8.0 * self.plan.force2(threads, psi, beta)
     }
 
+    /// Takes over D of the cells that have `changed`, for a step that somebody else does.
+    pub(crate) fn renew(&mut self, diffusion: &Diffusion, changed: &[usize], dt: f64) {
+        self.plan.renew(diffusion, changed);
+        self.n_steps = n_steps(diffusion, dt);
+        self.is_weighed = false;
+    }
+
+    /// Ψ has moved on elsewhere.
+    pub(crate) fn forget(&mut self) {
+        self.is_weighed = false;
+    }
+
+    /// Parts of a tick.
+    pub(crate) fn n_steps(&self) -> usize {
+        self.n_steps
+    }
+
     /// Computes ∂D∂Ψ.
     pub(super) fn weigh(&mut self, threads: Threads<'_>, psi: &[PageMut<'_, T>]) {
         self.plan.weigh(threads, &views(psi));
@@ -142,11 +159,11 @@ impl<T: Real> LeapFlow<T> {
 }
 
 impl<T: Real + Scalar> LeapFlow<T> {
-    /// Takes over a D that has changed and a Ψ that was changed by others since the last step. What a change of D does to
-    /// the shadow is booked with what it does to H.
+    /// Takes over a D that has changed and a Ψ that was changed by others since the last step; ∂D∂Ψ follows where the host
+    /// kicks by it. What a change of D does to the shadow is booked with what it does to H.
     pub(super) fn follow(
         &mut self,
-        is_psi_new: bool,
+        (is_psi_new, is_host): (bool, bool),
         fields: &Fields<'_, T>,
         books: &mut Books<'_, T>,
         (level, revision): (Level, &mut u64),
@@ -158,7 +175,7 @@ impl<T: Real + Scalar> LeapFlow<T> {
         let diffusion = propagators.diffusion.as_ref().filter(|_| is_other || !changed.is_empty());
         self.is_weighed &= !is_psi_new;
         let Some(diffusion) = diffusion else {
-            if !self.is_weighed {
+            if is_host && !self.is_weighed {
                 self.weigh(threads, &fields.psi);
             }
             return;
@@ -176,7 +193,10 @@ impl<T: Real + Scalar> LeapFlow<T> {
             self.plan.renew(diffusion, changed);
             self.n_steps = n_steps(diffusion, dt);
         }
-        self.weigh(threads, &fields.psi);
+        self.is_weighed = false;
+        if is_host || is_booked {
+            self.weigh(threads, &fields.psi);
+        }
         if is_booked {
             books.book_shadow(before - self.shadow(threads, &psi, beta, dt), is_other);
         }

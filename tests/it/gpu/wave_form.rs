@@ -1,14 +1,20 @@
 //! The wave form on the device: Ψ and Ψ̇ against the processor, the energy of a closed scene, state that survives.
 
-use super::{both, moved};
+use super::{both, failing, moved, run};
+use crate::oracle::{edge, finite, watch};
+use crate::wave_form::{ALL, METRICS, Metric, On, living, open_world};
+use nikola_engine::backend::{BackendChoice, Keeper};
 use nikola_engine::gpu::distance;
 use nikola_engine::systems::Simulation;
 use nikola_engine::systems::components::emitter::{Emitter, Envelope, Injection};
 use nikola_engine::systems::components::fill::Profile;
 use nikola_engine::systems::components::geometry::axis::Axis;
+use nikola_engine::systems::components::ledger::Flow;
+use nikola_engine::systems::components::oracle::{Health, OracleSettings};
 use nikola_engine::systems::components::ports::Command;
 use nikola_engine::systems::components::setup::{Equation, Precision, Setup, WaveParameters};
-use nikola_tests::lab::{advance, build, initial, profile, restore, save, setup, torus};
+use nikola_engine::systems::kernels::backend::Residency;
+use nikola_tests::lab::{Field, advance, build, initial, profile, restore, save, setup, torus};
 
 /// A driven, damped wave with β, an injection, and axes of every kind.
 fn driven(is_uniform: bool) -> Setup {
@@ -110,4 +116,117 @@ fn both_fields_survive_on_the_device() {
     advance(&mut first, 10);
     advance(&mut second, 10);
     assert_eq!((distance(&first, &second), velocity_distance(&first, &second)), (0.0, 0.0));
+}
+
+/// Worlds of the wave form that are watched, or whose metric varies or learns: name and setup.
+fn watched_and_varying() -> Vec<(String, Setup)> {
+    let mut worlds = Vec::new();
+    let uniform = On { uniform_damping: true, damping: false, ..ALL };
+    for metric in METRICS {
+        let named = |what: &str| format!("{metric:?}, {what}");
+        worlds.push((named("watched"), open_world(metric, Precision::F32, ALL)));
+        worlds.push((named("watched, uniform damping"), open_world(metric, Precision::F32, uniform)));
+        worlds.push((named("chemistry"), living(metric, Precision::F32)));
+        let chemistry = Setup { oracle: None, ..living(metric, Precision::F32) };
+        worlds.push((named("chemistry alone"), chemistry));
+        for on in [ALL, uniform] {
+            worlds.push((named("alone"), Setup { oracle: None, ..open_world(metric, Precision::F32, on) }));
+        }
+    }
+    worlds
+}
+
+#[test]
+fn the_wave_form_with_everything_agrees_with_the_processor() {
+    for (name, setup) in watched_and_varying() {
+        let Some((device, mut host)) = both(&setup, 500) else { return };
+        let errors = (distance(&device, &host), velocity_distance(&device, &host));
+        println!("{name}: Ψ {:.1e}, Ψ̇ {:.1e}", errors.0, errors.1);
+        assert!(errors.0 < 1e-5 && errors.1 < 1e-5, "{name}: {errors:?}");
+        let effects = |world: &Simulation| {
+            world.effects().map(|effects| (effects.damping_scale, effects.diffusion_scale))
+        };
+        assert_eq!(effects(&device), effects(&host), "{name}");
+        let learned = |world: &Simulation| world.metric_counts().map(|counts| counts.n_factorised);
+        assert!(learned(&device) != Some(0), "{name}: a cell learns");
+        let Some(report) = device.oracle() else { continue };
+        let energy = host.sample().energy.abs();
+        let flows = |world: &Simulation| Flow::ALL.map(|flow| world.energy_flows().expect("booked").of(flow));
+        let (found, expected) = (flows(&device), flows(&host));
+        let apart =
+            found.iter().zip(&expected).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs())) / energy;
+        println!("    residual {:.1e}, flows {apart:.1e} apart", report.energy_drift_worst);
+        assert_eq!(report.health, Health::Nominal, "{name}");
+        assert!(report.energy_drift_worst < 1e-4, "{name}: {report:?}");
+        assert!(apart < 1e-4, "{name}: flows differ by {apart:.1e} of |H|: {found:?} {expected:?}");
+    }
+}
+
+#[test]
+fn a_watched_wave_form_survives_on_the_device() {
+    for (name, setup) in watched_and_varying() {
+        let on_device = || {
+            let mut world = build(&setup);
+            moved(&mut world, &setup).then_some(world)
+        };
+        let (Some(mut first), Some(mut second)) = (on_device(), on_device()) else { return };
+        advance(&mut first, 117);
+        restore(&mut second, &save(&mut first)).expect("the same setup");
+        advance(&mut first, 100);
+        advance(&mut second, 100);
+        assert_eq!(distance(&first, &second), 0.0, "{name}");
+        assert_eq!(velocity_distance(&first, &second), 0.0, "{name}");
+        assert_eq!(first.save_scalars(), second.save_scalars(), "{name}");
+    }
+}
+
+#[test]
+fn a_bomb_and_a_hole_end_in_a_named_state_in_the_wave_form() {
+    for metric in METRICS {
+        let mut setup = open_world(metric, Precision::F32, ALL);
+        setup.oracle = Some(OracleSettings { checkpoint_every: 100, ..OracleSettings::default() });
+        let mut world = build(&setup);
+        if !moved(&mut world, &setup) {
+            return;
+        }
+        let mut edge = edge(&mut world);
+        watch(&mut world, &mut edge, 250);
+        world.corrupt_page(0, |_, re, im| (1.02 * re, 1.02 * im));
+        let states = watch(&mut world, &mut edge, 400);
+        assert_eq!(states, [Health::Nominal, Health::Warning, Health::Nominal], "{metric:?}");
+        world.corrupt_page(0, |i, re, im| if i == 17 { (f64::NAN, im) } else { (re, im) });
+        let states = watch(&mut world, &mut edge, 150);
+        assert_eq!(states, [Health::Nominal, Health::Reset, Health::Nominal], "{metric:?}");
+        assert!(finite(&world));
+        // Without a checkpoint.
+        let mut world = build(&setup);
+        assert!(moved(&mut world, &setup));
+        world.corrupt_page(0, |_, _, im| (f64::INFINITY, im));
+        advance(&mut world, 8);
+        world.push(Command::Restore(None)).expect("room");
+        advance(&mut world, 1);
+        assert_eq!(world.oracle().expect("watched").health, Health::Halted);
+        advance(&mut world, 50);
+        assert!(Field::of(&world).values.iter().all(|value| *value == (0.0, 0.0)));
+        assert_eq!((world.sample().norm, world.sample().energy), (0.0, 0.0));
+    }
+}
+
+#[test]
+fn a_wave_form_whose_metric_varies_goes_on_when_its_device_is_lost() {
+    for metric in [Metric::Constant, Metric::Varying, Metric::Plastic] {
+        for oracle in [true, false] {
+            let mut setup = open_world(metric, Precision::F32, ALL);
+            setup.oracle = setup.oracle.filter(|_| oracle);
+            let mut host = build(&setup);
+            advance(&mut host, 200);
+            let Some(mut simulation) = failing(&setup, 700) else { return };
+            let mut keeper = Keeper::watching(&setup, BackendChoice::Auto, "drill");
+            run(&mut simulation, &mut keeper, 200).expect("auto goes on");
+            assert_eq!(simulation.residency(), Residency::Host, "{metric:?}");
+            let error = distance(&simulation, &host);
+            println!("{metric:?}, watched {oracle}: {error:.1e}");
+            assert!(error < 1e-3, "{metric:?}: {error:.2e}");
+        }
+    }
 }

@@ -12,7 +12,7 @@
 //! space with its own phase; elsewhere it is a small dense unitary, cached, and renewed only where D changed.
 //! Source: physics of the splitting in Strang 1968; each factor in `ring3.rs`, `fibre.rs`, `cells.rs`, `remainder.rs`.
 
-mod lines;
+pub(crate) mod lines;
 
 use super::bundle::{AxisPass, Table};
 use super::cells::CellBlocks;

@@ -14,6 +14,7 @@
 
 #![allow(unsafe_code)] // Pages shared between chunks as raw planes.
 
+pub mod lines;
 mod operator;
 mod passes;
 
@@ -73,6 +74,9 @@ impl<T: Real> Leapfrog<T> {
     /// Takes over D of some cells.
     pub fn renew(&mut self, diffusion: &Diffusion, changed: &[usize]) {
         self.groups.iter_mut().for_each(|group| group.renew(diffusion, changed));
+        if !self.nyquist.is_empty() && !changed.is_empty() {
+            self.nyquist = operator::nyquist(diffusion);
+        }
     }
 
     /// Computes ∂_i(D^{ij}∂_jΨ) for the next kick. Panics if pages and shape disagree.

@@ -4,7 +4,7 @@
 //! renewed here, stretch by stretch. Axes inside cells are rings whose three edges weigh −q/3: x + q(x − S/3) is
 //! x + Σ ω(other − x) with ω = −q/3.
 
-use super::{Diffusion, Line, Table, Varying};
+use super::{CellGrid, Diffusion, Line, Table, Varying};
 use crate::backend::{
     Expansion, LineFlows, LineKind, LinePass, LineProgram, MetricAxis, MetricWorld, Renewal,
 };
@@ -29,6 +29,28 @@ struct Segment<'a> {
 impl Segment<'_> {
     fn table_len(&self) -> usize {
         self.kind.table_len(self.rows)
+    }
+}
+
+/// The cells and derivatives of a dense torus, none of its axes coupled.
+pub(crate) fn dense_world(grid: &CellGrid, is_plastic: bool) -> MetricWorld {
+    let slopes = grid.shape.extents.iter().zip(&grid.spacing).map(|(&extent, &spacing)| {
+        (0..extent).map(|offset| derivative(extent, offset, spacing) as f32).collect()
+    });
+    let axis = |d: usize| MetricAxis {
+        extent: grid.shape.extents[d],
+        side: grid.shape.extents[d],
+        stride: grid.shape.stride(d),
+        cell: grid.cell[d],
+        columns: vec![vec![(0, 0)]],
+        column_of: vec![0],
+    };
+    MetricWorld {
+        axes: (0..grid.cell.len()).map(axis).collect(),
+        n_pages: 1,
+        slopes: slopes.collect(),
+        is_plastic,
+        ..MetricWorld::default()
     }
 }
 
@@ -142,25 +164,7 @@ impl Varying<f32> {
 
     /// The cells of the metric, as a device needs them.
     pub fn metric_world(&self, is_plastic: bool) -> MetricWorld {
-        let grid = &self.grid;
-        let slopes = grid.shape.extents.iter().zip(&grid.spacing).map(|(&extent, &spacing)| {
-            (0..extent).map(|offset| derivative(extent, offset, spacing) as f32).collect()
-        });
-        let axis = |d: usize| MetricAxis {
-            extent: grid.shape.extents[d],
-            side: grid.shape.extents[d],
-            stride: grid.shape.stride(d),
-            cell: grid.cell[d],
-            columns: vec![vec![(0, 0)]],
-            column_of: vec![0],
-        };
-        let mut world = MetricWorld {
-            axes: (0..grid.cell.len()).map(axis).collect(),
-            n_pages: 1,
-            slopes: slopes.collect(),
-            is_plastic,
-            ..MetricWorld::default()
-        };
+        let mut world = dense_world(&self.grid, is_plastic);
         if let Some(remainder) = &self.remainder {
             remainder.tell(&mut world);
         }

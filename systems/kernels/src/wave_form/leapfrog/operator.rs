@@ -211,6 +211,19 @@ pub(super) struct Nyquist<T> {
     weights: Vec<T>,
 }
 
+/// −K²·mean D/N of each line of an even axis, in the order of first nodes.
+pub(super) fn nyquist_weights(diffusion: &Diffusion, axis: usize) -> impl Iterator<Item = f64> {
+    let grid = &diffusion.grid;
+    let (extent, stride) = (grid.shape.extents[axis], grid.shape.stride(axis));
+    let k = wavenumber_greatest(grid, axis);
+    (0..grid.shape.n_nodes() / extent).map(move |line| {
+        let first = line / stride * extent * stride + line % stride;
+        let sum = (0..extent)
+            .fold(0.0, |sum, node| sum + diffusion.at(axis, grid.cell_of_node(first + node * stride)));
+        -k * k * sum / (extent * extent) as f64
+    })
+}
+
 /// Those of the axes that are even and have slopes.
 pub(super) fn nyquist<T: Real>(diffusion: &Diffusion) -> Vec<Nyquist<T>> {
     let grid = &diffusion.grid;
@@ -218,17 +231,11 @@ pub(super) fn nyquist<T: Real>(diffusion: &Diffusion) -> Vec<Nyquist<T>> {
         |axis: usize| diffusion.off_diagonal.iter().any(|pair| pair.axes.0 == axis || pair.axes.1 == axis);
     let has_slopes = |axis: &usize| diffusion.diagonal[*axis].len() != 1 || couples(*axis);
     let is_even = |axis: &usize| grid.shape.extents[*axis].is_multiple_of(2);
-    let of_axis = |axis: usize| {
-        let (extent, stride) = (grid.shape.extents[axis], grid.shape.stride(axis));
-        let k = wavenumber_greatest(grid, axis);
-        let line = |line: usize| {
-            let first = line / stride * extent * stride + line % stride;
-            let sum = (0..extent)
-                .fold(0.0, |sum, node| sum + diffusion.at(axis, grid.cell_of_node(first + node * stride)));
-            T::from_f64(-k * k * sum / (extent * extent) as f64)
-        };
-        let weights = (0..grid.shape.n_nodes() / extent).map(line).collect();
-        Nyquist { extent, stride, page_nodes: grid.shape.page_nodes, weights }
+    let of_axis = |axis: usize| Nyquist {
+        extent: grid.shape.extents[axis],
+        stride: grid.shape.stride(axis),
+        page_nodes: grid.shape.page_nodes,
+        weights: nyquist_weights(diffusion, axis).map(T::from_f64).collect(),
     };
     (0..grid.cell.len()).filter(is_even).filter(has_slopes).map(of_axis).collect()
 }
