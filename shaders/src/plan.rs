@@ -32,6 +32,9 @@ const LANES_MIN: usize = 8;
 /// Threads of a work group, at most: groups that wait for each other's memory at different times fill a card better than
 /// large ones (27³·3⁶ on an H200: 0.39 ms a tick with 256, 0.36 ms with 128, 0.41 ms with 64).
 const THREADS_AIM: usize = 128;
+/// The same where a stage has sixteen rows, whose registers leave room for fewer threads at a time (128³ on an H200: 0.097 ms a
+/// tick with 64, 0.100 with 128, 0.104 with 256).
+const THREADS_AIM_SIXTEEN: usize = 64;
 /// Threads of a work group come in whole subgroups (32 threads, or a divisor of it): the rest would idle anyway, and
 /// software drivers have been seen to lose a barrier where the last subgroup is not full.
 const SUBGROUP: usize = 32;
@@ -475,8 +478,9 @@ pub(crate) fn tiles(
     };
     let padded = rows + if pad_shift < 31 { rows >> pad_shift } else { 0 };
     let per_lane = rows / radix_max;
+    let threads_aim = if radix_max == 16 { THREADS_AIM_SIXTEEN } else { THREADS_AIM };
     let fits = |lanes: usize| {
-        lanes * per_lane <= THREADS_AIM.min(limits.threads)
+        lanes * per_lane <= threads_aim.min(limits.threads)
             && (!exchanges || lanes * padded * NODE_BYTES <= limits.tile_bytes)
     };
     let lanes_min = if is_strided { LANES_MIN } else { 1 };
