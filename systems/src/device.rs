@@ -254,6 +254,7 @@ pub fn send_parameters(
     propagators: Res<'_, Propagators<f32>>,
     watch: Option<Res<'_, Watch<f32>>>,
     engs: Option<Res<'_, Engs>>,
+    wave_form: Option<Res<'_, EnergyKeeper>>,
 ) {
     let Some(mut device) = device else { return };
     let inner = device.inner();
@@ -262,7 +263,8 @@ pub fn send_parameters(
         let values: Vec<f32> = potential.flat_map(|v| v.0.iter().copied()).collect();
         inner.call(|backend| backend.set_potential(&values));
     }
-    if !propagators.is_live() && (watch.is_some() || engs.is_some()) {
+    let has_log = !propagators.is_live() && wave_form.is_none();
+    if has_log && (watch.is_some() || engs.is_some()) {
         balance::send_damping(inner, &environment, columns.iter().filter_map(|(_, damping)| damping));
         inner.call(|backend| backend.watching()?.set_axes(&propagators.terms));
     }

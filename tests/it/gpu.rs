@@ -15,7 +15,7 @@ use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::setup::{Integrator, Precision, Setup, TimeMode, WaveParameters};
 use nikola_engine::systems::device::unsupported;
 use nikola_engine::systems::kernels::backend::{
-    Backend, BackendError, DeviceWorld, LineStep, LocalStep, NodeList, PassTime, Quantity, Renewal,
+    Backend, BackendError, DeviceWorld, LeapStep, LineStep, LocalStep, NodeList, PassTime, Quantity, Renewal,
     Residency, Watching,
 };
 use nikola_tests::lab::{advance, build, initial, profile, restore, save, setup, torus};
@@ -209,6 +209,9 @@ impl Backend for Failing {
     }
     fn propagate(&mut self, step: &LineStep) -> Result<(), BackendError> {
         self.call(|inner| inner.propagate(step))
+    }
+    fn leap(&mut self, step: &LeapStep) -> Result<(), BackendError> {
+        self.call(|inner| inner.leap(step))
     }
     fn renew(&mut self, renewal: &Renewal) -> Result<(), BackendError> {
         self.call(|inner| inner.renew(renewal))

@@ -142,7 +142,7 @@ fn the_wave_form_with_everything_agrees_with_the_processor() {
         let Some((device, mut host)) = both(&setup, 500) else { return };
         let errors = (distance(&device, &host), velocity_distance(&device, &host));
         println!("{name}: Ψ {:.1e}, Ψ̇ {:.1e}", errors.0, errors.1);
-        assert!(errors.0 < 1e-5 && errors.1 < 1e-5, "{name}: {errors:?}");
+        assert!(errors.0 < 5e-5 && errors.1 < 5e-5, "{name}: {errors:?}");
         let effects = |world: &Simulation| {
             world.effects().map(|effects| (effects.damping_scale, effects.diffusion_scale))
         };
@@ -220,7 +220,7 @@ fn a_wave_form_whose_metric_varies_goes_on_when_its_device_is_lost() {
             setup.oracle = setup.oracle.filter(|_| oracle);
             let mut host = build(&setup);
             advance(&mut host, 200);
-            let Some(mut simulation) = failing(&setup, 700) else { return };
+            let Some(mut simulation) = failing(&setup, 300) else { return };
             let mut keeper = Keeper::watching(&setup, BackendChoice::Auto, "drill");
             run(&mut simulation, &mut keeper, 200).expect("auto goes on");
             assert_eq!(simulation.residency(), Residency::Host, "{metric:?}");
