@@ -1,7 +1,10 @@
 //! Chunks on a lent crew. Invariant: which chunk runs where or when never matters, because chunks are disjoint and
 //! cut by the data's shape. Source: plain work sharing over an atomic counter.
+//!
+//! Every other thread takes chunks from the end, so that in call after call it finds most of its data where it left them: in
+//! its own cache.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use crate::crew::SPINS_MAX;
@@ -16,18 +19,50 @@ pub(crate) fn for_each_chunk(threads: Threads<'_>, n_chunks: usize, work: impl F
 fn share(threads: Threads<'_>, n_chunks: usize, work: &(dyn Fn(usize) + Sync)) {
     match threads {
         Threads::Crew(crew) if n_chunks > 1 && crew.n_threads() > 1 => {
-            let next = AtomicUsize::new(0);
+            let queue = Queue::default();
             crew.share(&|| {
-                loop {
-                    let chunk = next.fetch_add(1, Ordering::Relaxed);
-                    if chunk >= n_chunks {
-                        break;
-                    }
+                let side = Side::of_this_thread();
+                while let Some(chunk) = queue.take(side, n_chunks) {
                     work(chunk);
                 }
             });
         }
         _ => (0..n_chunks).for_each(work),
+    }
+}
+
+/// Which end of a queue a thread takes from.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Front,
+    Back,
+}
+
+impl Side {
+    /// The caller's is the front.
+    fn of_this_thread() -> Self {
+        match rayon::current_thread_index() {
+            Some(helper) if helper.is_multiple_of(2) => Self::Back,
+            _ => Self::Front,
+        }
+    }
+}
+
+/// Numbers below some n, taken from both ends: how many from the front, and in the upper half how many from the back.
+#[derive(Default)]
+struct Queue(AtomicU64);
+
+impl Queue {
+    /// One from the back.
+    const BACK: u64 = 1 << 32;
+
+    /// The next number below `n`, which is below 2^31; none when all are taken.
+    fn take(&self, side: Side, n: usize) -> Option<usize> {
+        let step = if side == Side::Front { 1 } else { Self::BACK };
+        let taken = self.0.fetch_add(step, Ordering::Relaxed);
+        let (front, back) = ((taken % Self::BACK) as usize, (taken / Self::BACK) as usize);
+        let is_left = front + back < n;
+        is_left.then(|| if side == Side::Front { front } else { n - 1 - back })
     }
 }
 
@@ -40,22 +75,19 @@ pub(crate) fn for_each_level(threads: Threads<'_>, sizes: &[usize], work: impl F
 fn share_levels(threads: Threads<'_>, sizes: &[usize], work: &(dyn Fn(usize, usize) + Sync)) {
     match threads {
         Threads::Crew(crew) if crew.n_threads() > 1 && sizes.iter().any(|&size| size > 1) => {
-            let (next, gate) = (AtomicUsize::new(0), Gate::default());
+            let queues: Vec<Queue> = sizes.iter().map(|_| Queue::default()).collect();
+            let gate = Gate::default();
             crew.share(&|| {
-                let (mut level, mut first) = (0, 0);
-                loop {
-                    let unit = next.fetch_add(1, Ordering::Relaxed);
-                    while level < sizes.len() && unit >= first + sizes[level] {
-                        first += sizes[level];
-                        level += 1;
+                let (side, mut before) = (Side::of_this_thread(), 0);
+                for (level, (queue, &size)) in queues.iter().zip(sizes).enumerate() {
+                    while let Some(i) = queue.take(side, size) {
+                        let _done = Done(&gate);
+                        // Whoever took a unit of an earlier level waits for still earlier ones at most, so nobody waits for
+                        // ever.
+                        gate.wait(before);
+                        work(level, i);
                     }
-                    if level == sizes.len() {
-                        break;
-                    }
-                    // Whoever took an earlier unit waits for still earlier ones at most, so nobody waits for ever.
-                    gate.wait(first);
-                    let _done = Done(&gate);
-                    work(level, unit - first);
+                    before += size;
                 }
             });
         }
@@ -137,5 +169,46 @@ pub(crate) fn map_chunks<R: Send + Sync>(
             results.into_iter().filter_map(OnceLock::into_inner).collect()
         }
         _ => (0..n_chunks).map(work).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crew::Crew;
+
+    #[test]
+    fn a_queue_gives_each_number_once_from_the_end_that_is_asked() {
+        for pattern in 0..64_usize {
+            let (queue, n) = (Queue::default(), 6);
+            let (mut front, mut back) = (Vec::new(), Vec::new());
+            for turn in 0.. {
+                let side = if pattern >> (turn % 6) & 1 == 0 { Side::Front } else { Side::Back };
+                let Some(i) = queue.take(side, n) else { break };
+                if side == Side::Front { &mut front } else { &mut back }.push(i);
+            }
+            assert!(front.is_sorted() && back.iter().rev().is_sorted(), "{front:?} {back:?}");
+            assert_eq!([front, back.into_iter().rev().collect()].concat(), [0, 1, 2, 3, 4, 5]);
+            assert!([Side::Front, Side::Back].iter().all(|&side| queue.take(side, n).is_none()));
+        }
+    }
+
+    #[test]
+    fn no_level_begins_before_the_one_before_it_is_done() {
+        for n_threads in [1, 2, 4] {
+            let crew = Crew::new(n_threads).expect("threads");
+            for round in 0..500 {
+                let sizes = [round % 7, 1, 9, 0, 5];
+                let done = AtomicUsize::new(0);
+                for_each_level(Threads::Crew(&crew), &sizes, |level, i| {
+                    let before: usize = sizes[..level].iter().sum();
+                    let now = done.load(Ordering::SeqCst);
+                    assert!(now >= before && now < before + sizes[level], "{now} done in level {level}");
+                    (0..20 * i).for_each(|_| core::hint::spin_loop());
+                    done.fetch_add(1, Ordering::SeqCst);
+                });
+                assert_eq!(done.into_inner(), sizes.iter().sum::<usize>());
+            }
+        }
     }
 }
