@@ -297,15 +297,17 @@ pub fn update<T: Real + Scalar>(
     let mut sums = std::mem::take(&mut metric.sums);
     sums.resize(components * turn.n_cells(), 0.0);
     let (pages, compute) = (pages_ref(psi.iter().map(|(psi, _)| psi)), &stage.compute);
-    for (k, range) in turn.ranges.iter().enumerate() {
-        let sums = &mut sums[turn.sums_of(k, components)];
-        match (&metric.stencil, &stage.propagators.lattice) {
-            (Some(stencil), _) => {
+    match (&metric.stencil, &stage.propagators.lattice) {
+        (Some(stencil), _) => {
+            for (k, range) in turn.ranges.iter().enumerate() {
+                let sums = &mut sums[turn.sums_of(k, components)];
                 structure(compute.level, compute.threads(), stencil, &pages, range.clone(), sums);
             }
-            (None, Some(lattice)) => lattice.structure(compute.threads(), &pages, range.clone(), sums),
-            (None, None) => {}
         }
+        (None, Some(lattice)) => {
+            lattice.structure(compute.level, compute.threads(), &pages, &turn.ranges, &mut sums);
+        }
+        (None, None) => {}
     }
     let damping: Vec<&[T]> = psi.iter().filter_map(|(_, damping)| damping.map(|d| &d.0[..])).collect();
     stage.yield_to(&turn, &mut sums, &Sight { pages: &pages, damping: &damping });

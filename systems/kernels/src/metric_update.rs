@@ -11,6 +11,7 @@ mod energy;
 mod mean;
 mod place;
 mod rings;
+mod runs;
 mod structure;
 
 use core::ops::Range;
@@ -19,6 +20,8 @@ pub use energy::kinetic_form;
 pub use mean::log_mean;
 
 pub use rings::RingForm;
+pub use runs::RunStructure;
+pub(crate) use runs::structure_on_runs;
 pub use structure::StructurePass;
 
 use self::place::CellPlace;

@@ -24,7 +24,7 @@ use crate::kinetic::remainder::{RingCells, RingJoins, RingMoves, RingPowers, Rin
 use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, FluxPass, OuterBatch, PageSweep};
 use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, walk};
-use crate::metric_update::{RingForm, StructurePass};
+use crate::metric_update::{RingForm, RunStructure, StructurePass};
 use crate::reduce::{self, Piece, RingRun, RingSums, SpectralMoments, Sum, SumPiece, Totals};
 use crate::wave_form::{ExchangeRun, LeapPass, PairBatch, PairPage};
 
@@ -266,6 +266,8 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn structure_pass(level: Level, pass: StructurePass<'_, Self>) -> Vec<f64>;
     #[doc(hidden)]
+    fn run_structure(level: Level, pass: RunStructure<'_, Self>) -> Vec<f64>;
+    #[doc(hidden)]
     fn ring_form(level: Level, form: RingForm<'_, Self>) -> f64;
     #[doc(hidden)]
     fn image_change(level: Level, change: ImageChange<'_, Self>) -> [f64; 2];
@@ -426,6 +428,9 @@ macro_rules! simd_real {
                 dispatch(level, pass);
             }
             fn structure_pass(level: Level, pass: StructurePass<'_, $t>) -> Vec<f64> {
+                dispatch(level, pass)
+            }
+            fn run_structure(level: Level, pass: RunStructure<'_, $t>) -> Vec<f64> {
                 dispatch(level, pass)
             }
             fn ring_form(level: Level, form: RingForm<'_, $t>) -> f64 {

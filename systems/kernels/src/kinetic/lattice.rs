@@ -15,6 +15,7 @@
 
 mod image;
 mod rings;
+mod structure;
 mod whole;
 
 pub use image::{Image, ImagePower};
@@ -23,18 +24,13 @@ pub use rings::ImageChange;
 use self::whole::Whole;
 use super::fibre::derivative;
 use super::gradient::Wide;
-use super::sparse::Blocks;
+use super::sparse::{Blocks, Runs};
 use super::varying::{CellGrid, Diffusion};
 use crate::field::{PageRef, Real, Threads, Values};
-use crate::metric_update::{component, n_components};
 use crate::simd::Level;
 use crate::threads::map_chunks;
-use core::ops::Range;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Cells of a structure tensor that one thread takes at a time.
-const CHUNK_CELLS: usize = 16;
 
 /// The active nodes of a torus, their lines and their cells.
 #[derive(Debug, Clone)]
@@ -50,6 +46,8 @@ pub struct Lattice {
     background: Vec<f64>,
     /// A torus that is all there.
     dense: Option<Arc<Whole>>,
+    /// A sparse one whose cells are runs.
+    runs: Option<Runs>,
 }
 
 /// One storage axis.
@@ -150,6 +148,8 @@ impl Lattice {
         for axis in &mut lattice.axes {
             axis.second = axis.second_derivative();
         }
+        let axes: Vec<usize> = (0..cell.len()).collect();
+        lattice.runs = Runs::new(blocks, spacing, cell, &axes);
         lattice
     }
 
@@ -168,12 +168,15 @@ impl Lattice {
         let cells: Vec<u32> = (0..page_nodes).map(|node| cell_of(node) as u32).collect();
         let mut nodes = vec![Vec::new(); page_nodes / cell.iter().product::<usize>()];
         cells.iter().enumerate().for_each(|(node, cell)| nodes[*cell as usize].push(node as u32));
-        Lattice { axes, page_nodes, n_pages: 0, cells, nodes, background, dense: None }
+        Lattice { axes, page_nodes, n_pages: 0, cells, nodes, background, dense: None, runs: None }
     }
 
     /// Replaces the active set: row-major lattice indices, ascending.
     pub fn activate(&mut self, blocks: &Blocks, pages: &[usize]) {
         self.n_pages = pages.len();
+        if let Some(runs) = &mut self.runs {
+            runs.activate(blocks, pages);
+        }
         for (a, axis) in self.axes.iter_mut().enumerate() {
             let mut found: BTreeMap<usize, LatticeColumn> = BTreeMap::new();
             let mut names = Vec::with_capacity(pages.len());
@@ -507,66 +510,6 @@ impl Lattice {
         let nodes = pages.first().map_or(1, |page| page.len());
         let sum: f64 = self.nodes_of(cell).map(|node| pages[node / nodes][node % nodes].to_f64()).sum();
         sum / self.nodes[cell % self.nodes.len()].len() as f64
-    }
-
-    /// Structure tensors of `cells` as [`crate::metric_update::structure`] gives them, of the truncated wave.
-    ///
-    /// - equation: S_ij = Σ_n Re(∂_iΨ ∂_jΨ*), ∂ over active nodes
-    /// - source: kernel `metric_update`
-    /// - scheme and order: exact
-    /// - stability bound: none
-    /// - bytes and flops per node: 4m flops per axis on lines of m active nodes, 4 flops per component
-    pub fn structure<T: Real>(
-        &self,
-        threads: Threads<'_>,
-        pages: &[PageRef<'_, T>],
-        cells: Range<usize>,
-        sums: &mut [f64],
-    ) {
-        let axes = self.axes.len();
-        let components = n_components(axes);
-        assert_eq!(sums.len(), components * cells.len(), "a number per component and cell");
-        let n_chunks = cells.len().div_ceil(CHUNK_CELLS);
-        let parts = map_chunks(threads, n_chunks, |chunk| {
-            let first = cells.start + chunk * CHUNK_CELLS;
-            let mut out = Vec::with_capacity(components * CHUNK_CELLS);
-            for cell in first..cells.end.min(first + CHUNK_CELLS) {
-                let mut tensor = vec![0.0; components];
-                for node in self.nodes_of(cell) {
-                    self.add_products(pages, node, &mut tensor);
-                }
-                out.extend(tensor);
-            }
-            out
-        });
-        for (chunk, part) in parts.iter().enumerate() {
-            for (k, tensor) in part.chunks_exact(components).enumerate() {
-                for (c, value) in tensor.iter().enumerate() {
-                    sums[c * cells.len() + chunk * CHUNK_CELLS + k] = *value;
-                }
-            }
-        }
-    }
-
-    /// Adds Re(∂_iΨ ∂_jΨ*) of a node.
-    fn add_products<T: Real>(&self, pages: &[PageRef<'_, T>], node: usize, tensor: &mut [f64]) {
-        let axes = self.axes.len();
-        let mut gradient = [(0.0, 0.0); 9];
-        for (axis, gradient) in self.axes.iter().zip(&mut gradient) {
-            let p = self.place(axis, node);
-            for (other, q) in self.line_through(axis, node) {
-                let slope = axis.slope[(p + axis.extent - q) % axis.extent];
-                let (page, at) = (&pages[other / page_nodes(pages)], other % page_nodes(pages));
-                gradient.0 += slope * page.re[at].to_f64();
-                gradient.1 += slope * page.im[at].to_f64();
-            }
-        }
-        for i in 0..axes {
-            for j in i..axes {
-                let (a, b) = (gradient[i], gradient[j]);
-                tensor[component(axes, i, j)] += a.0 * b.0 + a.1 * b.1;
-            }
-        }
     }
 }
 

@@ -22,6 +22,7 @@ mod gram;
 mod lines;
 mod mirror;
 mod passes;
+mod runs;
 mod triple;
 mod varying;
 
@@ -45,6 +46,7 @@ use mirror::Mirror;
 #[doc(hidden)]
 pub use passes::SparseUnit;
 use triple::{Lead, Triple};
+pub(crate) use runs::{RunSlopes, RunTables, Runs};
 pub(crate) use varying::ActiveSlopes;
 pub use varying::SparseVarying;
 #[doc(hidden)]

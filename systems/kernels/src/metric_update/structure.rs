@@ -182,7 +182,13 @@ impl<T: Real> StructurePass<'_, T> {
 
 /// Appends Σ_lanes (re_i re_j + im_i im_j) of all components to `out`; `rows` is room for eight numbers of each.
 #[inline(always)]
-fn products<V: Lanes>(gradients: &[V::T], axes: usize, width: usize, rows: &mut [f64], out: &mut Vec<f64>) {
+pub(super) fn products<V: Lanes>(
+    gradients: &[V::T],
+    axes: usize,
+    width: usize,
+    rows: &mut [f64],
+    out: &mut Vec<f64>,
+) {
     let components = n_components(axes);
     let mut c = 0;
     for i in 0..axes {

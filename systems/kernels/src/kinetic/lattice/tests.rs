@@ -303,7 +303,8 @@ fn structure_tensors_are_those_of_the_dense_kernel() {
     let pages = pages(&re, &im, 27);
     let cells = 2..grid.n_cells();
     let (mut found, mut expected) = (vec![0.0; 6 * cells.len()], vec![0.0; 6 * cells.len()]);
-    Lattice::dense(&grid).structure(Threads::Serial, &pages, cells.clone(), &mut found);
+    let lattice = Lattice::dense(&grid);
+    lattice.structure(Level::detect(), Threads::Serial, &pages, core::slice::from_ref(&cells), &mut found);
     structure(Level::detect(), Threads::Serial, &CellStencil::new(&grid), &pages, cells, &mut expected);
     for (a, b) in found.iter().zip(&expected) {
         assert!((a - b).abs() < 1e-12, "{a} against {b}");
