@@ -20,8 +20,9 @@ use crate::field::{PageRef, Real, Shape, Values};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
 use crate::kinetic::lattice::{ImageChange, ImagePower};
+use crate::kinetic::remainder::{PageCells, PageJoins, PagePowers};
 use crate::kinetic::remainder::{RingCells, RingJoins, RingMoves, RingPowers, RingTakes};
-use crate::kinetic::sparse::{ActivePass, GramUnit, SlopePass, SparseUnit};
+use crate::kinetic::sparse::{ActivePass, GramUnit, OutsidePass, SheetPass, SlopePass, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, FluxPass, OuterBatch, PageSweep};
 use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, walk};
 use crate::metric_update::{RingForm, RunStructure, StructurePass};
@@ -223,6 +224,10 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn active_pass(level: Level, pass: ActivePass<'_, Self>);
     #[doc(hidden)]
+    fn outside_pass(level: Level, pass: OutsidePass<'_, Self>);
+    #[doc(hidden)]
+    fn sheet_pass(level: Level, pass: SheetPass<'_, Self>);
+    #[doc(hidden)]
     fn slope_pass(level: Level, pass: SlopePass<'_, Self>);
     #[doc(hidden)]
     fn cell_steps(level: Level, steps: CellSteps<'_, Self>);
@@ -261,6 +266,12 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     fn ring_powers(level: Level, pass: RingPowers<'_, Self>) -> f64;
     #[doc(hidden)]
     fn ring_moves(level: Level, pass: RingMoves<'_, Self>);
+    #[doc(hidden)]
+    fn page_cells(level: Level, pass: PageCells<'_, Self>);
+    #[doc(hidden)]
+    fn page_joins(level: Level, pass: PageJoins<'_, Self>) -> f64;
+    #[doc(hidden)]
+    fn page_powers(level: Level, pass: PagePowers<'_, Self>) -> f64;
     #[doc(hidden)]
     fn combine_pass(level: Level, pass: CombinePass<'_, Self>);
     #[doc(hidden)]
@@ -368,6 +379,12 @@ macro_rules! simd_real {
             fn active_pass(level: Level, pass: ActivePass<'_, $t>) {
                 dispatch(level, pass);
             }
+            fn outside_pass(level: Level, pass: OutsidePass<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn sheet_pass(level: Level, pass: SheetPass<'_, $t>) {
+                dispatch(level, pass);
+            }
             fn slope_pass(level: Level, pass: SlopePass<'_, $t>) {
                 dispatch(level, pass);
             }
@@ -423,6 +440,15 @@ macro_rules! simd_real {
             }
             fn ring_moves(level: Level, pass: RingMoves<'_, $t>) {
                 dispatch(level, pass);
+            }
+            fn page_cells(level: Level, pass: PageCells<'_, $t>) {
+                dispatch(level, pass);
+            }
+            fn page_joins(level: Level, pass: PageJoins<'_, $t>) -> f64 {
+                dispatch(level, pass)
+            }
+            fn page_powers(level: Level, pass: PagePowers<'_, $t>) -> f64 {
+                dispatch(level, pass)
             }
             fn combine_pass(level: Level, pass: CombinePass<'_, $t>) {
                 dispatch(level, pass);

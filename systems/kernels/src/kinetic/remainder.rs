@@ -10,19 +10,24 @@
 
 mod expansion;
 mod flux;
+mod lanczos;
+mod pages;
 mod rings;
 
 pub use flux::FluxPass;
 pub(crate) use flux::{PART, Tensor, fluxes_of_run};
+pub use pages::{PageCells, PageJoins, PagePowers};
 pub(crate) use rings::{Gradients, MARGIN, PITCH, ROW, TENSOR};
 pub use rings::{RingCells, RingJoins, RingMoves, RingPowers, RingTakes};
 
+use self::lanczos::ByCells;
+use self::pages::Pages;
 use self::rings::Rings;
 use super::bundle::AxisPass;
 use super::dft::Complex;
 use super::fibre::diagonalise;
 use super::gradient::{derivative_pass, derivative_times};
-use super::sparse::ActiveSlopes;
+use super::sparse::{ActiveSlopes, Runs};
 use super::varying::{CellGrid, Diffusion};
 use crate::field::{PageMut, PageRef, Real, Threads};
 use crate::half_potential::{Planes, Time};
@@ -202,7 +207,7 @@ pub struct Remainder<T: SimdReal> {
     /// −½∂ of each axis, where all of them have three nodes.
     divergences: Vec<AxisPass<T>>,
     /// The same cell by cell, where cells are runs; fields lie cell after cell then, and there are no gradients.
-    rings: Option<Rings<T>>,
+    by_cells: Option<Box<dyn ByCells<T>>>,
     gradients: Vec<Scratch<T>>,
     basis: Vec<Scratch<T>>,
     image: Scratch<T>,
@@ -222,11 +227,7 @@ impl<T: Real> Remainder<T> {
         let mut remainder = Self::with(diffusion, pages, derivative, duration, time, rule);
         remainder.page_nodes = grid.shape.page_nodes;
         if let Some(rings) = Rings::new(grid, &layout, &remainder.coupled, &remainder.pairs) {
-            let n = rings.field_len();
-            remainder.basis.iter_mut().for_each(|field| *field = Scratch::new(n));
-            (remainder.gradients, remainder.derivatives, remainder.image) =
-                (Vec::new(), Vec::new(), Scratch::new(0));
-            (remainder.page_nodes, remainder.rings) = (n, Some(rings));
+            remainder.set_by_cells(Box::new(rings));
         } else if remainder.coupled.iter().all(|&axis| grid.shape.extents[axis] == 3) {
             let pass = |&axis: &usize| derivative_times(-0.5, &grid.shape, axis, grid.spacing[axis]);
             remainder.divergences = remainder.coupled.iter().map(pass).collect();
@@ -234,11 +235,20 @@ impl<T: Real> Remainder<T> {
         remainder
     }
 
-    /// The same on `n_pages` active pages, P∂_iP D^{ij} P∂_jP; `slopes` are those of every storage axis.
+    fn set_by_cells(&mut self, by_cells: Box<dyn ByCells<T>>) {
+        let n = by_cells.field_len();
+        self.basis.iter_mut().for_each(|field| *field = Scratch::new(n));
+        (self.gradients, self.derivatives, self.image) = (Vec::new(), Vec::new(), Scratch::new(0));
+        self.by_cells = Some(by_cells);
+    }
+
+    /// The same on `n_pages` active pages, P∂_iP D^{ij} P∂_jP; `slopes` are those of every storage axis, `runs` the runs of
+    /// some of them.
     pub(crate) fn on_active(
         diffusion: &Diffusion,
         pages: (&Layout, usize),
         slopes: Vec<ActiveSlopes<T>>,
+        runs: impl FnOnce(&[usize]) -> Option<Runs>,
         duration: f64,
         rule: RemainderRule,
         counts: RemainderCounts,
@@ -246,7 +256,12 @@ impl<T: Real> Remainder<T> {
         let mut slopes: Vec<_> = slopes.into_iter().map(Some).collect();
         let derivative =
             |axis: usize| Derivative::Active(slopes[axis].take().expect("each axis is asked for once"));
-        Remainder { counts, ..Self::with(diffusion, pages, derivative, duration, Time::Real, rule) }
+        let mut remainder = Self::with(diffusion, pages, derivative, duration, Time::Real, rule);
+        if let Some(runs) = runs(&remainder.coupled) {
+            let pages = Pages::new(runs, &remainder.pairs);
+            remainder.set_by_cells(Box::new(pages));
+        }
+        Remainder { counts, ..remainder }
     }
 
     fn with(
@@ -284,7 +299,7 @@ impl<T: Real> Remainder<T> {
             bound: None,
             derivatives: coupled.iter().copied().map(derivative).collect(),
             divergences: Vec::new(),
-            rings: None,
+            by_cells: None,
             gradients: coupled.iter().map(|_| Scratch::new(n)).collect(),
             basis: (0..rule.vectors).map(|_| Scratch::new(n)).collect(),
             image: Scratch::new(n),
@@ -300,8 +315,8 @@ impl<T: Real> Remainder<T> {
                 pair.values[cell] = T::from_f64(source.values[cell]);
             }
         }
-        if let Some(rings) = &mut self.rings {
-            rings.renew(&self.pairs, changed.iter().copied());
+        if let Some(by_cells) = &mut self.by_cells {
+            by_cells.renew(&self.pairs, changed);
         }
         (self.is_large, self.bound) = (None, None);
     }
@@ -312,7 +327,7 @@ impl<T: Real> Remainder<T> {
         fields.map(Scratch::bytes).sum::<usize>()
             + self.pairs.iter().map(|pair| pair.values.len() * T::BYTES).sum::<usize>()
             + 4 * self.cells.len()
-            + self.rings.as_ref().map_or(0, Rings::bytes)
+            + self.by_cells.as_ref().map_or(0, |by_cells| by_cells.bytes())
     }
 
     /// What happened so far.
@@ -349,8 +364,8 @@ impl<T: Real> Remainder<T> {
         }
         let psi: Vec<_> = pages.iter_mut().map(Planes::of).collect();
         self.counts.n_applied += 1;
-        if self.rings.is_some() {
-            return self.apply_on_rings(level, threads, psi[0], size);
+        if self.by_cells.is_some() {
+            return self.apply_by_cells(level, threads, &psi, size);
         }
         let nodes = self.page_nodes;
         let mut matrix = [0.0; BASIS * BASIS];

@@ -45,12 +45,15 @@ pub use gram::{ColumnGram, ColumnLayers, Leak};
 use mirror::Mirror;
 #[doc(hidden)]
 pub use passes::SparseUnit;
+pub(crate) use runs::{
+    LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Tie, along_inside, copy_run, outside_terms,
+    sum_terms, ties,
+};
 use triple::{Lead, Triple};
-pub(crate) use runs::{RunSlopes, RunTables, Runs};
 pub(crate) use varying::ActiveSlopes;
 pub use varying::SparseVarying;
 #[doc(hidden)]
-pub use varying::{ActivePass, SlopePass};
+pub use varying::{ActivePass, OutsidePass, SheetPass, SlopePass};
 
 /// Lanes of a bundle of lines along an axis whose neighbours lie far apart.
 const BUNDLE_LANES: usize = 96;

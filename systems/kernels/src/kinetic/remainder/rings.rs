@@ -7,8 +7,7 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers, and fields shared between chunks.
 
-mod lanczos;
-
+use super::lanczos::ByCells;
 use super::{AXES_MAX, Layout, Pair};
 use crate::field::{Real, Threads};
 use crate::half_potential::Planes;
@@ -116,34 +115,20 @@ impl<T: Real> Rings<T> {
             tensors: vec![T::default(); n_cells * TENSOR],
             far: (0..n_far).map(|_| [field(), field()]).collect(),
         };
-        rings.renew(pairs, 0..n_cells);
+        rings.renew(pairs, &(0..n_cells).collect::<Vec<_>>());
         Some(rings)
     }
 
-    /// Numbers of a field.
-    pub fn field_len(&self) -> usize {
-        self.n_cells * PITCH
+    fn n_chunks(&self) -> usize {
+        self.n_cells / self.chunk
     }
 
-    /// Bytes of the tables and of the fields between chunks.
-    pub fn bytes(&self) -> usize {
-        let besides: usize = self.outside.iter().map(|axis| 8 * axis.beside.len()).sum();
-        (self.tensors.len() + 2 * self.far.len() * self.field_len()) * T::BYTES + besides
+    fn cells(&self, chunk: usize) -> Range<usize> {
+        chunk * self.chunk..(chunk + 1) * self.chunk
     }
+}
 
-    /// Takes over D^{ij} of some cells.
-    pub fn renew(&mut self, pairs: &[Pair<T>], cells: impl Iterator<Item = usize>) {
-        for cell in cells {
-            let tensor = &mut self.tensors[cell * TENSOR..][..TENSOR];
-            for pair in pairs {
-                let ((i, j), value) = (pair.axes, pair.values[cell].to_f64());
-                let value = T::from_f64(self.factors[i][j] * value);
-                (tensor[i * AXES_MAX + j], tensor[j * AXES_MAX + i]) = (value, value);
-            }
-        }
-    }
-
-    /// image ← R·source − share·before, fields in cells; returns Re⟨source|image⟩.
+impl<T: Real> ByCells<T> for Rings<T> {
     fn apply(
         &mut self,
         level: Level,
@@ -169,7 +154,6 @@ impl<T: Real> Rings<T> {
         parts.iter().sum()
     }
 
-    /// Re⟨field|R·field⟩ of a field in cells.
     fn power(&self, level: Level, threads: Threads<'_>, field: Planes<T>) -> f64 {
         let parts = map_chunks(threads, self.n_chunks(), |chunk| {
             T::ring_powers(level, RingPowers { rings: self, field, cells: self.cells(chunk) })
@@ -177,7 +161,6 @@ impl<T: Real> Rings<T> {
         parts.iter().sum()
     }
 
-    /// image ← image − share·field; returns its ‖·‖².
     fn take(
         &self,
         level: Level,
@@ -192,36 +175,48 @@ impl<T: Real> Rings<T> {
         parts.iter().sum()
     }
 
-    /// A field in cells from one node after node.
-    fn pack(&self, level: Level, threads: Threads<'_>, nodes: Planes<T>, field: Planes<T>) {
+    fn pack(&self, level: Level, threads: Threads<'_>, nodes: &[Planes<T>], field: Planes<T>) {
+        let (run, nodes) = (self.run, nodes[0]);
         for_each_chunk(threads, self.n_chunks(), |chunk| {
             let cells = self.cells(chunk);
-            T::ring_moves(level, RingMoves { rings: self, nodes, cells, fields: &[field], weights: &[] });
+            T::ring_moves(level, RingMoves { run, nodes, cells, fields: &[field], weights: &[] });
         });
     }
 
-    /// Adds Σ weight·field, fields in cells, to one node after node.
     fn unpack(
         &self,
         level: Level,
         threads: Threads<'_>,
         (fields, weights): (&[Planes<T>], &[(f64, f64)]),
-        nodes: Planes<T>,
+        nodes: &[Planes<T>],
     ) {
+        let (run, nodes) = (self.run, nodes[0]);
         let rounded = |(re, im): &(f64, f64)| (T::from_f64(*re), T::from_f64(*im));
         let weights: Vec<(T, T)> = weights.iter().map(rounded).collect();
         for_each_chunk(threads, self.n_chunks(), |chunk| {
             let cells = self.cells(chunk);
-            T::ring_moves(level, RingMoves { rings: self, nodes, cells, fields, weights: &weights });
+            T::ring_moves(level, RingMoves { run, nodes, cells, fields, weights: &weights });
         });
     }
 
-    fn n_chunks(&self) -> usize {
-        self.n_cells / self.chunk
+    fn field_len(&self) -> usize {
+        self.n_cells * PITCH
     }
 
-    fn cells(&self, chunk: usize) -> Range<usize> {
-        chunk * self.chunk..(chunk + 1) * self.chunk
+    fn bytes(&self) -> usize {
+        let besides: usize = self.outside.iter().map(|axis| 8 * axis.beside.len()).sum();
+        (self.tensors.len() + 2 * self.far.len() * self.field_len()) * T::BYTES + besides
+    }
+
+    fn renew(&mut self, pairs: &[Pair<T>], cells: &[usize]) {
+        for &cell in cells {
+            let tensor = &mut self.tensors[cell * TENSOR..][..TENSOR];
+            for pair in pairs {
+                let ((i, j), value) = (pair.axes, pair.values[cell].to_f64());
+                let value = T::from_f64(self.factors[i][j] * value);
+                (tensor[i * AXES_MAX + j], tensor[j * AXES_MAX + i]) = (value, value);
+            }
+        }
     }
 }
 
@@ -470,10 +465,10 @@ impl<T: Real> Kernel<T> for RingJoins<'_, T> {
 
 /// A field less a share of another. Built only with fields of the rings.
 pub struct RingTakes<T> {
-    image: Planes<T>,
-    field: Planes<T>,
-    share: T,
-    cells: Range<usize>,
+    pub(super) image: Planes<T>,
+    pub(super) field: Planes<T>,
+    pub(super) share: T,
+    pub(super) cells: Range<usize>,
 }
 
 impl<T: Real> Kernel<T> for RingTakes<T> {
@@ -505,24 +500,25 @@ impl<T: Real> Kernel<T> for RingTakes<T> {
 /// Between fields in cells and one node after node: to the first field, or, with weights, from their sum. Built only with fields
 /// of the rings.
 pub struct RingMoves<'a, T: SimdReal> {
-    rings: &'a Rings<T>,
-    nodes: Planes<T>,
-    cells: Range<usize>,
-    fields: &'a [Planes<T>],
-    weights: &'a [(T, T)],
+    /// Nodes of a cell.
+    pub(super) run: usize,
+    pub(super) nodes: Planes<T>,
+    pub(super) cells: Range<usize>,
+    pub(super) fields: &'a [Planes<T>],
+    pub(super) weights: &'a [(T, T)],
 }
 
 impl<T: Real> Kernel<T> for RingMoves<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let RingMoves { rings, nodes, cells, fields, weights } = self;
+        let RingMoves { run, nodes, cells, fields, weights } = self;
         // Behind zeros, so that a vector can be read from where it was stored or from before.
         let mut sums = [[T::default(); 2 * PITCH]; 2];
         for cell in cells {
-            let first = cell * rings.run;
-            for lane in (0..rings.run).step_by(V::N) {
-                let (at, n) = (cell * PITCH + lane, V::N.min(rings.run - lane));
+            let first = cell * run;
+            for lane in (0..run).step_by(V::N) {
+                let (at, n) = (cell * PITCH + lane, V::N.min(run - lane));
                 // SAFETY: the fields have so many cells and nodes; PITCH is a whole number of vectors.
                 unsafe {
                     if weights.is_empty() {
@@ -540,7 +536,7 @@ impl<T: Real> Kernel<T> for RingMoves<'_, T> {
                     sum.re.store(sums[0].as_mut_ptr().add(PITCH));
                     sum.im.store(sums[1].as_mut_ptr().add(PITCH));
                     // A whole vector that ends with the cell: what it has beyond this one gets nothing.
-                    let (back, n) = if rings.run < V::N { (0, n) } else { (V::N - n, V::N) };
+                    let (back, n) = if run < V::N { (0, n) } else { (V::N - n, V::N) };
                     for (node, sum) in [nodes.re, nodes.im].into_iter().zip(&sums) {
                         let (node, sum) =
                             (node.add(first + lane).sub(back), sum.as_ptr().add(PITCH).sub(back));

@@ -30,7 +30,7 @@ fn diffusion(inside: usize, n_pages: usize) -> Diffusion {
 fn run<T: Real>(level: Level, threads: Threads<'_>, inside: usize, n_pages: usize) -> (Vec<T>, Vec<T>) {
     let mut diffusion = diffusion(inside, n_pages);
     let mut remainder = Remainder::<T>::new(&diffusion, 0.3, Time::Real, RULE);
-    assert_eq!(remainder.rings.is_some(), n_pages == 1 && inside > 0);
+    assert_eq!(remainder.by_cells.is_some(), n_pages == 1 && inside > 0);
     let n = diffusion.grid.shape.n_nodes();
     let plane = |seed| -> Vec<T> { noise(n, seed).into_iter().map(T::from_f64).collect() };
     let (mut re, mut im) = (plane(1), plane(2));

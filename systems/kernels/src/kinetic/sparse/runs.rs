@@ -90,17 +90,22 @@ pub(crate) struct Runs {
     n_pages: usize,
 }
 
+/// Nodes of a cell, where pages have three nodes along every axis and a cell is a run of more than half and at most [`PITCH`]
+/// nodes.
+pub(crate) fn run_of(blocks: &Blocks, cell: &[usize]) -> Option<usize> {
+    let run: usize = cell.iter().product();
+    let is_inside = |axis: usize| blocks.stride(axis) < run;
+    let is_run = (0..cell.len()).all(|axis| cell[axis] == if is_inside(axis) { SIDE } else { 1 });
+    let is_of_threes = blocks.sides.iter().all(|&side| side == SIDE);
+    (is_run && is_of_threes && run > PITCH / 2 && run <= PITCH).then_some(run)
+}
+
 impl Runs {
     /// Without active pages, for the storage axes `axes`; none where pages have other than three nodes along one of them, or a
     /// cell is no run of more than half and at most [`PITCH`] nodes.
     pub fn new(blocks: &Blocks, spacing: &[f64], cell: &[usize], axes: &[usize]) -> Option<Self> {
-        let run: usize = cell.iter().product();
+        let run = run_of(blocks, cell).filter(|_| axes.len() <= AXES_MAX)?;
         let stride = |axis| blocks.stride(axis);
-        let is_run = (0..cell.len()).all(|axis| cell[axis] == if stride(axis) < run { SIDE } else { 1 });
-        let is_of_threes = blocks.sides.iter().all(|&side| side == SIDE) && axes.len() <= AXES_MAX;
-        if !(is_run && is_of_threes && run > PITCH / 2 && run <= PITCH) {
-            return None;
-        }
         let per_page = blocks.page_nodes() / run;
         let line = |(axis, &storage_axis): (usize, &usize)| {
             let (extent, nodes) = (blocks.extents[storage_axis], stride(storage_axis));
@@ -306,7 +311,11 @@ pub(crate) fn ties<T: Real>(line: &LineAxis, slot: usize) -> Vec<Tie<T>> {
 /// # Safety
 /// The run has `pitch` numbers, the tables are for vectors of N lanes.
 #[inline(always)]
-pub(crate) unsafe fn copy_run<V: Lanes>(tables: &RunTables<V::T>, from: Planes<V::T>, to: &mut [[V::T; ROW]; 2]) {
+pub(crate) unsafe fn copy_run<V: Lanes>(
+    tables: &RunTables<V::T>,
+    from: Planes<V::T>,
+    to: &mut [[V::T; ROW]; 2],
+) {
     // SAFETY: says the caller.
     unsafe {
         for v in 0..PITCH / V::N {

@@ -9,11 +9,20 @@
 
 #![allow(unsafe_code)] // Pages shared between units as raw planes.
 
+mod flow;
 mod lines;
+mod packed;
+mod sheet;
+
+pub use flow::OutsidePass;
+pub use sheet::SheetPass;
 
 use core::ops::Range;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use self::flow::{Flow, Half};
+use self::packed::{BlockTable, Packed, TRIPLE};
 
 use super::super::dft::Complex;
 use super::super::fibre::{Fibre, FibreLine, FibrePass, derivative};
@@ -21,6 +30,7 @@ use super::super::remainder::{Layout, Remainder, RemainderCounts, RemainderRule}
 use super::super::sweep::with_scratch;
 use super::super::varying::Diffusion;
 use super::super::{AxisTerm, Probe};
+use super::runs::{Runs, run_of};
 use super::{Blocks, SparseKinetic};
 use crate::field::{PageMut, Real, Threads};
 use crate::half_potential::{self, LocalFlow, Planes, Time};
@@ -100,6 +110,8 @@ struct ColumnTable<T: SimdReal> {
     which: Vec<u32>,
     /// Lines that share each entry.
     n_users: Vec<u32>,
+    /// The same for vectors.
+    packed: Packed<T>,
 }
 
 /// Active pages of one column with what their lines are multiplied with.
@@ -132,6 +144,10 @@ pub struct SparseVarying<T: SimdReal> {
     axes: Vec<ActiveAxis<T>>,
     rule: RemainderRule,
     remainder: Option<Remainder<T>>,
+    /// Nodes of a cell, where cells are runs.
+    run: Option<usize>,
+    /// The order of work on the active set there.
+    flow: Option<Flow>,
     scratch: usize,
 }
 
@@ -168,6 +184,8 @@ impl<T: Real> SparseVarying<T> {
             axes: (0..cell.len()).map(axis).collect(),
             rule,
             remainder: None,
+            run: run_of(blocks, cell),
+            flow: None,
             scratch: 0,
         }
     }
@@ -209,6 +227,8 @@ impl<T: Real> SparseVarying<T> {
         }
         let fibres = self.axes.iter().flat_map(|axis| &axis.columns).flat_map(|column| &column.table.fibres);
         self.scratch = fibres.map(Fibre::scratch).max().unwrap_or(0);
+        let flow = |run| Flow::new(&self.view.blocks, run, pages, &self.axes);
+        self.flow = self.run.map(flow);
         self.plan_remainder(diffusion);
     }
 
@@ -231,10 +251,18 @@ impl<T: Real> SparseVarying<T> {
             diffusion,
             (&self.layout, self.view.pages.len()),
             slopes,
+            |axes| self.runs(axes, &diffusion.grid.cell),
             self.duration,
             self.rule,
             counts,
         ));
+    }
+
+    /// The runs of some axes on the active set, where cells are runs.
+    fn runs(&self, axes: &[usize], cell: &[usize]) -> Option<Runs> {
+        let mut runs = Runs::new(&self.view.blocks, &self.spacing, cell, axes)?;
+        runs.activate(&self.view.blocks, &self.view.pages);
+        Some(runs)
     }
 
     /// P∂P along an axis.
@@ -273,8 +301,10 @@ impl<T: Real> SparseVarying<T> {
         diffusion: &Diffusion,
     ) -> ColumnTable<T> {
         let mut known: BTreeMap<Vec<u64>, u32> = BTreeMap::new();
-        let mut table = ColumnTable { fibres: Vec::new(), which: Vec::new(), n_users: Vec::new() };
-        for line in 0..self.axes[axis].layout.cells.len() {
+        let n_lines = self.axes[axis].layout.cells.len();
+        let packed = self.packed(axis, slots.len(), n_lines);
+        let mut table = ColumnTable { fibres: Vec::new(), which: Vec::new(), n_users: Vec::new(), packed };
+        for line in 0..n_lines {
             let values = self.line_values(axis, slots, positions, line, diffusion);
             let next = table.fibres.len() as u32;
             let entry = *known.entry(values.iter().map(|x| x.to_bits()).collect()).or_insert(next);
@@ -284,8 +314,20 @@ impl<T: Real> SparseVarying<T> {
             }
             table.n_users[entry as usize] += 1;
             table.which.push(entry);
+            table.packed.set(line, &table.fibres[entry as usize]);
         }
         table
+    }
+
+    /// Room for what vectors take of a column's propagators.
+    fn packed(&self, axis: usize, n_pages: usize, n_lines: usize) -> Packed<T> {
+        match self.run {
+            Some(run) if self.axes[axis].layout.stride < run => {
+                Packed::Blocks(BlockTable::new(n_pages, n_lines))
+            }
+            Some(_) if n_pages == 1 => Packed::Triples(vec![[T::default(); TRIPLE]; n_lines]),
+            _ => Packed::No,
+        }
     }
 
     /// D on the ring of a line, turned so that the column's first page begins at 0.
@@ -375,15 +417,26 @@ impl<T: Real> SparseVarying<T> {
         let nodes = self.view.blocks.page_nodes();
         assert!(pages.iter().all(|page| page.re.len() == nodes), "pages of the blocks' size");
         let planes: Vec<Planes<T>> = pages.iter_mut().map(Planes::of).collect();
-        for axis in &self.axes {
-            axis.run(self.level, threads, &planes, self.scratch);
-        }
         let is_due = self.remainder.as_mut().is_some_and(|remainder| remainder.is_due(tick));
+        let (axes, level) = (&self.axes[..], self.level);
+        match &self.flow {
+            Some(flow) => {
+                flow.outside(level, threads, axes, &planes, self.scratch, false);
+                flow.inside(level, threads, axes, &planes, if is_due { Half::First } else { Half::Both });
+            }
+            None => axes.iter().for_each(|axis| axis.run(level, threads, &planes, self.scratch)),
+        }
         if let Some(remainder) = self.remainder.as_mut().filter(|_| is_due) {
             remainder.apply(self.level, threads, pages);
         }
-        for axis in self.axes.iter().rev() {
-            axis.run(self.level, threads, &planes, self.scratch);
+        match &self.flow {
+            Some(flow) => {
+                if is_due {
+                    flow.inside(level, threads, axes, &planes, Half::Second);
+                }
+                flow.outside(level, threads, axes, &planes, self.scratch, true);
+            }
+            None => axes.iter().rev().for_each(|axis| axis.run(level, threads, &planes, self.scratch)),
         }
         probe.record(opened - began, probe.now() - opened);
     }
@@ -391,6 +444,7 @@ impl<T: Real> SparseVarying<T> {
 
 impl<T: Real> ColumnTable<T> {
     fn replace(&mut self, line: usize, fibre: Fibre<T>) {
+        self.packed.set(line, &fibre);
         let entry = self.which[line] as usize;
         if self.n_users[entry] == 1 {
             self.fibres[entry] = fibre;

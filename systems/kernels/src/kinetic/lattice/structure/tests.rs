@@ -32,10 +32,10 @@ fn run<T: Real>(level: Level, threads: Threads<'_>, lattice: &Lattice, by_nodes:
     let nodes = lattice.page_nodes;
     let plane = |seed| noise(lattice.n_nodes(), seed).into_iter().map(T::from_f64).collect::<Vec<T>>();
     let (re, im) = (plane(1), plane(2));
-    let pages: Vec<_> =
-        re.chunks(nodes).zip(im.chunks(nodes)).map(|(re, im)| PageRef { re, im }).collect();
+    let pages: Vec<_> = re.chunks(nodes).zip(im.chunks(nodes)).map(|(re, im)| PageRef { re, im }).collect();
     let per_page = lattice.n_cells() / pages.len();
-    let ranges: Vec<_> = (0..pages.len()).map(|page| page * per_page + page % 2..(page + 1) * per_page).collect();
+    let ranges: Vec<_> =
+        (0..pages.len()).map(|page| page * per_page + page % 2..(page + 1) * per_page).collect();
     let components = n_components(5);
     let mut sums = vec![0.0; components * ranges.iter().map(ExactSizeIterator::len).sum::<usize>()];
     if !by_nodes {

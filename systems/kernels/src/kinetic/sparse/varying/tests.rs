@@ -9,7 +9,7 @@ use crate::kinetic::lattice::Lattice;
 use std::f64::consts::TAU;
 
 const RULE: RemainderRule = RemainderRule { every: 1, vectors: 4 };
-const BACKGROUND: [f64; 3] = [1.3, 0.7, 1.1];
+const BACKGROUND: [f64; 5] = [1.3, 0.7, 1.1, 0.9, 1.2];
 
 type Case = (&'static [usize], &'static [usize], &'static [usize], &'static [usize]);
 
@@ -262,6 +262,78 @@ fn threads_and_levels_do_not_change_a_bit() {
     for level in Level::available() {
         for threads in [1, 3] {
             assert_eq!(run(level, threads), reference, "{level:?}, {threads} threads");
+        }
+    }
+}
+
+/// Cells that are runs of nodes: all pages, some, few and one.
+fn run_cases() -> Vec<(Case, Vec<usize>)> {
+    let case: Case = (&[9, 6, 9, 3, 9], &[3; 5], &[1, 1, 3, 3, 3], &[]);
+    let some = (0..54).filter(|page| page * 7 % 5 < 2 || page % 11 == 3).collect();
+    [(0..54).collect(), some, vec![3, 4, 12, 13, 40], vec![17]].map(|set| (case, set)).into()
+}
+
+/// Ψ after some ticks, with other tables for some cells between, as vectors or as lines.
+fn advanced<T: Real>(
+    level: Level,
+    threads: Threads<'_>,
+    (case, set): &(Case, Vec<usize>),
+    by_lines: bool,
+) -> Field<T> {
+    let mut diffusion = metric(*case, set);
+    let mut plan = SparseVarying::<T>::new(level, &blocks(*case), case.2, &terms(*case), 0.3, RULE);
+    plan.activate(set, &diffusion);
+    assert!(plan.flow.is_some(), "cells are runs");
+    if by_lines {
+        plan.flow = None;
+        let slopes = (0..5).map(|axis| plan.slopes(axis)).collect();
+        let pages = (&*plan.layout, set.len());
+        let none = RemainderCounts::default();
+        plan.remainder = Some(Remainder::on_active(&diffusion, pages, slopes, |_| None, 0.3, RULE, none));
+    }
+    let mut field = Field::<T>::noise(*case, set);
+    let mut advance = |plan: &mut SparseVarying<T>, tick| {
+        let pages = field.re.chunks_mut(field.nodes).zip(field.im.chunks_mut(field.nodes));
+        let mut pages: Vec<_> = pages.map(|(re, im)| PageMut { re, im }).collect();
+        plan.sweep_inner(threads, &mut pages, None, tick, &Probe::default());
+    };
+    // The first without a remainder.
+    if let Some(remainder) = plan.remainder.take() {
+        advance(&mut plan, 0);
+        plan.remainder = Some(remainder);
+    }
+    let changed = [0, cells_per_page(*case) - 1];
+    for &cell in &changed {
+        diffusion.diagonal.iter_mut().for_each(|values| values[cell] *= 1.2);
+        diffusion.off_diagonal.iter_mut().for_each(|pair| pair.values[cell] -= 0.1);
+    }
+    plan.renew(&diffusion, &changed);
+    (1..3).for_each(|tick| advance(&mut plan, tick));
+    field
+}
+
+#[test]
+fn in_vectors_the_flow_is_that_of_the_lines() {
+    fn check<T: Real>(tolerance: f64) {
+        for case in run_cases() {
+            let found = advanced::<T>(Level::detect(), Threads::Serial, &case, false);
+            let expected = advanced::<T>(Level::detect(), Threads::Serial, &case, true);
+            let wide = |x: &[T]| x.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
+            let error = found.distance(&wide(&expected.re), &wide(&expected.im));
+            assert!(error < tolerance, "{} pages: {error:e}", case.1.len());
+        }
+    }
+    check::<f64>(1e-12);
+    check::<f32>(2e-6);
+}
+
+#[test]
+fn in_vectors_the_flow_has_the_same_bits_everywhere() {
+    let crew = Crew::new(3).expect("threads");
+    for case in run_cases() {
+        let reference = advanced::<f32>(Level::Scalar, Threads::Serial, &case, false);
+        for level in Level::available() {
+            assert!(advanced(level, Threads::Crew(&crew), &case, false) == reference, "{level:?}");
         }
     }
 }
