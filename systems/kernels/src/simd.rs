@@ -19,7 +19,7 @@ use crate::energy::{FormChunk, LocalForm};
 use crate::field::{PageRef, Real, Shape, Values};
 use crate::half_potential::LocalRun;
 use crate::kinetic::fibre::FibrePass;
-use crate::kinetic::lattice::{ImageChange, ImagePower};
+use crate::kinetic::lattice::{ImageChange, ImagePower, RunForm};
 use crate::kinetic::remainder::{PageCells, PageJoins, PagePowers};
 use crate::kinetic::remainder::{RingCells, RingJoins, RingMoves, RingPowers, RingTakes};
 use crate::kinetic::sparse::{ActivePass, GramUnit, OutsidePass, SheetPass, SlopePass, SparseUnit};
@@ -281,6 +281,8 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn ring_form(level: Level, form: RingForm<'_, Self>) -> f64;
     #[doc(hidden)]
+    fn run_form(level: Level, form: RunForm<'_, Self>) -> f64;
+    #[doc(hidden)]
     fn image_change(level: Level, change: ImageChange<'_, Self>) -> [f64; 2];
     #[doc(hidden)]
     fn image_power(level: Level, power: ImagePower<'_, Self>) -> [f64; 4];
@@ -460,6 +462,9 @@ macro_rules! simd_real {
                 dispatch(level, pass)
             }
             fn ring_form(level: Level, form: RingForm<'_, $t>) -> f64 {
+                dispatch(level, form)
+            }
+            fn run_form(level: Level, form: RunForm<'_, $t>) -> f64 {
                 dispatch(level, form)
             }
             fn image_change(level: Level, change: ImageChange<'_, $t>) -> [f64; 2] {

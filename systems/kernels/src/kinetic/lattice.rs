@@ -15,11 +15,13 @@
 
 mod image;
 mod rings;
+mod runs;
 mod structure;
 mod whole;
 
 pub use image::{Image, ImagePower};
 pub use rings::ImageChange;
+pub use runs::RunForm;
 
 use self::whole::Whole;
 use super::fibre::derivative;
@@ -150,6 +152,9 @@ impl Lattice {
         }
         let axes: Vec<usize> = (0..cell.len()).collect();
         lattice.runs = Runs::new(blocks, spacing, cell, &axes);
+        if let Some(runs) = &mut lattice.runs {
+            runs.set_curvatures(|axis| &lattice.axes[axis].second);
+        }
         lattice
     }
 
@@ -256,6 +261,24 @@ impl Lattice {
     /// - stability bound: rounding
     /// - bytes and flops per node: f64 copies of Ψ and of each gradient; 8m flops per axis on lines of m active nodes
     pub fn form<T: Real>(
+        &self,
+        threads: Threads<'_>,
+        diffusion: &Diffusion,
+        pages: &[PageRef<'_, T>],
+        weight: Values<'_, T>,
+    ) -> f64 {
+        let is_odd = || self.axes.iter().all(|axis| axis.nyquist().is_none());
+        if let Some(runs) = self.runs.as_ref().filter(|_| is_odd()) {
+            return match weight {
+                Values::Uniform(w) => w.to_f64() * self.form_on_runs(threads, runs, diffusion, pages, None),
+                Values::PerNode(slices) => self.form_on_runs(threads, runs, diffusion, pages, Some(slices)),
+            };
+        }
+        self.form_by_fields(threads, diffusion, pages, weight)
+    }
+
+    /// The same by whole fields.
+    fn form_by_fields<T: Real>(
         &self,
         threads: Threads<'_>,
         diffusion: &Diffusion,

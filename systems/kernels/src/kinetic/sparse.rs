@@ -46,8 +46,8 @@ use mirror::Mirror;
 #[doc(hidden)]
 pub use passes::SparseUnit;
 pub(crate) use runs::{
-    LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Tie, along_inside, copy_run, outside_terms,
-    sum_terms, ties,
+    LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run, fetch_run,
+    outside_terms, sum_terms, ties,
 };
 use triple::{Lead, Triple};
 pub(crate) use varying::ActiveSlopes;

@@ -14,8 +14,8 @@ use crate::field::{Real, Threads};
 use crate::half_potential::Planes;
 use crate::kinetic::dft::Complex;
 use crate::kinetic::sparse::{
-    LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Tie, along_inside, copy_run, outside_terms,
-    sum_terms, ties,
+    LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run, fetch_run,
+    outside_terms, sum_terms, ties,
 };
 use crate::simd::accumulate::Accumulator;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
@@ -375,13 +375,13 @@ impl<T: Real> Kernel<T> for PageJoins<'_, T> {
             .iter()
             .zip(&tables.keeps)
             .filter(|(line, _)| shared(line))
-            .map(|(line, keeps)| Shared { line, ties: ties(line, slot), keeps: Some(keeps) })
+            .map(|(line, keeps)| Shared { line, ties: ties(Sum::Slope, line, slot), keeps: Some(keeps) })
             .collect();
         let outside: Vec<Shared<'_, T>> = runs
             .outside()
             .iter()
             .filter(shared)
-            .map(|line| Shared { line, ties: ties(line, slot), keeps: None })
+            .map(|line| Shared { line, ties: ties(Sum::Slope, line, slot), keeps: None })
             .collect();
         let most = inside.iter().chain(&outside).map(|shared| shared.ties.len()).max().unwrap_or(0);
         let nothing = Planes { re: core::ptr::null_mut(), im: core::ptr::null_mut(), len: 0 };
@@ -400,8 +400,10 @@ impl<T: Real> Kernel<T> for PageJoins<'_, T> {
                 }
                 for shared in &inside {
                     let far = far.get_unchecked(shared.line.axis);
-                    for (tie, row) in shared.ties.iter().zip(&mut rows) {
-                        copy_run::<V>(tables, far.get_unchecked(tie.slot).offset(cell * PITCH), row);
+                    for (k, tie) in shared.ties.iter().enumerate() {
+                        let page = far.get_unchecked(tie.slot);
+                        copy_run::<V>(tables, page.offset(cell * PITCH), rows.get_unchecked_mut(k));
+                        fetch_run::<V>(*page, (cell + 1) * PITCH);
                     }
                     let Some(keeps) = shared.keeps else { continue };
                     for lane in (0..PITCH).step_by(V::N) {

@@ -30,7 +30,18 @@ const INSIDE_MAX: usize = 3;
 pub(crate) struct Link {
     pub slot: usize,
     /// ∂ by shift.
-    weights: [f64; SHIFTS],
+    slopes: [f64; SHIFTS],
+    /// K by shift, where it is known; a node's own is left out.
+    curvatures: [f64; SHIFTS],
+}
+
+/// What is summed over the nodes of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sum {
+    /// P∂P.
+    Slope,
+    /// PKP but for its diagonal.
+    Curvature,
 }
 
 /// The lines of an axis.
@@ -42,6 +53,8 @@ pub(crate) struct LineAxis {
     /// Distance of neighbours: in nodes inside a cell, in cells outside.
     pub stride: usize,
     slopes: Vec<f64>,
+    /// K by offset, where it is known.
+    curvatures: Vec<f64>,
     /// Of each page: the pages of its column, itself first.
     links: Vec<Vec<Link>>,
     /// Place of each cell of a page along the axis.
@@ -65,8 +78,16 @@ impl LineAxis {
         let link = |own: usize, &(slot, position): &(usize, usize)| {
             // From the other page's first node to the own one's, and two on, so that nothing is below zero.
             let apart = (own + extent / SIDE - position) * SIDE + SIDE - 1;
-            let weights = core::array::from_fn(|shift| self.slopes[(apart - shift) % extent]);
-            Link { slot, weights }
+            let at = |shift: usize| (apart - shift) % extent;
+            let curvature = |offset: usize| match self.curvatures.get(offset) {
+                Some(curvature) if offset > 0 => *curvature,
+                _ => 0.0,
+            };
+            Link {
+                slot,
+                slopes: core::array::from_fn(|shift| self.slopes[at(shift)]),
+                curvatures: core::array::from_fn(|shift| curvature(at(shift))),
+            }
         };
         let links = pages.iter().enumerate().map(|(slot, &page)| {
             let (column, own) = place(page);
@@ -117,6 +138,7 @@ impl Runs {
                 storage_axis,
                 stride,
                 slopes: (0..extent).map(slope).collect(),
+                curvatures: Vec::new(),
                 links: Vec::new(),
                 places: if nodes < run { Vec::new() } else { (0..per_page).map(place).collect() },
             }
@@ -125,6 +147,13 @@ impl Runs {
             axes.iter().enumerate().map(line).partition(|line| line.places.is_empty());
         let runs = Self { run, per_page, n_axes: axes.len(), inside, outside, n_pages: 0 };
         (runs.inside.len() <= INSIDE_MAX).then_some(runs)
+    }
+
+    /// Lets [`Sum::Curvature`] be known, for the next active set; K by offset for each storage axis.
+    pub fn set_curvatures<'c>(&mut self, of: impl Fn(usize) -> &'c [f64]) {
+        for line in self.inside.iter_mut().chain(&mut self.outside) {
+            line.curvatures = of(line.storage_axis).to_vec();
+        }
     }
 
     /// Replaces the active set: row-major lattice indices, ascending.
@@ -214,7 +243,7 @@ pub(crate) struct Tie<T> {
     pub weights: [T; SHIFTS],
 }
 
-/// P∂P of a field on the cells of one page.
+/// P∂P, or PKP, of a field on the cells of one page.
 pub(crate) struct RunSlopes<'a, T: SimdReal> {
     runs: &'a Runs,
     tables: &'a RunTables<T>,
@@ -232,6 +261,17 @@ pub(crate) struct RunSlopes<'a, T: SimdReal> {
 impl<'a, T: Real> RunSlopes<'a, T> {
     /// On the cells of the page in `slot`. The field has numbers for every cell of every page.
     pub fn new(runs: &'a Runs, tables: &'a RunTables<T>, pages: &'a [Planes<T>], slot: usize) -> Self {
+        Self::of(Sum::Slope, runs, tables, pages, slot)
+    }
+
+    /// The same of another sum.
+    pub fn of(
+        sum: Sum,
+        runs: &'a Runs,
+        tables: &'a RunTables<T>,
+        pages: &'a [Planes<T>],
+        slot: usize,
+    ) -> Self {
         assert!(pages.len() == runs.n_pages && slot < pages.len(), "a field on every page");
         assert!(pages.iter().all(|page| page.len == runs.per_page * tables.pitch), "numbers for every cell");
         let lines = || runs.inside.iter().chain(&runs.outside);
@@ -242,7 +282,7 @@ impl<'a, T: Real> RunSlopes<'a, T> {
             tables,
             pages,
             slot,
-            ties: lines().map(|line| ties(line, slot)).collect(),
+            ties: lines().map(|line| ties(sum, line, slot)).collect(),
             rows: vec![[[T::default(); ROW]; 2]; most],
             terms: vec![(nothing, T::default()); most * SIDE],
         }
@@ -258,7 +298,7 @@ impl<'a, T: Real> RunSlopes<'a, T> {
         &self.ties[self.runs.inside.len() + k]
     }
 
-    /// ∂ of the field along each axis on a cell of the page.
+    /// The sum along each axis on a cell of the page.
     ///
     /// # Safety
     /// The cell exists, the tables are for vectors of N lanes.
@@ -272,8 +312,11 @@ impl<'a, T: Real> RunSlopes<'a, T> {
             copy_run::<V>(tables, pages.get_unchecked(*slot).offset(at), rows.get_unchecked_mut(0));
             for (k, line) in runs.inside.iter().enumerate() {
                 let ties = ties.get_unchecked(k);
-                for (tie, row) in ties.iter().zip(rows.iter_mut()).skip(1) {
-                    copy_run::<V>(tables, pages.get_unchecked(tie.slot).offset(at), row);
+                for other in 1..ties.len() {
+                    let page = pages.get_unchecked(ties.get_unchecked(other).slot);
+                    copy_run::<V>(tables, page.offset(at), rows.get_unchecked_mut(other));
+                    // Cells of many pages, one after the other: no prefetcher of the processor follows so many.
+                    fetch_run::<V>(*page, at + tables.pitch);
                 }
                 let keeps = tables.keeps.get_unchecked(k);
                 let to = to.get_unchecked_mut(line.axis);
@@ -301,8 +344,11 @@ impl<'a, T: Real> RunSlopes<'a, T> {
 }
 
 /// The links of a page along an axis, itself first.
-pub(crate) fn ties<T: Real>(line: &LineAxis, slot: usize) -> Vec<Tie<T>> {
-    let tie = |link: &Link| Tie { slot: link.slot, weights: link.weights.map(T::from_f64) };
+pub(crate) fn ties<T: Real>(sum: Sum, line: &LineAxis, slot: usize) -> Vec<Tie<T>> {
+    let tie = |link: &Link| {
+        let weights = if sum == Sum::Slope { link.slopes } else { link.curvatures };
+        Tie { slot: link.slot, weights: weights.map(T::from_f64) }
+    };
     line.links[slot].iter().map(tie).collect()
 }
 
@@ -326,7 +372,16 @@ pub(crate) unsafe fn copy_run<V: Lanes>(
     }
 }
 
-/// ∂ along an axis inside on a vector of a cell's nodes, from the rows of its column.
+/// Fetches a cell's numbers towards the cache.
+#[inline(always)]
+pub(crate) fn fetch_run<V: Lanes>(page: Planes<V::T>, at: usize) {
+    for lane in (0..PITCH).step_by(64 / <V::T as Real>::BYTES) {
+        V::prefetch(page.re.wrapping_add(at + lane));
+        V::prefetch(page.im.wrapping_add(at + lane));
+    }
+}
+
+/// The sum along an axis inside on a vector of a cell's nodes, from the rows of its column.
 ///
 /// # Safety
 /// A row for each link, filled; vector `v` begins at `first` of a row.
