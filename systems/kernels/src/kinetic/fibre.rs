@@ -7,6 +7,10 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
+mod pattern;
+
+pub(crate) use pattern::LinePattern;
+
 use super::dft::Complex;
 use super::sweep::with_scratch;
 use crate::field::{PageMut, Real};

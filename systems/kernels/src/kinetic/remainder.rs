@@ -78,6 +78,20 @@ impl<T: Real> Scratch<T> {
         Scratch { re: vec![T::default(); n], im: vec![T::default(); n] }
     }
 
+    /// For [`Self::aligned`] planes of `n` numbers.
+    pub fn with_room(n: usize) -> Self {
+        Self::new(n + 64 / T::BYTES)
+    }
+
+    /// Both planes from the beginning of a cache line on. Panics without room.
+    pub fn aligned(&mut self, n: usize) -> Planes<T> {
+        let first = |plane: &mut Vec<T>| {
+            let first = plane.as_ptr().align_offset(64);
+            plane[first..first + n].as_mut_ptr()
+        };
+        Planes { re: first(&mut self.re), im: first(&mut self.im), len: n }
+    }
+
     pub fn fill(&mut self, value: T) {
         self.re.fill(value);
         self.im.fill(value);
@@ -237,7 +251,7 @@ impl<T: Real> Remainder<T> {
 
     fn set_by_cells(&mut self, by_cells: Box<dyn ByCells<T>>) {
         let n = by_cells.field_len();
-        self.basis.iter_mut().for_each(|field| *field = Scratch::new(n));
+        self.basis.iter_mut().for_each(|field| *field = Scratch::with_room(n));
         (self.gradients, self.derivatives, self.image) = (Vec::new(), Vec::new(), Scratch::new(0));
         self.by_cells = Some(by_cells);
     }

@@ -46,7 +46,7 @@ use mirror::Mirror;
 #[doc(hidden)]
 pub use passes::SparseUnit;
 pub(crate) use runs::{
-    LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run, fetch_run,
+    Aligned, LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run, fetch_run,
     outside_terms, sum_terms, ties,
 };
 use triple::{Lead, Triple};

@@ -9,7 +9,7 @@ use super::{AXES_MAX, BATCH, CHUNK_CELLS, COMPONENTS_MAX, n_components, turn};
 use crate::field::{PageRef, Real, Threads};
 use crate::half_potential::Planes;
 use crate::kinetic::remainder::{Gradients, PITCH};
-use crate::kinetic::sparse::{RunSlopes, RunTables, Runs};
+use crate::kinetic::sparse::{Aligned, RunSlopes, RunTables, Runs};
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
 use crate::threads::map_chunks;
 use core::ops::Range;
@@ -62,13 +62,13 @@ impl<T: Real> Kernel<T> for RunStructure<'_, T> {
         let (n_axes, per_page) = (runs.n_axes(), runs.per_page());
         let slot = cells.start / per_page;
         let mut slopes = RunSlopes::new(runs, tables, pages, slot);
-        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         let mut rows = [0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
         let mut out = Vec::with_capacity(n_components(n_axes) * cells.len());
         for cell in cells {
             // SAFETY: a cell of the page.
-            unsafe { slopes.fill::<V>(cell - slot * per_page, &mut gradients) };
-            products::<V>(gradients.as_flattened().as_flattened(), n_axes, PITCH, &mut rows, &mut out);
+            unsafe { slopes.fill::<V>(cell - slot * per_page, &mut gradients.0) };
+            products::<V>(gradients.0.as_flattened().as_flattened(), n_axes, PITCH, &mut rows, &mut out);
         }
         out
     }

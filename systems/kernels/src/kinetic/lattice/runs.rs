@@ -8,7 +8,7 @@ use super::Lattice;
 use crate::field::{PageRef, Real, Threads};
 use crate::half_potential::Planes;
 use crate::kinetic::remainder::{AXES_MAX, Gradients, PITCH, TENSOR};
-use crate::kinetic::sparse::{RunSlopes, RunTables, Runs, Sum};
+use crate::kinetic::sparse::{Aligned, RunSlopes, RunTables, Runs, Sum};
 use crate::kinetic::varying::Diffusion;
 use crate::simd::accumulate::Accumulator;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
@@ -93,9 +93,9 @@ impl<T: Real> Kernel<T> for RunForm<'_, T> {
         let mut slopes = RunSlopes::new(runs, tables, psi, slot);
         let mut curvatures = RunSlopes::of(Sum::Curvature, runs, tables, psi, slot);
         let mut slopes_of_weighted = self.weighted.map(|field| RunSlopes::new(runs, tables, field, slot));
-        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
-        let mut of_weighted: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
-        let mut seconds: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
+        let mut of_weighted: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
+        let mut seconds: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         let mut tensor = [T::default(); TENSOR];
         let mut half = [T::default(); AXES_MAX];
         for (half, background) in half.iter_mut().zip(self.background) {
@@ -108,25 +108,25 @@ impl<T: Real> Kernel<T> for RunForm<'_, T> {
             let (mut re, mut im) = (zero, zero);
             // SAFETY: a cell of the page; planes of a gradient are PITCH numbers, the tensor has a row behind the last axis.
             unsafe {
-                slopes.fill::<V>(cell, &mut gradients);
-                curvatures.fill::<V>(cell, &mut seconds);
+                slopes.fill::<V>(cell, &mut gradients.0);
+                curvatures.fill::<V>(cell, &mut seconds.0);
                 let left = match &mut slopes_of_weighted {
                     Some(slopes) => {
-                        slopes.fill::<V>(cell, &mut of_weighted);
-                        &of_weighted
+                        slopes.fill::<V>(cell, &mut of_weighted.0);
+                        &of_weighted.0
                     }
-                    None => &gradients,
+                    None => &gradients.0,
                 };
                 let at = cell * tables.pitch;
                 let own = psi.get_unchecked(slot).offset(at);
                 let with = self.weighted.map_or(own, |field| field.get_unchecked(slot).offset(at));
                 for v in 0..PITCH / V::N {
                     let (first, lane) = (*tables.firsts.get_unchecked(v), v * V::N);
-                    let counts = V::load(tables.counts.as_ptr().add(lane));
+                    let counts = V::load(tables.counts.0.as_ptr().add(lane));
                     let mut x = V::load(own.re.add(first)).mul(diagonal);
                     let mut y = V::load(own.im.add(first)).mul(diagonal);
                     for i in 0..n {
-                        let [a, b] = seconds.get_unchecked(i);
+                        let [a, b] = seconds.0.get_unchecked(i);
                         let half = V::splat(*half.get_unchecked(i));
                         x = V::load(a.as_ptr().add(lane)).mul_add(half, x);
                         y = V::load(b.as_ptr().add(lane)).mul_add(half, y);
@@ -136,7 +136,7 @@ impl<T: Real> Kernel<T> for RunForm<'_, T> {
                     for i in 0..n {
                         let (mut x, mut y) = (zero, zero);
                         for j in 0..n {
-                            let [a, b] = gradients.get_unchecked(j);
+                            let [a, b] = gradients.0.get_unchecked(j);
                             let d = V::splat(*tensor.get_unchecked(i * AXES_MAX + j));
                             x = V::load(a.as_ptr().add(lane)).mul_add(d, x);
                             y = V::load(b.as_ptr().add(lane)).mul_add(d, y);

@@ -62,7 +62,7 @@ impl<T: Real> Remainder<T> {
         let most = self.bound() * self.duration.abs();
         let Some(mut by_cells) = self.by_cells.take() else { return };
         let n = by_cells.field_len();
-        let fields: Vec<Planes<T>> = self.basis.iter_mut().map(|field| field.planes(n)[0]).collect();
+        let fields: Vec<Planes<T>> = self.basis.iter_mut().map(|field| field.aligned(n)).collect();
         let mut matrix = [0.0; BASIS * BASIS];
         let mut norms = [size; BASIS];
         let mut reach = 1.0;

@@ -9,12 +9,12 @@
 
 use super::lanczos::ByCells;
 use super::rings::{Gradients, MARGIN, PITCH, ROW, RingMoves, RingTakes, TENSOR};
-use super::{AXES_MAX, Pair};
+use super::{AXES_MAX, Pair, Scratch};
 use crate::field::{Real, Threads};
 use crate::half_potential::Planes;
 use crate::kinetic::dft::Complex;
 use crate::kinetic::sparse::{
-    LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run, fetch_run,
+    Aligned, LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run, fetch_run,
     outside_terms, sum_terms, ties,
 };
 use crate::simd::accumulate::Accumulator;
@@ -27,16 +27,16 @@ pub(super) struct Pages<T> {
     tables: RunTables<T>,
     /// −½D^{ij} of each cell.
     tensors: Vec<T>,
-    /// Fluxes along axes that have columns of several pages, (re, im), by the axis' number.
-    far: Vec<Option<[Vec<T>; 2]>>,
+    /// Fluxes along axes that have columns of several pages, by the axis' number.
+    far: Vec<Option<Scratch<T>>>,
 }
 
 impl<T: Real> Pages<T> {
     /// With D of `pairs`, whose axes are those of `runs`.
     pub fn new(runs: Runs, pairs: &[Pair<T>]) -> Self {
         let n_cells = runs.n_pages() * runs.per_page();
-        let field = || vec![T::default(); n_cells * PITCH];
-        let far = (0..runs.n_axes()).map(|axis| runs.is_shared(axis).then(|| [field(), field()]));
+        let field = || Scratch::with_room(n_cells * PITCH);
+        let far = (0..runs.n_axes()).map(|axis| runs.is_shared(axis).then(field));
         let mut pages = Self {
             tables: RunTables::new(&runs, PITCH),
             tensors: vec![T::default(); n_cells * TENSOR],
@@ -61,13 +61,7 @@ impl<T: Real> Pages<T> {
 
     fn far_planes(&mut self) -> Vec<Vec<Planes<T>>> {
         let n = self.field_len();
-        let planes: Vec<_> = self
-            .far
-            .iter_mut()
-            .map(|far| {
-                far.as_mut().map(|[re, im]| Planes { re: re.as_mut_ptr(), im: im.as_mut_ptr(), len: n })
-            })
-            .collect();
+        let planes: Vec<_> = self.far.iter_mut().map(|far| far.as_mut().map(|far| far.aligned(n))).collect();
         planes.into_iter().map(|far| far.map_or_else(Vec::new, |far| self.by_pages(far))).collect()
     }
 }
@@ -173,7 +167,7 @@ pub struct PageCells<'a, T: SimdReal> {
 }
 
 /// Both parts of the fluxes of a cell along each axis, with margins.
-type Fluxes<T> = [[[T; ROW]; 2]; AXES_MAX + 1];
+type Fluxes<T> = [Aligned<[[T; ROW]; 2]>; AXES_MAX + 1];
 
 impl<T: Real> Kernel<T> for PageCells<'_, T> {
     type Out = ();
@@ -182,8 +176,8 @@ impl<T: Real> Kernel<T> for PageCells<'_, T> {
         let PageCells { pages, far, source, image, slot } = self;
         let (runs, zero) = (&pages.runs, V::splat(T::default()));
         let mut slopes = RunSlopes::new(runs, &pages.tables, source, slot);
-        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
-        let mut fluxes: Fluxes<T> = [[[T::default(); ROW]; 2]; AXES_MAX + 1];
+        let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
+        let mut fluxes: Fluxes<T> = [Aligned([[T::default(); ROW]; 2]); AXES_MAX + 1];
         // SAFETY: fields have PITCH numbers for each cell; a page's chunk owns its image and its part of the far fields.
         unsafe {
             for lane in (0..image.len).step_by(V::N) {
@@ -191,9 +185,9 @@ impl<T: Real> Kernel<T> for PageCells<'_, T> {
                 zero.store(image.im.add(lane));
             }
             for cell in 0..runs.per_page() {
-                slopes.fill::<V>(cell, &mut gradients);
+                slopes.fill::<V>(cell, &mut gradients.0);
                 let tensor = pages.tensors.as_ptr().add((slot * runs.per_page() + cell) * TENSOR);
-                fill_fluxes::<V>(runs.n_axes(), tensor, &gradients, &mut fluxes);
+                fill_fluxes::<V>(runs.n_axes(), tensor, &gradients.0, &mut fluxes);
                 let own = image.offset(cell * PITCH);
                 for lane in (0..PITCH).step_by(V::N) {
                     let (mut re, mut im) = (V::load(own.re.add(lane)), V::load(own.im.add(lane)));
@@ -212,7 +206,7 @@ impl<T: Real> Kernel<T> for PageCells<'_, T> {
                     im.store(own.im.add(lane));
                 }
                 for (k, line) in runs.inside().iter().chain(runs.outside()).enumerate() {
-                    let flux = fluxes.get_unchecked(line.axis);
+                    let flux = &fluxes.get_unchecked(line.axis).0;
                     let is_inside = k < runs.inside().len();
                     let ties = if is_inside {
                         slopes.inside_ties(k)
@@ -259,10 +253,10 @@ unsafe fn fill_fluxes<V: Lanes>(
                     a = Complex { re: re.mul_add(p, a.re), im: im.mul_add(p, a.im) };
                     b = Complex { re: re.mul_add(q, b.re), im: im.mul_add(q, b.im) };
                 }
-                let [re, im] = fluxes.get_unchecked_mut(i);
+                let [re, im] = &mut fluxes.get_unchecked_mut(i).0;
                 a.re.store(re.as_mut_ptr().add(MARGIN + lane));
                 a.im.store(im.as_mut_ptr().add(MARGIN + lane));
-                let [re, im] = fluxes.get_unchecked_mut(i + 1);
+                let [re, im] = &mut fluxes.get_unchecked_mut(i + 1).0;
                 b.re.store(re.as_mut_ptr().add(MARGIN + lane));
                 b.im.store(im.as_mut_ptr().add(MARGIN + lane));
             }
@@ -318,21 +312,21 @@ impl<T: Real> Kernel<T> for PagePowers<'_, T> {
         let PagePowers { pages, field, slot } = self;
         let (runs, n, zero) = (&pages.runs, pages.runs.n_axes(), V::splat(T::default()));
         let mut slopes = RunSlopes::new(runs, &pages.tables, field, slot);
-        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         let mut total = Accumulator::<V>::new();
         for cell in 0..runs.per_page() {
             let (mut re, mut im) = (zero, zero);
             // SAFETY: the field has PITCH numbers for each cell; tensors have a row of zeros behind the last axis.
             unsafe {
-                slopes.fill::<V>(cell, &mut gradients);
+                slopes.fill::<V>(cell, &mut gradients.0);
                 let tensor = pages.tensors.as_ptr().add((slot * runs.per_page() + cell) * TENSOR);
                 for i in (0..n).step_by(2) {
                     let (first, second) =
-                        (gradients.get_unchecked(i), gradients.get_unchecked((i + 1).min(n - 1)));
+                        (gradients.0.get_unchecked(i), gradients.0.get_unchecked((i + 1).min(n - 1)));
                     for lane in (0..PITCH).step_by(V::N) {
                         let (mut a, mut b) = (Complex { re: zero, im: zero }, Complex { re: zero, im: zero });
                         for j in i + 1..n {
-                            let [x, y] = gradients.get_unchecked(j);
+                            let [x, y] = gradients.0.get_unchecked(j);
                             let (x, y) = (V::load(x.as_ptr().add(lane)), V::load(y.as_ptr().add(lane)));
                             let p = V::splat(*tensor.add(i * AXES_MAX + j));
                             // The lower triangle counts once.
@@ -385,18 +379,18 @@ impl<T: Real> Kernel<T> for PageJoins<'_, T> {
             .collect();
         let most = inside.iter().chain(&outside).map(|shared| shared.ties.len()).max().unwrap_or(0);
         let nothing = Planes { re: core::ptr::null_mut(), im: core::ptr::null_mut(), len: 0 };
-        let mut rows = vec![[[T::default(); ROW]; 2]; most];
+        let mut rows = vec![Aligned([[T::default(); ROW]; 2]); most];
         let mut terms = vec![(nothing, T::default()); most * SIDE];
         let mut total = Accumulator::<V>::new();
         for cell in 0..runs.per_page() {
             let mut product = V::splat(T::default());
-            let mut sums = [[T::default(); PITCH]; 2];
+            let mut sums = Aligned([[T::default(); PITCH]; 2]);
             // SAFETY: fields have PITCH numbers for each cell; the chunk owns the page's image.
             unsafe {
                 let (own, with) = (image.offset(cell * PITCH), source.offset(cell * PITCH));
                 for lane in (0..PITCH).step_by(V::N) {
-                    V::load(own.re.add(lane)).store(sums[0].as_mut_ptr().add(lane));
-                    V::load(own.im.add(lane)).store(sums[1].as_mut_ptr().add(lane));
+                    V::load(own.re.add(lane)).store(sums.0[0].as_mut_ptr().add(lane));
+                    V::load(own.im.add(lane)).store(sums.0[1].as_mut_ptr().add(lane));
                 }
                 for shared in &inside {
                     let far = far.get_unchecked(shared.line.axis);
@@ -409,19 +403,19 @@ impl<T: Real> Kernel<T> for PageJoins<'_, T> {
                     for lane in (0..PITCH).step_by(V::N) {
                         let at = (MARGIN + lane, lane / V::N);
                         let found = along_inside::<V>(shared.line.stride, &shared.ties, &rows, keeps, at);
-                        add_to(&mut sums, lane, found);
+                        add_to(&mut sums.0, lane, found);
                     }
                 }
                 for shared in &outside {
                     let far = far.get_unchecked(shared.line.axis);
                     let n = outside_terms(shared.line, &shared.ties, far, (cell, PITCH), &mut terms);
                     for lane in (0..PITCH).step_by(V::N) {
-                        add_to(&mut sums, lane, sum_terms::<V>(&terms, n, lane));
+                        add_to(&mut sums.0, lane, sum_terms::<V>(&terms, n, lane));
                     }
                 }
                 for lane in (0..PITCH).step_by(V::N) {
-                    let mut re = V::load(sums[0].as_ptr().add(lane));
-                    let mut im = V::load(sums[1].as_ptr().add(lane));
+                    let mut re = V::load(sums.0[0].as_ptr().add(lane));
+                    let mut im = V::load(sums.0[1].as_ptr().add(lane));
                     if let Some((field, share)) = less {
                         let (field, share) = (field.offset(cell * PITCH + lane), V::splat(share));
                         re = V::load(field.re).neg_mul_add(share, re);
@@ -444,7 +438,7 @@ struct Shared<'a, T> {
     line: &'a LineAxis,
     ties: Vec<Tie<T>>,
     /// Inside cells.
-    keeps: Option<&'a [[T; PITCH]; SHIFTS]>,
+    keeps: Option<&'a Aligned<[[T; PITCH]; SHIFTS]>>,
 }
 
 /// Adds a vector to each plane.

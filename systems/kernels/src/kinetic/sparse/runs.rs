@@ -44,6 +44,11 @@ pub(crate) enum Sum {
     Curvature,
 }
 
+/// On a cache line of its own, so that no vector lies on two.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Aligned<A>(pub A);
+
 /// The lines of an axis.
 #[derive(Debug, Clone)]
 pub(crate) struct LineAxis {
@@ -206,17 +211,17 @@ pub(crate) struct RunTables<T> {
     /// First number of each vector.
     pub firsts: [usize; PITCH],
     /// 1 where a lane is a node's first, else 0.
-    pub counts: [T; PITCH],
+    pub counts: Aligned<[T; PITCH]>,
     /// Of each axis inside: the same, where the place at that shift is a neighbour.
-    pub keeps: Vec<[[T; PITCH]; SHIFTS]>,
+    pub keeps: Vec<Aligned<[[T; PITCH]; SHIFTS]>>,
 }
 
 impl<T: Real> RunTables<T> {
     /// For cells that follow each other every `pitch` numbers: [`PITCH`], with zeros behind the nodes, or none behind them.
     pub fn new(runs: &Runs, pitch: usize) -> Self {
         let (zero, one, lanes) = (T::default(), T::from_f64(1.0), 64 / T::BYTES);
-        let (mut firsts, mut counts) = ([0; PITCH], [zero; PITCH]);
-        let mut keeps = vec![[[zero; PITCH]; SHIFTS]; runs.inside.len()];
+        let (mut firsts, mut counts) = ([0; PITCH], Aligned([zero; PITCH]));
+        let mut keeps = vec![Aligned([[zero; PITCH]; SHIFTS]); runs.inside.len()];
         for at in 0..PITCH {
             let vector = at / lanes;
             firsts[vector] = (vector * lanes).min(pitch - lanes);
@@ -224,10 +229,10 @@ impl<T: Real> RunTables<T> {
             if node < vector * lanes || node >= runs.run {
                 continue;
             }
-            counts[at] = one;
+            counts.0[at] = one;
             for (line, keeps) in runs.inside.iter().zip(&mut keeps) {
                 let place = node / line.stride % SIDE;
-                for (shift, keep) in keeps.iter_mut().enumerate() {
+                for (shift, keep) in keeps.0.iter_mut().enumerate() {
                     keep[at] = if (SIDE - 1..2 * SIDE - 1).contains(&(place + shift)) { one } else { zero };
                 }
             }
@@ -253,7 +258,7 @@ pub(crate) struct RunSlopes<'a, T: SimdReal> {
     /// Of each axis inside, then of each outside: its links.
     ties: Vec<Vec<Tie<T>>>,
     /// The runs of a column, with margins.
-    rows: Vec<[[T; ROW]; 2]>,
+    rows: Vec<Aligned<[[T; ROW]; 2]>>,
     /// What an axis outside sums: a run's numbers, and their weight.
     terms: Vec<(Planes<T>, T)>,
 }
@@ -283,7 +288,7 @@ impl<'a, T: Real> RunSlopes<'a, T> {
             pages,
             slot,
             ties: lines().map(|line| ties(sum, line, slot)).collect(),
-            rows: vec![[[T::default(); ROW]; 2]; most],
+            rows: vec![Aligned([[T::default(); ROW]; 2]); most],
             terms: vec![(nothing, T::default()); most * SIDE],
         }
     }
@@ -333,7 +338,7 @@ impl<'a, T: Real> RunSlopes<'a, T> {
                 let to = to.get_unchecked_mut(line.axis);
                 for v in 0..PITCH / V::N {
                     let first = *tables.firsts.get_unchecked(v);
-                    let counts = V::load(tables.counts.as_ptr().add(v * V::N));
+                    let counts = V::load(tables.counts.0.as_ptr().add(v * V::N));
                     let [x, y] = sum_terms::<V>(terms, n, first);
                     x.mul(counts).store(to[0].as_mut_ptr().add(v * V::N));
                     y.mul(counts).store(to[1].as_mut_ptr().add(v * V::N));
@@ -360,14 +365,14 @@ pub(crate) fn ties<T: Real>(sum: Sum, line: &LineAxis, slot: usize) -> Vec<Tie<T
 pub(crate) unsafe fn copy_run<V: Lanes>(
     tables: &RunTables<V::T>,
     from: Planes<V::T>,
-    to: &mut [[V::T; ROW]; 2],
+    to: &mut Aligned<[[V::T; ROW]; 2]>,
 ) {
     // SAFETY: says the caller.
     unsafe {
         for v in 0..PITCH / V::N {
             let first = *tables.firsts.get_unchecked(v);
-            V::load(from.re.add(first)).store(to[0].as_mut_ptr().add(MARGIN + first));
-            V::load(from.im.add(first)).store(to[1].as_mut_ptr().add(MARGIN + first));
+            V::load(from.re.add(first)).store(to.0[0].as_mut_ptr().add(MARGIN + first));
+            V::load(from.im.add(first)).store(to.0[1].as_mut_ptr().add(MARGIN + first));
         }
     }
 }
@@ -389,8 +394,8 @@ pub(crate) fn fetch_run<V: Lanes>(page: Planes<V::T>, at: usize) {
 pub(crate) unsafe fn along_inside<V: Lanes>(
     stride: usize,
     ties: &[Tie<V::T>],
-    rows: &[[[V::T; ROW]; 2]],
-    keeps: &[[V::T; PITCH]; SHIFTS],
+    rows: &[Aligned<[[V::T; ROW]; 2]>],
+    keeps: &Aligned<[[V::T; PITCH]; SHIFTS]>,
     (first, v): (usize, usize),
 ) -> [V; 2] {
     let zero = V::splat(V::T::default());
@@ -406,10 +411,10 @@ pub(crate) unsafe fn along_inside<V: Lanes>(
             let (mut x, mut y) = (zero, zero);
             for (tie, row) in ties.iter().zip(rows) {
                 let weight = V::splat(*tie.weights.get_unchecked(shift));
-                x = V::load(row[0].as_ptr().add(at)).mul_add(weight, x);
-                y = V::load(row[1].as_ptr().add(at)).mul_add(weight, y);
+                x = V::load(row.0[0].as_ptr().add(at)).mul_add(weight, x);
+                y = V::load(row.0[1].as_ptr().add(at)).mul_add(weight, y);
             }
-            let keep = V::load(keeps.get_unchecked(shift).as_ptr().add(v * V::N));
+            let keep = V::load(keeps.0.get_unchecked(shift).as_ptr().add(v * V::N));
             (re, im) = (x.mul_add(keep, re), y.mul_add(keep, im));
         }
     }

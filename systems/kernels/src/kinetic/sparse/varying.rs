@@ -25,7 +25,7 @@ use self::flow::{Flow, Half};
 use self::packed::{BlockTable, Packed, TRIPLE};
 
 use super::super::dft::Complex;
-use super::super::fibre::{Fibre, FibreLine, FibrePass, derivative};
+use super::super::fibre::{Fibre, FibrePass, LinePattern, derivative};
 use super::super::remainder::{Layout, Remainder, RemainderCounts, RemainderRule};
 use super::super::sweep::with_scratch;
 use super::super::varying::Diffusion;
@@ -33,7 +33,7 @@ use super::super::{AxisTerm, Probe};
 use super::runs::{Runs, run_of};
 use super::{Blocks, SparseKinetic};
 use crate::field::{PageMut, Real, Threads};
-use crate::half_potential::{self, LocalFlow, Planes, Time};
+use crate::half_potential::{self, LocalFlow, Planes};
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
 use crate::threads::for_each_chunk;
 
@@ -105,6 +105,7 @@ impl AxisLayout {
 
 /// The propagators of a column's lines.
 struct ColumnTable<T: SimdReal> {
+    pattern: LinePattern,
     fibres: Vec<Fibre<T>>,
     /// Entry of each line of cells.
     which: Vec<u32>,
@@ -302,14 +303,19 @@ impl<T: Real> SparseVarying<T> {
     ) -> ColumnTable<T> {
         let mut known: BTreeMap<Vec<u64>, u32> = BTreeMap::new();
         let n_lines = self.axes[axis].layout.cells.len();
-        let packed = self.packed(axis, slots.len(), n_lines);
-        let mut table = ColumnTable { fibres: Vec::new(), which: Vec::new(), n_users: Vec::new(), packed };
+        let mut table = ColumnTable {
+            pattern: self.pattern(axis, positions),
+            fibres: Vec::new(),
+            which: Vec::new(),
+            n_users: Vec::new(),
+            packed: self.packed(axis, slots.len(), n_lines),
+        };
         for line in 0..n_lines {
             let values = self.line_values(axis, slots, positions, line, diffusion);
             let next = table.fibres.len() as u32;
             let entry = *known.entry(values.iter().map(|x| x.to_bits()).collect()).or_insert(next);
             if entry == next {
-                table.fibres.push(self.fibre(axis, positions, &values));
+                table.fibres.push(table.pattern.fibre(&values, 0.5 * self.duration));
                 table.n_users.push(0);
             }
             table.n_users[entry as usize] += 1;
@@ -352,15 +358,15 @@ impl<T: Real> SparseVarying<T> {
         values
     }
 
-    fn fibre(&self, axis: usize, positions: &[usize], values: &[f64]) -> Fibre<T> {
+    /// The active nodes of a column's lines, turned like [`Self::line_values`].
+    fn pattern(&self, axis: usize, positions: &[usize]) -> LinePattern {
         let side = self.axes[axis].layout.side;
         let along = self.view.blocks.pages_along(axis);
-        let mut active = vec![false; values.len()];
+        let mut active = vec![false; self.view.blocks.extents[axis]];
         for position in positions {
             active[(position + along - positions[0]) % along * side..][..side].fill(true);
         }
-        let line = FibreLine { spacing: self.spacing[axis], diffusion: values, active: Some(&active) };
-        Fibre::new(&line, 0.5 * self.duration, Time::Real)
+        LinePattern::new(self.spacing[axis], &active)
     }
 
     /// Renews what depends on the cells in `changed`, ascending.
@@ -382,7 +388,7 @@ impl<T: Real> SparseVarying<T> {
             for (index, line) in lines {
                 let column = &self.axes[axis].columns[index];
                 let values = self.line_values(axis, &column.slots, &column.positions, line, diffusion);
-                let fibre = self.fibre(axis, &column.positions, &values);
+                let fibre = column.table.pattern.fibre(&values, 0.5 * self.duration);
                 self.axes[axis].columns[index].table.replace(line, fibre);
             }
         }

@@ -1,9 +1,11 @@
-//! Structure tensors by runs against the same node by node, and their bits.
+//! Structure tensors by runs against the same node by node, the form by runs against the same by fields, and their bits.
 
 use super::*;
 use crate::Crew;
+use crate::field::Values;
 use crate::kinetic::sparse::Blocks;
 use crate::kinetic::tests::noise;
+use crate::kinetic::varying::{CellGrid, Diffusion, OffDiagonal};
 
 const SPACING: [f64; 5] = [0.8, 1.1, 0.9, 1.2, 0.7];
 
@@ -78,4 +80,65 @@ fn by_runs_they_have_the_same_bits_everywhere() {
             assert_eq!(run::<f32>(level, Threads::Crew(&crew), &lattice, false), reference, "{level}");
         }
     }
+}
+
+/// A random metric on the active pages.
+fn metric(lattice: &Lattice) -> Diffusion {
+    let extents: Vec<usize> = lattice.axes.iter().map(|axis| axis.extent).collect();
+    let shape = crate::field::Shape { page_nodes: extents.iter().product(), extents };
+    let grid = CellGrid { shape, spacing: SPACING.to_vec(), cell: vec![1, 1, 3, 3, 3] };
+    let random = |seed: usize, from: f64, to: f64| -> Vec<f64> {
+        let values = noise(lattice.n_cells(), seed as u64).into_iter();
+        values.map(|x| from + 0.5 * (x + 1.0) * (to - from)).collect()
+    };
+    let pairs = (0..5).flat_map(|i| (i + 1..5).map(move |j| (i, j)));
+    let pair = |axes: (usize, usize)| OffDiagonal { axes, values: random(10 * axes.0 + axes.1, -0.2, 0.2) };
+    let diagonal = (0..5).map(|axis| random(100 + axis, 0.5, 2.0)).collect();
+    Diffusion { grid, diagonal, off_diagonal: pairs.map(pair).collect() }
+}
+
+fn form<T: Real>(threads: Threads<'_>, lattice: &Lattice, is_weighted: bool, by_fields: bool) -> f64 {
+    let (n, nodes) = (lattice.n_nodes(), lattice.page_nodes);
+    let plane = |seed| noise(n, seed).into_iter().map(T::from_f64).collect::<Vec<T>>();
+    let (re, im, w) = (plane(1), plane(2), plane(3));
+    let pages: Vec<_> = re.chunks(nodes).zip(im.chunks(nodes)).map(|(re, im)| PageRef { re, im }).collect();
+    let slices: Vec<&[T]> = w.chunks(nodes).collect();
+    let weight = if is_weighted { Values::PerNode(&slices) } else { Values::Uniform(T::from_f64(0.7)) };
+    let diffusion = metric(lattice);
+    match by_fields {
+        true => lattice.form_by_fields(threads, &diffusion, &pages, weight),
+        false => lattice.form(threads, &diffusion, &pages, weight),
+    }
+}
+
+#[test]
+fn by_runs_the_form_is_that_of_the_fields() {
+    fn check<T: Real>(tolerance: f64) {
+        let crew = Crew::new(3).expect("threads");
+        for lattice in form_cases() {
+            // A random weight takes from the sum what another gives; the sum without one is the measure.
+            let size = form::<T>(Threads::Serial, &lattice, false, true);
+            for is_weighted in [false, true] {
+                let found = form::<T>(Threads::Serial, &lattice, is_weighted, false);
+                let expected = form::<T>(Threads::Serial, &lattice, is_weighted, true);
+                assert!((found - expected).abs() < tolerance * size, "{found} against {expected}");
+                assert!(form::<T>(Threads::Crew(&crew), &lattice, is_weighted, false) == found);
+            }
+        }
+    }
+    check::<f64>(1e-13);
+    check::<f32>(1e-6);
+}
+
+/// As [`cases`], on odd extents alone.
+fn form_cases() -> Vec<Lattice> {
+    let torus = [9, 3, 9, 3, 15];
+    let n_pages: usize = torus.iter().map(|extent| extent / 3).product();
+    let some: Vec<usize> = (0..n_pages).filter(|page| page * 7 % 5 < 2 || page % 11 == 3).collect();
+    vec![
+        lattice(&torus, &(0..n_pages).collect::<Vec<_>>()),
+        lattice(&torus, &some),
+        lattice(&torus, &[17]),
+        lattice(&[27; 5], &[0, 1, 8, 9, 728]),
+    ]
 }

@@ -31,7 +31,9 @@ pub(super) enum Packed<T> {
 /// See the module.
 pub(super) struct BlockTable<T> {
     n_pages: usize,
+    /// Behind `first` numbers that bring them to the beginning of a cache line.
     numbers: Vec<T>,
+    first: usize,
 }
 
 /// Where block (i, j), i ≤ j < n, is among those of a matrix.
@@ -48,8 +50,10 @@ pub(super) const fn lanes<T: Real>() -> usize {
 impl<T: Real> BlockTable<T> {
     /// Room for `n_lines` lines of cells.
     pub fn new(n_pages: usize, n_lines: usize) -> Self {
-        let mut blocks = Self { n_pages, numbers: Vec::new() };
-        blocks.numbers.resize(n_lines.div_ceil(lanes::<T>()) * blocks.group_len(), T::default());
+        let mut blocks = Self { n_pages, numbers: Vec::new(), first: 0 };
+        let n = n_lines.div_ceil(lanes::<T>()) * blocks.group_len();
+        blocks.numbers = vec![T::default(); n + lanes::<T>()];
+        blocks.first = blocks.numbers.as_ptr().align_offset(64).min(lanes::<T>());
         blocks
     }
 
@@ -59,12 +63,12 @@ impl<T: Real> BlockTable<T> {
 
     /// The numbers of a group of cells.
     pub fn group(&self, group: usize) -> &[T] {
-        &self.numbers[group * self.group_len()..][..self.group_len()]
+        &self.numbers[self.first + group * self.group_len()..][..self.group_len()]
     }
 
     fn set(&mut self, line: usize, fibre: &Fibre<T>) {
         let (n, width) = (self.n_pages, lanes::<T>());
-        let first = line / width * self.group_len() + line % width;
+        let first = self.first + line / width * self.group_len() + line % width;
         for i in 0..n {
             for j in i..n {
                 for at in 0..SIDE * SIDE {

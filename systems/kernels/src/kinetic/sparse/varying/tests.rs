@@ -5,6 +5,7 @@ use super::super::super::varying::{CellGrid, OffDiagonal, Varying};
 use super::*;
 use crate::Crew;
 use crate::field::{PageRef, Shape, Values};
+use crate::half_potential::Time;
 use crate::kinetic::lattice::Lattice;
 use std::f64::consts::TAU;
 
