@@ -46,8 +46,8 @@ use mirror::Mirror;
 #[doc(hidden)]
 pub use passes::SparseUnit;
 pub(crate) use runs::{
-    Aligned, LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run, fetch_run,
-    outside_terms, sum_terms, ties,
+    AHEAD, Aligned, LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run,
+    fetch, fetch_run, outside_terms, sum_terms, ties,
 };
 use triple::{Lead, Triple};
 pub(crate) use varying::ActiveSlopes;

@@ -44,11 +44,17 @@ impl LinePattern {
         let angles = self.angles(diffusion, duration);
         let rows = angles.chunks_exact(m.max(1));
         let bound = rows.fold(0.0, |most: f64, row| most.max(row.iter().map(|x| x.abs()).sum()));
-        let (re, im) = if bound < ANGLE_MAX {
+        let (mut re, mut im) = if bound < ANGLE_MAX {
             series(&angles, m, bound)
         } else {
             increments(angles, m, 1.0, Time::Real)
         };
+        // A product is symmetric but for its rounding.
+        for i in 0..m {
+            for j in 0..i {
+                (re[i * m + j], im[i * m + j]) = (re[j * m + i], im[j * m + i]);
+            }
+        }
         let round = |x: Vec<f64>| x.into_iter().map(T::from_f64).collect();
         Fibre { m, re: round(re), im: round(im) }
     }
@@ -98,12 +104,6 @@ fn series(b: &[f64], m: usize, bound: f64) -> (Vec<f64>, Vec<f64>) {
             }
         }
         std::mem::swap(&mut power, &mut next);
-    }
-    // A product is symmetric but for its rounding.
-    for i in 0..m {
-        for j in 0..i {
-            (re[i * m + j], im[i * m + j]) = (re[j * m + i], im[j * m + i]);
-        }
     }
     (re, im)
 }

@@ -14,8 +14,8 @@ use crate::field::{Real, Threads};
 use crate::half_potential::Planes;
 use crate::kinetic::dft::Complex;
 use crate::kinetic::sparse::{
-    Aligned, LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run, fetch_run,
-    outside_terms, sum_terms, ties,
+    AHEAD, Aligned, LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run,
+    fetch, fetch_run, outside_terms, sum_terms, ties,
 };
 use crate::simd::accumulate::Accumulator;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
@@ -184,9 +184,13 @@ impl<T: Real> Kernel<T> for PageCells<'_, T> {
                 zero.store(image.re.add(lane));
                 zero.store(image.im.add(lane));
             }
+            // In order, before cells are read from where their neighbours are.
+            fetch::<V>(source[slot].re, source[slot].len);
+            fetch::<V>(source[slot].im, source[slot].len);
             for cell in 0..runs.per_page() {
                 slopes.fill::<V>(cell, &mut gradients.0);
                 let tensor = pages.tensors.as_ptr().add((slot * runs.per_page() + cell) * TENSOR);
+                fetch::<V>(tensor.wrapping_add(AHEAD * TENSOR), TENSOR);
                 fill_fluxes::<V>(runs.n_axes(), tensor, &gradients.0, &mut fluxes);
                 let own = image.offset(cell * PITCH);
                 for lane in (0..PITCH).step_by(V::N) {
@@ -219,6 +223,7 @@ impl<T: Real> Kernel<T> for PageCells<'_, T> {
                             V::load(flux[0].as_ptr().add(MARGIN + lane)).store(far.re.add(lane));
                             V::load(flux[1].as_ptr().add(MARGIN + lane)).store(far.im.add(lane));
                         }
+                        fetch_run::<V>(far, AHEAD * PITCH);
                     } else if !is_inside {
                         give::<V>(line, ties.get_unchecked(0), flux, cell, image);
                     }
@@ -320,6 +325,7 @@ impl<T: Real> Kernel<T> for PagePowers<'_, T> {
             unsafe {
                 slopes.fill::<V>(cell, &mut gradients.0);
                 let tensor = pages.tensors.as_ptr().add((slot * runs.per_page() + cell) * TENSOR);
+                fetch::<V>(tensor.wrapping_add(AHEAD * TENSOR), TENSOR);
                 for i in (0..n).step_by(2) {
                     let (first, second) =
                         (gradients.0.get_unchecked(i), gradients.0.get_unchecked((i + 1).min(n - 1)));
@@ -397,7 +403,7 @@ impl<T: Real> Kernel<T> for PageJoins<'_, T> {
                     for (k, tie) in shared.ties.iter().enumerate() {
                         let page = far.get_unchecked(tie.slot);
                         copy_run::<V>(tables, page.offset(cell * PITCH), rows.get_unchecked_mut(k));
-                        fetch_run::<V>(*page, (cell + 1) * PITCH);
+                        fetch_run::<V>(*page, (cell + AHEAD) * PITCH);
                     }
                     let Some(keeps) = shared.keeps else { continue };
                     for lane in (0..PITCH).step_by(V::N) {

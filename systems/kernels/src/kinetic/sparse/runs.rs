@@ -22,6 +22,9 @@ pub(crate) const SIDE: usize = 3;
 /// Places from two nodes before to two behind.
 pub(crate) const SHIFTS: usize = 2 * SIDE - 1;
 
+/// Cells from a cell to the one whose numbers are fetched meanwhile.
+pub(crate) const AHEAD: usize = 2;
+
 /// Axes inside a cell, at most.
 const INSIDE_MAX: usize = 3;
 
@@ -321,7 +324,7 @@ impl<'a, T: Real> RunSlopes<'a, T> {
                     let page = pages.get_unchecked(ties.get_unchecked(other).slot);
                     copy_run::<V>(tables, page.offset(at), rows.get_unchecked_mut(other));
                     // Cells of many pages, one after the other: no prefetcher of the processor follows so many.
-                    fetch_run::<V>(*page, at + tables.pitch);
+                    fetch_run::<V>(*page, at + AHEAD * tables.pitch);
                 }
                 let keeps = tables.keeps.get_unchecked(k);
                 let to = to.get_unchecked_mut(line.axis);
@@ -377,13 +380,19 @@ pub(crate) unsafe fn copy_run<V: Lanes>(
     }
 }
 
+/// Fetches `n` numbers towards the cache.
+#[inline(always)]
+pub(crate) fn fetch<V: Lanes>(from: *const V::T, n: usize) {
+    for lane in (0..n).step_by(64 / <V::T as Real>::BYTES) {
+        V::prefetch(from.wrapping_add(lane));
+    }
+}
+
 /// Fetches a cell's numbers towards the cache.
 #[inline(always)]
 pub(crate) fn fetch_run<V: Lanes>(page: Planes<V::T>, at: usize) {
-    for lane in (0..PITCH).step_by(64 / <V::T as Real>::BYTES) {
-        V::prefetch(page.re.wrapping_add(at + lane));
-        V::prefetch(page.im.wrapping_add(at + lane));
-    }
+    fetch::<V>(page.re.wrapping_add(at), PITCH);
+    fetch::<V>(page.im.wrapping_add(at), PITCH);
 }
 
 /// The sum along an axis inside on a vector of a cell's nodes, from the rows of its column.
