@@ -9,10 +9,14 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 mod blocks;
+mod lattice;
+mod steps;
 
 pub use blocks::CellWalk;
+pub use lattice::UnitPass;
 
-use self::blocks::Route;
+use self::blocks::{Pair, Route, SUMS_MAX};
+use self::lattice::{Lattice, NODES, Numbers, SIDE, Unit};
 use super::{Order, Recurrence, STATE, STEP_LIMIT, State};
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::kinetic::fibre::diagonalise;
@@ -23,17 +27,20 @@ use crate::threads::for_each_part;
 /// Numbers of one part of h: nine and padding. What stands in the padding is finite and of no consequence.
 const WIDTH: usize = 16;
 
-/// Numbers of a cell's E: nine columns, E·(1, …, 1), and padding.
+/// Numbers of a cell's E: E·(1, …, 1), nine columns, and padding.
 const TENSOR: usize = 96;
+
+/// Where a cell's columns begin.
+const COLUMNS: usize = STATE;
+
+/// Of a cell: a·Tr G, the greatest step s, |E| by its Frobenius norm, and the greatest t = s/(1 − sγ).
+type Limits<T> = [T; 4];
 
 /// Numbers of a node's record.
 const RECORD: usize = 4;
 
 /// Least 1 − sγ that s is divided by.
 const LEAST: f64 = 1e-20;
-
-/// Where a cell's E·(1, …, 1) begins.
-const ROW_SUMS: usize = STATE * STATE;
 
 /// G of every cell, r…z.
 #[derive(Debug, Clone)]
@@ -44,9 +51,11 @@ pub struct CellMetric<T> {
     /// Nodes cell after cell, and where each cell's begin.
     nodes: Vec<u32>,
     starts: Vec<u32>,
-    /// E = G − γ of each cell and room to read a vector from the end, and |E| by its Frobenius norm.
+    /// E = G − γ of each cell and room to read a vector from the end.
     tensors: Vec<T>,
-    sizes: Vec<T>,
+    limits: Vec<Limits<T>>,
+    /// Where cells are runs of nodes; what follows is then empty.
+    lattice: Option<(Lattice, Numbers<T>)>,
     /// a·Tr G of each node's cell, the greatest step that the cell allows, and its |E|.
     density_weight: Vec<T>,
     step_max: Vec<T>,
@@ -68,13 +77,15 @@ impl<T: Real> CellMetric<T> {
         let starts = (0..=n_cells)
             .map(|cell| nodes.partition_point(|node| (of_node[*node as usize] as usize) < cell) as u32);
         let zeros = || vec![T::default(); of_node.len()];
+        let infinity = T::from_f64(f64::INFINITY);
         CellMetric {
             level,
             starts: starts.collect(),
             tensors: vec![T::default(); n_cells * TENSOR + WIDTH],
-            sizes: vec![T::default(); n_cells],
+            limits: vec![[T::default(), infinity, T::default(), infinity]; n_cells],
+            lattice: None,
             density_weight: zeros(),
-            step_max: vec![T::from_f64(f64::INFINITY); of_node.len()],
+            step_max: vec![infinity; of_node.len()],
             records: vec![T::default(); of_node.len() * RECORD],
             steps: zeros(),
             size_of_node: zeros(),
@@ -97,13 +108,12 @@ impl<T: Real> CellMetric<T> {
             let mut sum = 0.0;
             for (j, value) in row.iter().enumerate() {
                 let value = if i == j { value - mean } else { *value };
-                tensor[i * STATE + j] = T::from_f64(value);
+                tensor[COLUMNS + i * STATE + j] = T::from_f64(value);
                 sum += value;
                 size += value * value;
             }
-            tensor[ROW_SUMS + i] = T::from_f64(sum);
+            tensor[i] = T::from_f64(sum);
         }
-        self.sizes[cell] = T::from_f64(libm::sqrt(size));
         let trace: f64 = (0..STATE).map(|i| g[i][i]).sum();
         let row = |row: &[f64; STATE]| row.iter().fold(0.0, |sum, x| sum + x.abs());
         let bound = g.iter().map(row).fold(0.0, f64::max);
@@ -115,17 +125,39 @@ impl<T: Real> CellMetric<T> {
             diagonalise(&mut matrix, STATE);
             (0..STATE).fold(0.0, |most: f64, i| most.max(matrix[i * STATE + i]))
         };
-        let density_weight = T::from_f64(recurrence.density_weight * trace);
-        let step_max = T::from_f64(STEP_LIMIT / radius);
+        let step_max = STEP_LIMIT / radius;
+        let turn_max = step_max / (1.0 - step_max * mean).max(LEAST);
+        let limits = [recurrence.density_weight * trace, step_max, libm::sqrt(size), turn_max];
+        let limits = limits.map(T::from_f64);
+        self.limits[cell] = limits;
+        if let Some((lattice, numbers)) = &mut self.lattice {
+            numbers.is_stale[lattice.slots[cell] as usize] = true;
+            return;
+        }
         for &node in &self.nodes[self.starts[cell] as usize..self.starts[cell + 1] as usize] {
-            self.density_weight[node as usize] = density_weight;
-            self.step_max[node as usize] = step_max;
-            self.size_of_node[node as usize] = self.sizes[cell];
+            self.density_weight[node as usize] = limits[0];
+            self.step_max[node as usize] = limits[1];
+            self.size_of_node[node as usize] = limits[2];
         }
     }
 
     /// Cuts the traversals into blocks. Panics if an order names a node that doesn't exist.
     pub(super) fn plan(&mut self, orders: &[Order], slices: &[u32]) {
+        if let Some(lattice) = Lattice::new(orders, slices, &self.of_node) {
+            self.routes = (0..orders.len()).map(Route::Way).collect();
+            for of_node in [
+                &mut self.density_weight,
+                &mut self.step_max,
+                &mut self.size_of_node,
+                &mut self.records,
+                &mut self.steps,
+            ] {
+                *of_node = Vec::new();
+            }
+            let numbers = Numbers::new(&lattice);
+            self.lattice = Some((lattice, numbers));
+            return;
+        }
         self.routes = orders.iter().map(|order| Route::new(order, slices, &self.of_node)).collect();
     }
 
@@ -146,6 +178,35 @@ impl<T: Real> CellMetric<T> {
         (orders, slices): (&[Order], &[u32]),
         states: &mut [State],
     ) {
+        if self.lattice.is_some() {
+            self.fill_units(recurrence, threads, pages, openness, slices);
+        } else {
+            self.fill_records(recurrence, pages, openness);
+        }
+        let (metric, mean) = (&*self, T::from_f64(mean(recurrence)));
+        assert_eq!(orders.len(), metric.routes.len(), "the orders of the plan");
+        let mut walks: Vec<_> = states.iter_mut().zip(orders).zip(&metric.routes).collect();
+        // The longest first, so that no thread begins it when the others have finished.
+        walks.sort_by_key(|(_, route)| !metric.is_long(route));
+        for_each_part(threads, walks.into_iter(), |_, ((state, order), route)| {
+            with_scratch(metric.scratch(route), |scratch| {
+                let way = (order, slices);
+                let walk =
+                    CellWalk { metric, mean, recurrence, pages, openness, way, route, scratch, state };
+                T::cell_walk(metric.level, walk);
+            });
+        });
+    }
+}
+
+impl<T: Real> CellMetric<T> {
+    /// Records of all nodes.
+    fn fill_records(
+        &mut self,
+        recurrence: &Recurrence,
+        pages: &[PageRef<'_, T>],
+        openness: Values<'_, T>,
+    ) {
         let mut first = 0;
         for (p, page) in pages.iter().enumerate() {
             let openness = match openness {
@@ -155,17 +216,75 @@ impl<T: Real> CellMetric<T> {
             T::cell_steps(self.level, CellSteps { metric: self, recurrence, page: *page, openness, first });
             first += page.re.len();
         }
-        let (metric, mean) = (&*self, T::from_f64(mean(recurrence)));
-        assert_eq!(orders.len(), metric.routes.len(), "the orders of the plan");
-        let mut walks: Vec<_> = states.iter_mut().zip(orders).zip(&metric.routes).collect();
-        // The longest first, so that no thread begins it when the others have finished.
-        walks.sort_by_key(|(_, route)| **route != Route::Mixed);
-        for_each_part(threads, walks.into_iter(), |_, ((state, order), route)| {
-            with_scratch(route.scratch(64 / T::BYTES), |scratch| {
-                let walk = CellWalk { metric, mean, way: (order, slices), route, scratch, state };
-                T::cell_walk(metric.level, walk);
+    }
+
+    /// The numbers of all cells of the lattice.
+    fn fill_units(
+        &mut self,
+        recurrence: &Recurrence,
+        threads: Threads<'_>,
+        pages: &[PageRef<'_, T>],
+        openness: Values<'_, T>,
+        slices: &[u32],
+    ) {
+        let Self { level, tensors, limits, lattice, .. } = self;
+        let Some((lattice, numbers)) = lattice else { return };
+        let page_nodes = pages.first().map_or(0, |page| page.re.len());
+        let is_whole = |page: &PageRef<'_, T>| page.re.len() == page_nodes && page.im.len() == page_nodes;
+        let n_nodes = pages.len() * page_nodes;
+        assert!(pages.iter().all(is_whole) && n_nodes == limits.len() * lattice.nodes, "pages of the nodes");
+        assert!(page_nodes.is_multiple_of(lattice.nodes), "cells do not cross pages");
+        if let Values::PerNode(slices) = openness {
+            assert!(slices.len() == pages.len() && slices.iter().all(|slice| slice.len() == page_nodes));
+        }
+        let turned = lattice.turned(slices);
+        let n_slots = lattice.n_slices * SIDE;
+        let n_inputs = numbers.inputs.len() / lattice.cells.len() * n_slots;
+        let units = numbers
+            .squares
+            .chunks_mut(n_slots * TENSOR)
+            .zip(numbers.is_stale.chunks_mut(n_slots))
+            .zip(numbers.nodes.chunks_mut(n_slots * NODES))
+            .zip(numbers.operators.chunks_mut(n_slots * TENSOR))
+            .zip(numbers.scales.chunks_mut(n_slots))
+            .zip(numbers.inputs.chunks_mut(n_inputs))
+            .zip(numbers.pasts.chunks_mut(SUMS_MAX * SIDE));
+        let (tensors, limits, lattice) = (&tensors[..], &limits[..], &*lattice);
+        for_each_part(threads, units, |number, parts| {
+            let ((((((squares, is_stale), nodes), operators), scales), inputs), pasts) = parts;
+            let unit = Unit { number, squares, is_stale, nodes, operators, scales, inputs, pasts };
+            with_scratch(lattice.unit_scratch(), |scratch| {
+                let turned = &turned[..];
+                let pass = UnitPass {
+                    lattice,
+                    recurrence,
+                    tensors,
+                    limits,
+                    pages,
+                    openness,
+                    turned,
+                    unit,
+                    scratch,
+                };
+                T::unit_pass(*level, pass);
             });
         });
+    }
+
+    /// Scalars of scratch of a traversal.
+    fn scratch(&self, route: &Route) -> usize {
+        match (route, &self.lattice) {
+            (Route::Way(way), Some((lattice, _))) => lattice.scratch(&lattice.ways[*way]),
+            _ => route.scratch(64 / T::BYTES),
+        }
+    }
+
+    /// Whether a traversal has another cell at every node.
+    fn is_long(&self, route: &Route) -> bool {
+        match (route, &self.lattice) {
+            (Route::Way(way), Some((lattice, _))) => lattice.is_across(*way),
+            _ => *route == Route::Mixed,
+        }
     }
 }
 
@@ -193,31 +312,24 @@ impl<T: Real> Kernel<T> for CellSteps<'_, T> {
         let of_nodes = (&metric.density_weight[place.clone()], &metric.step_max[place.clone()]);
         let (sizes, steps) = (&metric.size_of_node[place.clone()], &mut metric.steps[place]);
         let records = &mut metric.records[RECORD * first..RECORD * (first + n_nodes)];
-        let one = V::splat(T::from_f64(1.0));
-        let (mean, least) = (V::splat(T::from_f64(mean(recurrence))), V::splat(T::from_f64(LEAST)));
-        let step = V::splat(T::from_f64(recurrence.step));
-        let input = V::splat(T::from_f64(recurrence.input_weight));
+        let constants = steps::Constants::<V>::new(recurrence);
         for node in (0..n_nodes).step_by(V::N) {
             let n = V::N.min(n_nodes - node);
             // SAFETY: slices of `n_nodes` numbers each.
             unsafe {
                 let (re, im) =
                     (V::load_n(page.re.as_ptr().add(node), n), V::load_n(page.im.as_ptr().add(node), n));
-                let density = im.mul_add(im, re.mul(re));
-                let slowed = density.mul_add(V::load_n(of_nodes.0.as_ptr().add(node), n), one);
                 let openness = match openness {
                     Values::Uniform(value) => V::splat(value),
                     Values::PerNode(slices) => V::load_n(slices[0].as_ptr().add(node), n),
                 };
-                let step = step.div(slowed).mul(openness);
-                let step = step.min(V::load_n(of_nodes.1.as_ptr().add(node), n));
-                // Where the factor is not well above 0 this is huge, and where the step is negative no number: no block
-                // takes such a node.
-                let turn = step.div(step.neg_mul_add(mean, one).max(least));
-                let turn = step.sqrt().mul(V::splat(T::default())).add(turn);
+                let weight = V::load_n(of_nodes.0.as_ptr().add(node), n);
+                let most = V::load_n(of_nodes.1.as_ptr().add(node), n);
+                let step = constants.step(re, im, openness, weight, most);
+                let turn = constants.turn(step);
                 step.store_n(steps.as_mut_ptr().add(node), n);
                 let beta = turn.mul(V::load_n(sizes.as_ptr().add(node), n));
-                let record = [turn, input.mul(re), input.mul(im), beta];
+                let record = [turn, constants.input.mul(re), constants.input.mul(im), beta];
                 let to = records.as_mut_ptr().add(RECORD * node);
                 if n == V::N {
                     V::store_records(record, to);
@@ -227,6 +339,35 @@ impl<T: Real> Kernel<T> for CellSteps<'_, T> {
                 V::store_records(record, last.as_mut_ptr());
                 core::ptr::copy_nonoverlapping(last.as_ptr(), to, RECORD * n);
             }
+        }
+    }
+}
+
+/// to ← E·from, or that added to it.
+///
+/// # Safety
+/// `tensor` has nine columns of nine numbers behind [`COLUMNS`] ones, and as many to read behind them as a vector is long.
+#[inline(always)]
+unsafe fn apply<V: Lanes, const ADDS: bool>(tensor: *const V::T, from: &Pair<V::T>, to: &mut Pair<V::T>) {
+    let [of_re, of_im] = from;
+    let [to_re, to_im] = to;
+    for part in (0..STATE).step_by(V::N) {
+        let zero = V::splat(V::T::default());
+        // SAFETY: says the caller; parts of a pair have WIDTH numbers.
+        unsafe {
+            let (to_re, to_im) = (to_re.as_mut_ptr().add(part), to_im.as_mut_ptr().add(part));
+            // Two sums each, so that a product need not wait for the one before.
+            let (mut re, mut im) = ([zero; 2], [zero; 2]);
+            if ADDS {
+                (re[1], im[1]) = (V::load(to_re), V::load(to_im));
+            }
+            for j in 0..STATE {
+                let column = V::load(tensor.add(COLUMNS + j * STATE + part));
+                re[j % 2] = column.mul_add(V::splat(of_re[j]), re[j % 2]);
+                im[j % 2] = column.mul_add(V::splat(of_im[j]), im[j % 2]);
+            }
+            re[0].add(re[1]).store(to_re);
+            im[0].add(im[1]).store(to_im);
         }
     }
 }

@@ -17,23 +17,24 @@
 mod mixed;
 
 use self::mixed::MIXED;
-use super::super::{Order, STATE, State};
-use super::{CellMetric, RECORD, ROW_SUMS, TENSOR, WIDTH};
-use crate::field::Real;
+use super::super::{Order, Recurrence, STATE, State};
+use super::lattice::{self, Way};
+use super::{CellMetric, RECORD, TENSOR, WIDTH, apply};
+use crate::field::{PageRef, Real, Values};
 use crate::simd::{Kernel, Lanes, SimdReal};
 
 /// Most cells of a block that is done to second order.
-const CELLS_MAX: usize = 3;
+pub(super) const CELLS_MAX: usize = 3;
 
 /// Most positions of a block, and least where it is worth its sums.
 const POSITIONS_MAX: usize = 27;
 const POSITIONS_MIN: usize = 3;
 
 /// Numbers of a block's sums: Π 1/(1 − sγ), X, and (T, R) of each cell and of each pair.
-const SUMS_MAX: usize = 3 + 3 * CELLS_MAX + 3 * CELLS_MAX * CELLS_MAX;
+pub(super) const SUMS_MAX: usize = 3 + 3 * CELLS_MAX + 3 * CELLS_MAX * CELLS_MAX;
 
 /// Largest Π 1/(1 − sγ) of a block: T is then at most twice Σs.
-const TURNED_MAX: f64 = 2.0;
+pub(super) const TURNED_MAX: f64 = 2.0;
 
 /// Runs whose positions stand side by side.
 const SIDE: usize = 16;
@@ -46,6 +47,8 @@ pub(super) enum Route {
     Runs { positions: usize, cells: usize, table: Vec<u32> },
     /// Nine nodes at a time, whatever their cells.
     Mixed,
+    /// Through the cells of the metric's lattice, the way of this number.
+    Way(usize),
 }
 
 impl Route {
@@ -78,6 +81,7 @@ impl Route {
         match self {
             Self::Runs { .. } => 0,
             Self::Mixed => 5 * MIXED * lanes,
+            Self::Way(_) => 0,
         }
     }
 }
@@ -87,6 +91,9 @@ pub struct CellWalk<'a, T: SimdReal> {
     pub(super) metric: &'a CellMetric<T>,
     /// γ.
     pub(super) mean: T,
+    pub(super) recurrence: &'a Recurrence,
+    pub(super) pages: &'a [PageRef<'a, T>],
+    pub(super) openness: Values<'a, T>,
     pub(super) way: (&'a Order, &'a [u32]),
     pub(super) route: &'a Route,
     pub(super) scratch: *mut T,
@@ -125,7 +132,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// h, two parts of nine numbers and padding. What stands in the padding is of no consequence.
-type Pair<T> = [[T; WIDTH]; 2];
+pub(super) type Pair<T> = [[T; WIDTH]; 2];
 
 impl<T: Real> Kernel<T> for CellWalk<'_, T> {
     type Out = ();
@@ -139,6 +146,7 @@ impl<T: Real> Kernel<T> for CellWalk<'_, T> {
             Route::Runs { positions, cells: 2, table } => self.runs::<V, 2>(*positions, table, &mut h),
             Route::Runs { positions, table, .. } => self.runs::<V, 3>(*positions, table, &mut h),
             Route::Mixed => self.mixed::<V>(&mut h),
+            Route::Way(way) => self.through_lattice::<V>(*way, &mut h),
         }
         for d in 0..STATE {
             (self.state.re[d], self.state.im[d]) = (h[0][d].to_f64(), h[1][d].to_f64());
@@ -146,14 +154,38 @@ impl<T: Real> Kernel<T> for CellWalk<'_, T> {
     }
 }
 
+/// The largest Σ t|E| of a block that is done to second order.
+pub(super) fn limit<T: Real>() -> f64 {
+    libm::cbrt(3.0 * T::EPSILON)
+}
+
 impl<T: Real> CellWalk<'_, T> {
+    #[inline(always)]
+    fn through_lattice<V: Lanes<T = T>>(&self, way: usize, h: &mut Pair<T>) {
+        let Some((lattice, numbers)) = &self.metric.lattice else { return };
+        let of_all = (lattice, numbers);
+        match &lattice.ways[way] {
+            Way::Cells { slots, places } => {
+                self.cells::<V>(of_all, (slots, places, lattice.n_before(way)), h);
+            }
+            Way::Pasts { slots, places } => match lattice.n_slices {
+                1 => self.pasts::<V, 1>(of_all, (slots, places), h),
+                2 => self.pasts::<V, 2>(of_all, (slots, places), h),
+                _ => self.pasts::<V, 3>(of_all, (slots, places), h),
+            },
+            Way::Across { slots, n_cells, visits } => {
+                self.across::<V>(of_all, (slots, *n_cells, visits), h);
+            }
+        }
+    }
+
     /// Blocks of `positions` positions on `C` cells each, to second order.
     #[inline(always)]
     fn runs<V: Lanes<T = T>, const C: usize>(&self, positions: usize, table: &[u32], h: &mut Pair<T>) {
         let (order, slices) = self.way;
         let n = positions * C;
         let n_runs = order.positions.len() / positions;
-        let limit = libm::cbrt(3.0 * T::EPSILON);
+        let limit = limit::<T>();
         let (source, mean) = (Source::new(self.metric), V::splat(self.mean));
         let mut sums = [[T::default(); 16]; SUMS_MAX];
         let mut cells = [[0; C]; 16];
@@ -188,9 +220,9 @@ impl<T: Real> CellWalk<'_, T> {
     }
 
     /// Whether what a block of runs drops is below rounding.
-    fn is_within(&self, sums: &[[T; 16]; SUMS_MAX], lane: usize, cells: &[usize], limit: f64) -> bool {
+    pub(super) fn is_within(&self, sums: &[[T; 16]], lane: usize, cells: &[usize], limit: f64) -> bool {
         let beta = cells.iter().enumerate().fold(0.0, |beta, (c, cell)| {
-            beta + sums[3 + 3 * c][lane].to_f64() * self.metric.sizes[*cell].to_f64()
+            beta + sums[3 + 3 * c][lane].to_f64() * self.metric.limits[*cell][2].to_f64()
         });
         beta <= limit && sums[0][lane].to_f64() <= TURNED_MAX
     }
@@ -200,9 +232,9 @@ impl<T: Real> CellWalk<'_, T> {
     /// # Safety
     /// The cells exist.
     #[inline(always)]
-    unsafe fn advance<V: Lanes<T = T>, const C: usize>(
+    pub(super) unsafe fn advance<V: Lanes<T = T>, const C: usize>(
         &self,
-        sums: &[[T; 16]; SUMS_MAX],
+        sums: &[[T; 16]],
         lane: usize,
         cells: &[usize; C],
         room: &mut [Pair<T>; CELLS_MAX + 2],
@@ -222,7 +254,7 @@ impl<T: Real> CellWalk<'_, T> {
                         let mut sum = V::splat(T::default());
                         for b in 0..C {
                             let of_pair = &sums[3 + 3 * C + 3 * (a * C + b)..];
-                            let ones = V::load(tensor(b).add(ROW_SUMS + part));
+                            let ones = V::load(tensor(b).add(part));
                             let v = V::load(first[b][q].as_ptr().add(part));
                             sum = v.mul_add(V::splat(of_pair[0][lane]), sum);
                             sum = ones.mul_add(V::splat(of_pair[1 + q][lane]), sum);
@@ -241,7 +273,7 @@ impl<T: Real> CellWalk<'_, T> {
                     let h = h.as_mut_ptr().add(part);
                     let mut sum = V::load(h).add(V::splat(sums[1 + q][lane]));
                     for c in 0..C {
-                        let ones = V::load(tensor(c).add(ROW_SUMS + part));
+                        let ones = V::load(tensor(c).add(part));
                         let v = V::load(first[c][q].as_ptr().add(part));
                         sum = v.neg_mul_add(V::splat(sums[3 + 3 * c][lane]), sum);
                         sum = ones.neg_mul_add(V::splat(sums[4 + 3 * c + q][lane]), sum);
@@ -310,35 +342,6 @@ impl<T: Real> Kernel<T> for Nodes<'_, '_, T> {
     }
 }
 
-/// to ← E·from, or that added to it.
-///
-/// # Safety
-/// `tensor` has nine columns of nine numbers, and as many to read behind them as a vector is long.
-#[inline(always)]
-unsafe fn apply<V: Lanes, const ADDS: bool>(tensor: *const V::T, from: &Pair<V::T>, to: &mut Pair<V::T>) {
-    let [of_re, of_im] = from;
-    let [to_re, to_im] = to;
-    for part in (0..STATE).step_by(V::N) {
-        let zero = V::splat(V::T::default());
-        // SAFETY: says the caller; parts of a pair have WIDTH numbers.
-        unsafe {
-            let (to_re, to_im) = (to_re.as_mut_ptr().add(part), to_im.as_mut_ptr().add(part));
-            // Two sums each, so that a product need not wait for the one before.
-            let (mut re, mut im) = ([zero; 2], [zero; 2]);
-            if ADDS {
-                (re[1], im[1]) = (V::load(to_re), V::load(to_im));
-            }
-            for j in 0..STATE {
-                let column = V::load(tensor.add(j * STATE + part));
-                re[j % 2] = column.mul_add(V::splat(of_re[j]), re[j % 2]);
-                im[j % 2] = column.mul_add(V::splat(of_im[j]), im[j % 2]);
-            }
-            re[0].add(re[1]).store(to_re);
-            im[0].add(im[1]).store(to_im);
-        }
-    }
-}
-
 /// The sums of one block per lane, from the records of its nodes: those of a position on the table's lanes, on each of C slices.
 ///
 /// # Safety
@@ -351,37 +354,83 @@ unsafe fn sum_runs<V: Lanes, const C: usize>(
     mean: V,
     to: &mut [[V::T; 16]; SUMS_MAX],
 ) {
-    let zero = V::splat(V::T::default());
-    let mut x = [zero; 2];
-    let mut turned = V::constant(1.0);
-    let mut first = [[zero; 3]; C];
-    let mut second = [[[zero; 3]; C]; C];
+    let mut sums = Sums::<V, C>::new();
     for k in 0..positions {
         for a in 0..C {
             // SAFETY: says the caller.
             unsafe {
                 let [t, re, im, _] = V::load_records(records.add(RECORD * offsets[a]), table.add(k * SIDE));
-                for b in 0..C {
-                    for q in 0..3 {
-                        second[a][b][q] = t.mul_add(first[b][q], second[a][b][q]);
-                    }
-                }
-                first[a][0] = first[a][0].add(t);
-                first[a][1] = t.mul_add(x[0], first[a][1]);
-                first[a][2] = t.mul_add(x[1], first[a][2]);
-                turned = t.mul(mean).mul_add(turned, turned);
-                x = [re.mul_add(turned, x[0]), im.mul_add(turned, x[1])];
+                sums.add(a, [t, re, im], mean);
             }
         }
     }
-    turned.store_array(&mut to[0]);
-    x[0].store_array(&mut to[1]);
-    x[1].store_array(&mut to[2]);
-    for a in 0..C {
-        for q in 0..3 {
-            first[a][q].store_array(&mut to[3 + 3 * a + q]);
-            for b in 0..C {
-                second[a][b][q].store_array(&mut to[3 + 3 * C + 3 * (a * C + b) + q]);
+    sums.store(to);
+}
+
+/// The sums of a block of C cells in every lane: Π 1/(1 − sγ), X, and (T, R) of each cell and of each pair.
+pub(super) struct Sums<V, const C: usize> {
+    turned: V,
+    x: [V; 2],
+    first: [[V; 3]; C],
+    second: [[[V; 3]; C]; C],
+}
+
+impl<V: Lanes, const C: usize> Sums<V, C> {
+    #[inline(always)]
+    pub fn new() -> Self {
+        let zero = V::splat(V::T::default());
+        let (first, second) = ([[zero; 3]; C], [[[zero; 3]; C]; C]);
+        Sums { turned: V::constant(1.0), x: [zero; 2], first, second }
+    }
+
+    /// A node of cell `a`: t, B·Re Ψ, B·Im Ψ.
+    #[inline(always)]
+    pub fn add(&mut self, a: usize, [t, re, im]: [V; 3], mean: V) {
+        for b in 0..C {
+            for q in 0..3 {
+                self.second[a][b][q] = t.mul_add(self.first[b][q], self.second[a][b][q]);
+            }
+        }
+        self.first[a][0] = self.first[a][0].add(t);
+        self.first[a][1] = t.mul_add(self.x[0], self.first[a][1]);
+        self.first[a][2] = t.mul_add(self.x[1], self.first[a][2]);
+        self.turned = t.mul(mean).mul_add(self.turned, self.turned);
+        self.x = [re.mul_add(self.turned, self.x[0]), im.mul_add(self.turned, self.x[1])];
+    }
+
+    /// Those of `n` nodes of each cell, node `places[k]` of every one at a time; `sides` hold three numbers of each node, a
+    /// cell per lane.
+    ///
+    /// # Safety
+    /// The numbers are there, and so many places below `n`.
+    #[inline(always)]
+    pub unsafe fn of(sides: [*const V::T; C], n: usize, places: &[u32], mean: V) -> Self {
+        let mut sums = Self::new();
+        for place in places {
+            for a in 0..C {
+                // SAFETY: says the caller.
+                unsafe {
+                    let at = sides[a].add(*place as usize * lattice::SIDE);
+                    let plane = n * lattice::SIDE;
+                    let node = [V::load(at), V::load(at.add(plane)), V::load(at.add(2 * plane))];
+                    sums.add(a, node, mean);
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    pub fn store(self, to: &mut [[V::T; 16]; SUMS_MAX]) {
+        self.turned.store_array(&mut to[0]);
+        self.x[0].store_array(&mut to[1]);
+        self.x[1].store_array(&mut to[2]);
+        for a in 0..C {
+            for q in 0..3 {
+                self.first[a][q].store_array(&mut to[3 + 3 * a + q]);
+                for b in 0..C {
+                    self.second[a][b][q].store_array(&mut to[3 + 3 * C + 3 * (a * C + b) + q]);
+                }
             }
         }
     }

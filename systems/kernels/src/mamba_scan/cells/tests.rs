@@ -2,6 +2,7 @@
 //! special metric.
 
 use super::super::Scan;
+use super::lattice::Way;
 use super::*;
 use crate::Crew;
 
@@ -126,18 +127,33 @@ fn threads_and_levels_do_not_change_a_bit() {
     }
 }
 
-/// Nodes of a slice, and of a cell, of the torus on which traversals come in blocks.
-const SLICE: usize = 243;
-const CELL: usize = 27;
+/// Nodes of a slice of the torus on which traversals come in blocks.
+const SLICE: usize = 486;
+/// Nodes of a cell: as many as a lattice takes, and fewer.
+const CELLS: [usize; 2] = [27, 9];
 
-/// Cell after cell; the whole past of a node before the next; another cell at every node.
-fn long_orders() -> Vec<Order> {
+/// Cell after cell; the whole past of a node before the next, every other cell backwards; nine cells to and
+/// fro; the same always from the first cell on; as the second but slice after slice.
+fn long_orders(cell: usize) -> Vec<Order> {
     let positions: Vec<u32> = (0..SLICE as u32).collect();
-    let jumps = positions.iter().map(|i| i % 9 * CELL as u32 + i / 9).collect();
+    let n = cell as u32;
+    let snake = positions.iter().map(|i| if i / n % 2 == 1 { i / n * n + n - 1 - i % n } else { *i });
+    let across = |i: u32, is_turning: bool| {
+        let (group, visit, cell) = (i / (9 * n), i / 9 % n, i % 9);
+        let (visit, cell) = match is_turning {
+            false => (visit, cell),
+            true if group % 2 == 1 => (n - 1 - visit, if visit % 2 == 0 { 8 - cell } else { cell }),
+            true => (visit, if visit % 2 == 1 { 8 - cell } else { cell }),
+        };
+        (9 * group + cell) * n + visit
+    };
+    let jumps = |is_turning| positions.iter().map(move |i| across(*i, is_turning)).collect();
     vec![
         Order { positions: positions.clone(), is_time_fastest: false },
-        Order { positions, is_time_fastest: true },
-        Order { positions: jumps, is_time_fastest: false },
+        Order { positions: snake.clone().collect(), is_time_fastest: true },
+        Order { positions: jumps(true), is_time_fastest: false },
+        Order { positions: jumps(false), is_time_fastest: false },
+        Order { positions: snake.collect(), is_time_fastest: false },
     ]
 }
 
@@ -151,20 +167,28 @@ fn uneven(cell: usize, scale: f64) -> [[f64; STATE]; STATE] {
 }
 
 /// States of `T`, and the greatest distance from the definition in f64, over the size of the state.
-fn long<T: Real>(level: Level, threads: Threads<'_>, step: f64, scale: f64) -> (Vec<State>, f64) {
+fn long<T: Real>(
+    level: Level,
+    threads: Threads<'_>,
+    cell: usize,
+    (step, scale): (f64, f64),
+) -> (Vec<State>, f64) {
     let (n, slices) = (3 * SLICE, [0, SLICE as u32, 2 * SLICE as u32]);
     let recurrence = Recurrence { step, density_weight: 0.5, ..RECURRENCE };
-    let mut scan = Scan::<T>::new(recurrence, n, slices.to_vec(), long_orders());
-    let of_node = |node: usize| node / CELL;
-    scan.set_cells(CellMetric::new(level, (0..n).map(|node| of_node(node) as u32).collect(), n / CELL));
-    (0..n / CELL).for_each(|cell| scan.set_metric(cell, &uneven(cell, scale)));
+    let orders = long_orders(cell);
+    let mut scan = Scan::<T>::new(recurrence, n, slices.to_vec(), orders.clone());
+    let of_node = |node: usize| node / cell;
+    scan.set_cells(CellMetric::new(level, (0..n).map(|node| of_node(node) as u32).collect(), n / cell));
+    (0..n / cell).for_each(|cell| scan.set_metric(cell, &uneven(cell, scale)));
     let plane = |seed| crate::kinetic::tests::noise(n, seed);
     let [re, im, open]: [Vec<T>; 3] =
         [plane(1), plane(2), plane(3)].map(|x| x.into_iter().map(|x| T::from_f64(x.abs())).collect());
-    let mut states = vec![State::default(); 3];
-    scan.run(threads, &[PageRef { re: &re, im: &im }], Values::PerNode(&[&open]), 1, &mut states);
+    let mut states = vec![State::default(); orders.len()];
+    let pages: Vec<_> = re.chunks(SLICE).zip(im.chunks(SLICE)).map(|(re, im)| PageRef { re, im }).collect();
+    let openness: Vec<&[T]> = open.chunks(SLICE).collect();
+    scan.run(threads, &pages, Values::PerNode(&openness), 1, &mut states);
     let mut worst: f64 = 0.0;
-    for (order, found) in long_orders().iter().zip(&states) {
+    for (order, found) in orders.iter().zip(&states) {
         let mut nodes = Vec::new();
         let slices = [2 * SLICE as u32, 0, SLICE as u32];
         if order.is_time_fastest {
@@ -195,12 +219,15 @@ fn long<T: Real>(level: Level, threads: Threads<'_>, step: f64, scale: f64) -> (
 #[test]
 fn blocks_are_the_definition_to_rounding() {
     // From metrics that are nearly the same everywhere, by blocks, to such that every node goes alone.
-    for scale in [0.0, 1e-8, 1e-6, 1e-4, 1e-3, 4e-3, 0.02, 0.1] {
-        for step in [1e-3, 0.01, 0.1] {
-            let (_, single) = long::<f32>(Level::detect(), Threads::Serial, step, scale);
-            assert!(single < 3e-6, "{scale} {step}: {single:.1e}");
-            let (_, double) = long::<f64>(Level::detect(), Threads::Serial, step, scale);
-            assert!(double < 2e-14, "{scale} {step}: {double:.1e}");
+    for cell in CELLS {
+        for scale in [0.0, 1e-8, 1e-6, 1e-4, 1e-3, 4e-3, 0.02, 0.1] {
+            for step in [1e-3, 0.01, 0.1] {
+                let of = (step, scale);
+                let (_, single) = long::<f32>(Level::detect(), Threads::Serial, cell, of);
+                assert!(single < 3e-6, "{cell} {scale} {step}: {single:.1e}");
+                let (_, double) = long::<f64>(Level::detect(), Threads::Serial, cell, of);
+                assert!(double < 2e-14, "{cell} {scale} {step}: {double:.1e}");
+            }
         }
     }
 }
@@ -208,21 +235,57 @@ fn blocks_are_the_definition_to_rounding() {
 #[test]
 fn blocks_have_the_same_bits_at_every_level_and_on_every_crew() {
     let crew = Crew::new(3).expect("threads");
-    for scale in [1e-3, 0.02] {
-        let reference = long::<f32>(Level::Scalar, Threads::Serial, 0.01, scale).0;
-        for level in Level::available() {
-            assert_eq!(long::<f32>(level, Threads::Crew(&crew), 0.01, scale).0, reference, "{level:?}");
+    for cell in CELLS {
+        for scale in [1e-4, 1e-3, 0.02] {
+            let of = (0.01, scale);
+            let single = long::<f32>(Level::Scalar, Threads::Serial, cell, of).0;
+            let double = long::<f64>(Level::Scalar, Threads::Serial, cell, of).0;
+            for level in Level::available() {
+                let crew = Threads::Crew(&crew);
+                assert_eq!(long::<f32>(level, crew, cell, of).0, single, "{cell} {level:?}");
+                assert_eq!(long::<f64>(level, crew, cell, of).0, double, "{cell} {level:?}");
+            }
         }
     }
 }
 
 #[test]
 fn traversals_are_cut_where_they_change_cells() {
-    let of_node: Vec<u32> = (0..3 * SLICE).map(|node| (node / CELL) as u32).collect();
     let slices = [0, SLICE as u32, 2 * SLICE as u32];
-    let cut = |order: &Order| match Route::new(order, &slices, &of_node) {
+    let of_node = |cell: usize| -> Vec<u32> { (0..3 * SLICE).map(|node| (node / cell) as u32).collect() };
+    let cut = |order: &Order| match Route::new(order, &slices, &of_node(9)) {
         Route::Runs { positions, cells, .. } => Some((positions, cells)),
-        Route::Mixed => None,
+        Route::Mixed | Route::Way(_) => None,
     };
-    assert_eq!(long_orders().iter().map(cut).collect::<Vec<_>>(), [Some((CELL, 1)), Some((CELL, 3)), None]);
+    let routes: Vec<_> = long_orders(9).iter().map(cut).collect();
+    assert_eq!(routes, [Some((9, 1)), Some((9, 3)), None, None, Some((9, 1))]);
+    assert!(Lattice::new(&long_orders(9), &slices, &of_node(9)).is_none(), "cells of less than a vector");
+}
+
+#[test]
+fn a_lattice_knows_cells_from_groups_and_forwards_from_backwards() {
+    let slices = [0, SLICE as u32, 2 * SLICE as u32];
+    let of_node: Vec<u32> = (0..3 * SLICE).map(|node| (node / 27) as u32).collect();
+    let lattice = Lattice::new(&long_orders(27), &slices, &of_node).expect("cells are runs");
+    assert_eq!((lattice.nodes, lattice.n_units), (27, 2), "even cells and odd ones");
+    let name = |way: &Way| match way {
+        Way::Cells { slots, .. } => ("cells", slots.len(), false),
+        Way::Pasts { slots, .. } => ("pasts", slots.len(), false),
+        Way::Across { n_cells, visits, .. } => ("across", *n_cells, visits[1].is_reversed),
+    };
+    let expected = [
+        ("cells", 18, false),
+        ("pasts", 18, false),
+        ("across", 9, true),
+        ("across", 9, false),
+        ("cells", 18, false),
+    ];
+    assert_eq!(lattice.ways.iter().map(name).collect::<Vec<_>>(), expected);
+    for (cell, slot) in lattice.slots.iter().enumerate() {
+        assert_eq!(lattice.cells[*slot as usize] as usize, cell);
+    }
+    // Without the last position's node, no cell is whole.
+    let mut orders = long_orders(27);
+    orders[0].positions.swap(26, 27);
+    assert!(Lattice::new(&orders, &slices, &of_node).is_none());
 }

@@ -4,8 +4,8 @@
 //! each goes alone. Source: the module above.
 
 use super::super::super::STATE;
-use super::super::{RECORD, ROW_SUMS, TENSOR, WIDTH};
-use super::{CellWalk, Cursor, Pair, Source, TURNED_MAX, apply};
+use super::super::{RECORD, TENSOR, WIDTH, apply};
+use super::{CellWalk, Cursor, Pair, Source, TURNED_MAX};
 use crate::field::Real;
 use crate::simd::Lanes;
 
@@ -146,7 +146,7 @@ impl<T: Real> CellWalk<'_, T> {
                 for k in nodes.clone() {
                     let at = driven.add(k * V::N + lane);
                     let tensor = tensors.add(*block.cells.get_unchecked(k) as usize * TENSOR);
-                    let ones = V::load(tensor.add(ROW_SUMS + part));
+                    let ones = V::load(tensor.add(part));
                     re = ones.mul_add(V::splat(*at), re);
                     im = ones.mul_add(V::splat(*at.add(plane)), im);
                 }
