@@ -17,7 +17,7 @@ use crate::field::{PageRef, Real, Threads, Values};
 use crate::simd::SimdReal;
 use crate::threads::{for_each_part, map_chunks};
 
-pub use cells::{CellMetric, CellSteps, CellWalk, UnitPass};
+pub use cells::{CellMetric, CellSteps, CellWalk, LatticeWalk, UnitPass};
 
 /// Components of the state: one per axis of the metric.
 pub const STATE: usize = 9;

@@ -24,7 +24,7 @@ use crate::kinetic::remainder::{PageCells, PageJoins, PagePowers};
 use crate::kinetic::remainder::{RingCells, RingJoins, RingMoves, RingPowers, RingTakes};
 use crate::kinetic::sparse::{ActivePass, GramUnit, OutsidePass, SheetPass, SlopePass, SparseUnit};
 use crate::kinetic::{BundlePass, CellPass, CombinePass, FluxPass, OuterBatch, PageSweep};
-use crate::mamba_scan::{CellSteps, CellWalk, Effect, Record, Records, UnitPass, walk};
+use crate::mamba_scan::{CellSteps, CellWalk, Effect, LatticeWalk, Record, Records, UnitPass, walk};
 use crate::metric_update::{RingForm, RunStructure, StructurePass};
 use crate::reduce::{self, Piece, RingRun, RingSums, SpectralMoments, Sum, SumPiece, Totals};
 use crate::wave_form::{ExchangeRun, LeapPass, PairBatch, PairPage};
@@ -245,6 +245,8 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn unit_pass(level: Level, pass: UnitPass<'_, Self>);
     #[doc(hidden)]
+    fn lattice_walk(level: Level, walk: LatticeWalk<'_, Self>);
+    #[doc(hidden)]
     fn pair_page(level: Level, page: PairPage<'_, Self>);
     #[doc(hidden)]
     fn pair_batch(level: Level, batch: PairBatch<'_, Self>);
@@ -411,6 +413,9 @@ macro_rules! simd_real {
             }
             fn unit_pass(level: Level, pass: UnitPass<'_, $t>) {
                 dispatch(level, pass);
+            }
+            fn lattice_walk(level: Level, walk: LatticeWalk<'_, $t>) {
+                dispatch(level, walk);
             }
             fn pair_page(level: Level, page: PairPage<'_, $t>) {
                 dispatch(level, page);

@@ -13,10 +13,10 @@ mod lattice;
 mod steps;
 
 pub use blocks::CellWalk;
-pub use lattice::UnitPass;
+pub use lattice::{LatticeWalk, UnitPass};
 
 use self::blocks::{Pair, Route, SUMS_MAX};
-use self::lattice::{Lattice, NODES, Numbers, SIDE, Unit};
+use self::lattice::{Chain, Lattice, NODES, Numbers, SIDE, Unit};
 use super::{Order, Recurrence, STATE, STEP_LIMIT, State};
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::kinetic::fibre::diagonalise;
@@ -130,8 +130,7 @@ impl<T: Real> CellMetric<T> {
         let limits = [recurrence.density_weight * trace, step_max, libm::sqrt(size), turn_max];
         let limits = limits.map(T::from_f64);
         self.limits[cell] = limits;
-        if let Some((lattice, numbers)) = &mut self.lattice {
-            numbers.is_stale[lattice.slots[cell] as usize] = true;
+        if self.lattice.is_some() {
             return;
         }
         for &node in &self.nodes[self.starts[cell] as usize..self.starts[cell + 1] as usize] {
@@ -144,7 +143,6 @@ impl<T: Real> CellMetric<T> {
     /// Cuts the traversals into blocks. Panics if an order names a node that doesn't exist.
     pub(super) fn plan(&mut self, orders: &[Order], slices: &[u32]) {
         if let Some(lattice) = Lattice::new(orders, slices, &self.of_node) {
-            self.routes = (0..orders.len()).map(Route::Way).collect();
             for of_node in [
                 &mut self.density_weight,
                 &mut self.step_max,
@@ -180,19 +178,17 @@ impl<T: Real> CellMetric<T> {
     ) {
         if self.lattice.is_some() {
             self.fill_units(recurrence, threads, pages, openness, slices);
-        } else {
-            self.fill_records(recurrence, pages, openness);
+            return self.walk_lattice(threads, &Around { recurrence, pages, openness, slices }, states);
         }
+        self.fill_records(recurrence, pages, openness);
         let (metric, mean) = (&*self, T::from_f64(mean(recurrence)));
         assert_eq!(orders.len(), metric.routes.len(), "the orders of the plan");
         let mut walks: Vec<_> = states.iter_mut().zip(orders).zip(&metric.routes).collect();
         // The longest first, so that no thread begins it when the others have finished.
-        walks.sort_by_key(|(_, route)| !metric.is_long(route));
+        walks.sort_by_key(|(_, route)| **route != Route::Mixed);
         for_each_part(threads, walks.into_iter(), |_, ((state, order), route)| {
-            with_scratch(metric.scratch(route), |scratch| {
-                let way = (order, slices);
-                let walk =
-                    CellWalk { metric, mean, recurrence, pages, openness, way, route, scratch, state };
+            with_scratch(route.scratch(64 / T::BYTES), |scratch| {
+                let walk = CellWalk { metric, mean, way: (order, slices), route, scratch, state };
                 T::cell_walk(metric.level, walk);
             });
         });
@@ -227,7 +223,7 @@ impl<T: Real> CellMetric<T> {
         openness: Values<'_, T>,
         slices: &[u32],
     ) {
-        let Self { level, tensors, limits, lattice, .. } = self;
+        let Self { level, limits, lattice, .. } = self;
         let Some((lattice, numbers)) = lattice else { return };
         let page_nodes = pages.first().map_or(0, |page| page.re.len());
         let is_whole = |page: &PageRef<'_, T>| page.re.len() == page_nodes && page.im.len() == page_nodes;
@@ -239,26 +235,20 @@ impl<T: Real> CellMetric<T> {
         }
         let turned = lattice.turned(slices);
         let n_slots = lattice.n_slices * SIDE;
-        let n_inputs = numbers.inputs.len() / lattice.cells.len() * n_slots;
+        let n_cells = numbers.cells.len() / lattice.cells.len() * n_slots;
         let units = numbers
-            .squares
-            .chunks_mut(n_slots * TENSOR)
-            .zip(numbers.is_stale.chunks_mut(n_slots))
-            .zip(numbers.nodes.chunks_mut(n_slots * NODES))
-            .zip(numbers.operators.chunks_mut(n_slots * TENSOR))
-            .zip(numbers.scales.chunks_mut(n_slots))
-            .zip(numbers.inputs.chunks_mut(n_inputs))
+            .nodes
+            .chunks_mut(n_slots * NODES)
+            .zip(numbers.cells.chunks_mut(n_cells))
             .zip(numbers.pasts.chunks_mut(SUMS_MAX * SIDE));
-        let (tensors, limits, lattice) = (&tensors[..], &limits[..], &*lattice);
-        for_each_part(threads, units, |number, parts| {
-            let ((((((squares, is_stale), nodes), operators), scales), inputs), pasts) = parts;
-            let unit = Unit { number, squares, is_stale, nodes, operators, scales, inputs, pasts };
+        let (limits, lattice) = (&limits[..], &*lattice);
+        for_each_part(threads, units, |number, ((nodes, cells), pasts)| {
+            let unit = Unit { number, nodes, cells, pasts };
             with_scratch(lattice.unit_scratch(), |scratch| {
                 let turned = &turned[..];
                 let pass = UnitPass {
                     lattice,
                     recurrence,
-                    tensors,
                     limits,
                     pages,
                     openness,
@@ -271,21 +261,38 @@ impl<T: Real> CellMetric<T> {
         });
     }
 
-    /// Scalars of scratch of a traversal.
-    fn scratch(&self, route: &Route) -> usize {
-        match (route, &self.lattice) {
-            (Route::Way(way), Some((lattice, _))) => lattice.scratch(&lattice.ways[*way]),
-            _ => route.scratch(64 / T::BYTES),
+    /// Runs every order through the lattice; one thread runs all chains side by side.
+    fn walk_lattice(&self, threads: Threads<'_>, around: &Around<'_, T>, states: &mut [State]) {
+        let Some((lattice, _)) = &self.lattice else { return };
+        let is_alone = match threads {
+            Threads::Serial => true,
+            Threads::Crew(crew) => crew.n_threads() < 2,
+        };
+        let mut ways: Vec<_> = states.iter_mut().enumerate().collect();
+        // The longest first, so that no thread begins it when the others have finished.
+        ways.sort_by_key(|(way, _)| !lattice.is_across(*way));
+        let mut parts = Vec::with_capacity(ways.len());
+        if is_alone {
+            parts.push(ways);
+        } else {
+            parts.extend(ways.into_iter().map(|way| vec![way]));
         }
+        for_each_part(threads, parts.into_iter(), |_, ways| {
+            with_scratch(lattice.scratch(), |scratch| {
+                let chains = ways.into_iter().map(|(way, state)| Chain::new(lattice, way, state)).collect();
+                T::lattice_walk(self.level, LatticeWalk { metric: self, around, chains, scratch });
+            });
+        });
     }
+}
 
-    /// Whether a traversal has another cell at every node.
-    fn is_long(&self, route: &Route) -> bool {
-        match (route, &self.lattice) {
-            (Route::Way(way), Some((lattice, _))) => lattice.is_across(*way),
-            _ => *route == Route::Mixed,
-        }
-    }
+/// What of a tick the recurrence reads beside the metric.
+struct Around<'a, T> {
+    recurrence: &'a Recurrence,
+    pages: &'a [PageRef<'a, T>],
+    openness: Values<'a, T>,
+    /// The oldest first.
+    slices: &'a [u32],
 }
 
 /// γ: what all cells have in common.

@@ -17,10 +17,10 @@
 mod mixed;
 
 use self::mixed::MIXED;
-use super::super::{Order, Recurrence, STATE, State};
-use super::lattice::{self, Way};
+use super::super::{Order, STATE, State};
+use super::lattice;
 use super::{CellMetric, RECORD, TENSOR, WIDTH, apply};
-use crate::field::{PageRef, Real, Values};
+use crate::field::Real;
 use crate::simd::{Kernel, Lanes, SimdReal};
 
 /// Most cells of a block that is done to second order.
@@ -47,8 +47,6 @@ pub(super) enum Route {
     Runs { positions: usize, cells: usize, table: Vec<u32> },
     /// Nine nodes at a time, whatever their cells.
     Mixed,
-    /// Through the cells of the metric's lattice, the way of this number.
-    Way(usize),
 }
 
 impl Route {
@@ -81,7 +79,6 @@ impl Route {
         match self {
             Self::Runs { .. } => 0,
             Self::Mixed => 5 * MIXED * lanes,
-            Self::Way(_) => 0,
         }
     }
 }
@@ -91,9 +88,6 @@ pub struct CellWalk<'a, T: SimdReal> {
     pub(super) metric: &'a CellMetric<T>,
     /// γ.
     pub(super) mean: T,
-    pub(super) recurrence: &'a Recurrence,
-    pub(super) pages: &'a [PageRef<'a, T>],
-    pub(super) openness: Values<'a, T>,
     pub(super) way: (&'a Order, &'a [u32]),
     pub(super) route: &'a Route,
     pub(super) scratch: *mut T,
@@ -146,7 +140,6 @@ impl<T: Real> Kernel<T> for CellWalk<'_, T> {
             Route::Runs { positions, cells: 2, table } => self.runs::<V, 2>(*positions, table, &mut h),
             Route::Runs { positions, table, .. } => self.runs::<V, 3>(*positions, table, &mut h),
             Route::Mixed => self.mixed::<V>(&mut h),
-            Route::Way(way) => self.through_lattice::<V>(*way, &mut h),
         }
         for d in 0..STATE {
             (self.state.re[d], self.state.im[d]) = (h[0][d].to_f64(), h[1][d].to_f64());
@@ -160,25 +153,6 @@ pub(super) fn limit<T: Real>() -> f64 {
 }
 
 impl<T: Real> CellWalk<'_, T> {
-    #[inline(always)]
-    fn through_lattice<V: Lanes<T = T>>(&self, way: usize, h: &mut Pair<T>) {
-        let Some((lattice, numbers)) = &self.metric.lattice else { return };
-        let of_all = (lattice, numbers);
-        match &lattice.ways[way] {
-            Way::Cells { slots, places } => {
-                self.cells::<V>(of_all, (slots, places, lattice.n_before(way)), h);
-            }
-            Way::Pasts { slots, places } => match lattice.n_slices {
-                1 => self.pasts::<V, 1>(of_all, (slots, places), h),
-                2 => self.pasts::<V, 2>(of_all, (slots, places), h),
-                _ => self.pasts::<V, 3>(of_all, (slots, places), h),
-            },
-            Way::Across { slots, n_cells, visits } => {
-                self.across::<V>(of_all, (slots, *n_cells, visits), h);
-            }
-        }
-    }
-
     /// Blocks of `positions` positions on `C` cells each, to second order.
     #[inline(always)]
     fn runs<V: Lanes<T = T>, const C: usize>(&self, positions: usize, table: &[u32], h: &mut Pair<T>) {
@@ -208,8 +182,8 @@ impl<T: Real> CellWalk<'_, T> {
                     let table = table.as_ptr().add(first / SIDE * SIDE * positions + first % SIDE);
                     sum_runs::<V, C>(source.records, (table, offsets), positions, mean, &mut sums);
                     for (lane, cells) in cells.iter().enumerate().take(lanes) {
-                        if self.is_within(&sums, lane, cells, limit) {
-                            self.advance::<V, C>(&sums, lane, cells, &mut room, h);
+                        if self.metric.is_within(&sums, lane, cells, limit) {
+                            self.metric.advance::<V, C>(&sums, lane, cells, &mut room, h);
                         } else {
                             self.node_by_node::<V>(n * (pass * n_runs + first + lane), n, h);
                         }
@@ -219,10 +193,18 @@ impl<T: Real> CellWalk<'_, T> {
         }
     }
 
+    /// `n` nodes from the `k`-th on by the definition.
+    #[inline(never)]
+    fn node_by_node<V: Lanes<T = T>>(&self, k: usize, n: usize, h: &mut Pair<T>) {
+        V::call(Nodes { walk: self, k, n, h });
+    }
+}
+
+impl<T: Real> CellMetric<T> {
     /// Whether what a block of runs drops is below rounding.
     pub(super) fn is_within(&self, sums: &[[T; 16]], lane: usize, cells: &[usize], limit: f64) -> bool {
         let beta = cells.iter().enumerate().fold(0.0, |beta, (c, cell)| {
-            beta + sums[3 + 3 * c][lane].to_f64() * self.metric.limits[*cell][2].to_f64()
+            beta + sums[3 + 3 * c][lane].to_f64() * self.limits[*cell][2].to_f64()
         });
         beta <= limit && sums[0][lane].to_f64() <= TURNED_MAX
     }
@@ -244,7 +226,7 @@ impl<T: Real> CellWalk<'_, T> {
         let product = V::splat(T::from_f64(1.0 / sums[0][lane].to_f64()));
         // SAFETY: tensors have TENSOR numbers and room to read a vector; parts of h have WIDTH numbers.
         unsafe {
-            let tensor = |c: usize| self.metric.tensors.as_ptr().add(cells[c] * TENSOR);
+            let tensor = |c: usize| self.tensors.as_ptr().add(cells[c] * TENSOR);
             for c in 0..C {
                 apply::<V, false>(tensor(c), h, &mut first[c]);
             }
@@ -282,12 +264,6 @@ impl<T: Real> CellWalk<'_, T> {
                 }
             }
         }
-    }
-
-    /// `n` nodes from the `k`-th on by the definition.
-    #[inline(never)]
-    fn node_by_node<V: Lanes<T = T>>(&self, k: usize, n: usize, h: &mut Pair<T>) {
-        V::call(Nodes { walk: self, k, n, h });
     }
 }
 

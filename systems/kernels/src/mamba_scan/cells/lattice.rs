@@ -10,12 +10,13 @@ mod across;
 mod chain;
 mod units;
 
+pub use chain::LatticeWalk;
 pub use units::UnitPass;
-pub(super) use units::Unit;
+pub(super) use {chain::Chain, units::Unit};
 
 use super::super::Order;
 use super::blocks::{CELLS_MAX, SUMS_MAX};
-use super::{TENSOR, WIDTH};
+use super::WIDTH;
 use crate::field::Real;
 use std::collections::BTreeMap;
 
@@ -172,11 +173,12 @@ impl Lattice {
     }
 
     /// Scalars of scratch of a traversal.
-    pub fn scratch(&self, way: &Way) -> usize {
-        match way {
+    pub fn scratch(&self) -> usize {
+        let of_way = |way: &Way| match way {
             Way::Across { n_cells, .. } => across::scratch(n_cells / NINE, self.nodes),
             Way::Cells { .. } | Way::Pasts { .. } => 0,
-        }
+        };
+        self.ways.iter().map(of_way).max().unwrap_or(0)
     }
 
     /// Scalars of scratch of a unit.
@@ -223,16 +225,11 @@ fn across(order: &Order, n: u32, slots: &[u32]) -> Option<Way> {
 /// What is kept of the cells, by slot.
 #[derive(Debug, Clone)]
 pub(super) struct Numbers<T> {
-    /// E² as E is kept, and whether it is another by now.
-    pub squares: Vec<T>,
-    pub is_stale: Vec<bool>,
     /// [`NODES`] of each slot.
     pub nodes: Vec<T>,
-    /// Where a whole cell is a block: what h loses but for γ, and what is left by γ, no number where the cell goes node by node.
-    pub operators: Vec<T>,
-    pub scales: Vec<T>,
-    /// The inputs' part of it, for each traversal that goes cell after cell.
-    pub inputs: Vec<T>,
+    /// Where a whole cell is a block, what it comes to for each traversal that goes cell after cell: [`WIDTH`] numbers, 1/Π(1/(1 −
+    /// sγ)), X, (T, R) and those of second order. The first is no number where the cell goes node by node.
+    pub cells: Vec<T>,
     /// The sums of pasts, [`SUMS_MAX`] vectors of a unit.
     pub pasts: Vec<T>,
 }
@@ -244,12 +241,8 @@ impl<T: Real> Numbers<T> {
         let zeros = |n: usize| vec![T::default(); n];
         let n_ways = lattice.n_before(lattice.ways.len());
         Numbers {
-            squares: zeros(n_slots * TENSOR + WIDTH),
-            is_stale: vec![true; n_slots],
             nodes: zeros(n_slots * NODES),
-            operators: zeros(n_slots * TENSOR + WIDTH),
-            scales: zeros(n_slots),
-            inputs: zeros(n_slots * (n_ways * 2 * WIDTH).max(1)),
+            cells: zeros(n_slots * (n_ways * WIDTH).max(1)),
             pasts: zeros(lattice.n_units * SUMS_MAX * SIDE),
         }
     }

@@ -255,7 +255,7 @@ fn traversals_are_cut_where_they_change_cells() {
     let of_node = |cell: usize| -> Vec<u32> { (0..3 * SLICE).map(|node| (node / cell) as u32).collect() };
     let cut = |order: &Order| match Route::new(order, &slices, &of_node(9)) {
         Route::Runs { positions, cells, .. } => Some((positions, cells)),
-        Route::Mixed | Route::Way(_) => None,
+        Route::Mixed => None,
     };
     let routes: Vec<_> = long_orders(9).iter().map(cut).collect();
     assert_eq!(routes, [Some((9, 1)), Some((9, 3)), None, None, Some((9, 1))]);

@@ -8,12 +8,12 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 use super::super::super::STATE;
-use super::super::blocks::{CellWalk, Pair, TURNED_MAX};
+use super::super::blocks::{Pair, TURNED_MAX};
 use super::super::{COLUMNS, TENSOR, WIDTH};
-use super::chain::go;
-use super::{Lattice, NINE, NODES, Numbers, ROOM, SIDE, Visit};
+use super::chain::{Beside, Chain, Walk, go};
+use super::{Lattice, NINE, NODES, ROOM, SIDE, Visit};
 use crate::field::Real;
-use crate::simd::Lanes;
+use crate::simd::{Kernel, Lanes, SimdReal};
 
 /// Nodes of a block where nine are too many.
 const THREE: usize = 3;
@@ -45,15 +45,16 @@ struct Nine<T> {
     sizes: [T; NINE],
 }
 
-impl<T: Real> CellWalk<'_, T> {
-    /// The traversal.
+impl<'a, T: Real> Walk<'a, T> {
+    /// The traversal, and others beside it.
     #[inline(always)]
-    pub(in super::super) fn across<V: Lanes<T = T>>(
+    pub fn across<V: Lanes<T = T>>(
         &self,
-        (lattice, numbers): (&Lattice, &Numbers<T>),
         (slots, n_cells, visits): (&[u32], usize, &[Visit]),
+        chains: &mut [Chain<'a, T>],
         h: &mut Pair<T>,
     ) {
+        let (lattice, numbers) = (self.lattice, self.numbers);
         let n_parts = n_cells / NINE;
         let n_blocks = n_parts * lattice.nodes;
         // SAFETY: the scratch is that of the way.
@@ -63,7 +64,9 @@ impl<T: Real> CellWalk<'_, T> {
             Room { driven: self.scratch, sums, inputs, operators: inputs.add(n_blocks * 2 * WIDTH) }
         };
         let mut next = [[T::default(); WIDTH]; 2];
-        for slice in lattice.turned(self.way.1) {
+        let (mut from, mut to) = (h, &mut next);
+        let mut n_turns = 0;
+        for slice in self.turned.iter().copied() {
             for (group, visits) in slots.chunks_exact(n_cells).zip(visits.chunks_exact(lattice.nodes)) {
                 for (part, slots) in group.chunks_exact(NINE).enumerate() {
                     let mut nine = Nine {
@@ -92,16 +95,22 @@ impl<T: Real> CellWalk<'_, T> {
                             if (*sums.add(3 * ROOM + place)).to_f64() <= 1.0 {
                                 let operator = room.operators.add(block * TENSOR);
                                 let inputs = room.inputs.add(block * 2 * WIDTH);
-                                go::<V>(operator, inputs, *sums.add(place), h, &mut next);
-                                *h = next;
+                                go::<V>(operator, inputs, *sums.add(place), from, to);
+                                core::mem::swap(&mut from, &mut to);
+                                n_turns += 1;
                             } else {
                                 let slots = &group[part * NINE..][..NINE];
-                                self.by_threes::<V>((lattice, numbers), (slots, slice), *visit, h);
+                                V::call(Threes { walk: self, slots, slice, visit: *visit, h: from });
                             }
+                            V::call(Beside { walk: self, chains, turn: n_parts * k + turn });
                         }
                     }
                 }
             }
+        }
+        // The last result is where the next would begin.
+        if n_turns % 2 == 1 {
+            *to = *from;
         }
     }
 
@@ -188,21 +197,6 @@ impl<T: Real> CellWalk<'_, T> {
             beta.mul(limits.0).max(turned.mul(limits.1)).store(to.add(3 * ROOM));
         }
     }
-
-    /// Nine nodes, three at a time or each alone.
-    ///
-    /// # Safety
-    /// The slots exist.
-    #[inline(never)]
-    unsafe fn by_threes<V: Lanes<T = T>>(
-        &self,
-        (lattice, numbers): (&Lattice, &Numbers<T>),
-        (slots, slice): (&[u32], usize),
-        visit: Visit,
-        h: &mut Pair<T>,
-    ) {
-        V::call(Threes { walk: self, lattice, numbers, slots, slice, visit, h });
-    }
 }
 
 /// Σ tE and the inputs' part of K visits.
@@ -281,21 +275,20 @@ unsafe fn sum_tensors<V: Lanes, const K: usize>(
 }
 
 /// Nine nodes that are too much for one block.
-struct Threes<'a, 'b, T: crate::simd::SimdReal> {
-    walk: &'a CellWalk<'b, T>,
-    lattice: &'a Lattice,
-    numbers: &'a Numbers<T>,
+struct Threes<'a, 'b, T: SimdReal> {
+    walk: &'a Walk<'b, T>,
     slots: &'a [u32],
     slice: usize,
     visit: Visit,
     h: &'a mut Pair<T>,
 }
 
-impl<T: Real> crate::simd::Kernel<T> for Threes<'_, '_, T> {
+impl<T: Real> Kernel<T> for Threes<'_, '_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let Threes { walk, lattice, numbers, slots, slice, visit, h } = self;
+        let Threes { walk, slots, slice, visit, h } = self;
+        let (lattice, numbers) = (walk.lattice, walk.numbers);
         let place = lattice.place(visit.node, V::N);
         let limit = libm::sqrt(T::EPSILON);
         let mean = V::splat(walk.mean);

@@ -1,111 +1,194 @@
-//! Traversals that take a whole cell at a time, on one slice or on all, and the recurrence node by node where a block would not
-//! do.
+//! The chains of a lattice's traversals: those that take a whole cell at a time, on one slice or on all, the recurrence node by node
+//! where a block would not do, and all of them side by side.
 //!
-//! Invariant: nothing but h goes from one block to the next. Source: the module above.
+//! Invariant: nothing but h goes from one block to the next, and chains share nothing: whether they wait for each other changes no
+//! bit. A chain waits for itself most of the time, so a thread that has several of them runs them in turns.
+//! Source: the module above.
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
-use super::super::super::STATE;
-use super::super::blocks::{CELLS_MAX, CellWalk, Pair, SUMS_MAX};
-use super::super::{COLUMNS, TENSOR, WIDTH, apply, steps};
-use super::{Lattice, Numbers, SIDE};
+use super::super::super::{STATE, State};
+use super::super::blocks::{CELLS_MAX, Pair, SUMS_MAX, limit};
+use super::super::{Around, COLUMNS, CellMetric, TENSOR, WIDTH, apply, mean, steps};
+use super::{Lattice, Numbers, SIDE, Way};
 use crate::field::{Real, Values};
-use crate::simd::Lanes;
+use crate::simd::{Kernel, Lanes, SimdReal};
 
-impl<T: Real> CellWalk<'_, T> {
-    /// One slice after the other, cell after cell; `way` counts the traversals that do so.
+/// One traversal and how far it has come.
+pub(in super::super) struct Chain<'a, T> {
+    way: &'a Way,
+    /// Of the traversals that go cell after cell, which.
+    number: usize,
+    slice: usize,
+    at: usize,
+    h: Pair<T>,
+    state: &'a mut State,
+}
+
+impl<'a, T: Real> Chain<'a, T> {
+    /// At the beginning of a way.
+    pub fn new(lattice: &'a Lattice, way: usize, state: &'a mut State) -> Self {
+        let (h, number) = ([[T::default(); WIDTH]; 2], lattice.n_before(way));
+        Chain { way: &lattice.ways[way], number, slice: 0, at: 0, h, state }
+    }
+
+    fn end(self) {
+        for d in 0..STATE {
+            (self.state.re[d], self.state.im[d]) = (self.h[0][d].to_f64(), self.h[1][d].to_f64());
+        }
+    }
+}
+
+/// Some traversals. Built only with chains of the metric's lattice, the numbers of whose units are those of the tick, and with
+/// the lattice's scratch.
+pub struct LatticeWalk<'a, T: SimdReal> {
+    pub(in super::super) metric: &'a CellMetric<T>,
+    pub(in super::super) around: &'a Around<'a, T>,
+    pub(in super::super) chains: Vec<Chain<'a, T>>,
+    pub(in super::super) scratch: *mut T,
+}
+
+impl<T: Real> Kernel<T> for LatticeWalk<'_, T> {
+    type Out = ();
     #[inline(always)]
-    pub(in super::super) fn cells<V: Lanes<T = T>>(
-        &self,
-        (lattice, numbers): (&Lattice, &Numbers<T>),
-        (slots, places, way): (&[u32], &[u32], usize),
-        h: &mut Pair<T>,
-    ) {
-        let n_ways = lattice.n_before(lattice.ways.len());
-        let mut room = [[T::default(); WIDTH]; 2];
-        let (mut from, mut to) = (h, &mut room);
-        let mut n_turns = 0;
-        for slice in lattice.turned(self.way.1) {
-            for slot in slots {
-                let slot = *slot as usize + SIDE * slice;
-                // SAFETY: the numbers are the lattice's.
-                unsafe {
-                    let scale = *numbers.scales.get_unchecked(slot);
-                    if scale.to_f64().is_nan() {
-                        self.cell_by_nodes::<V>(lattice, (slot, places), from);
-                        continue;
+    fn run<V: Lanes<T = T>>(self) {
+        let LatticeWalk { metric, around, mut chains, scratch } = self;
+        let Some((lattice, numbers)) = &metric.lattice else { return };
+        let turned = &lattice.turned(around.slices)[..];
+        let mean = T::from_f64(mean(around.recurrence));
+        let walk = Walk { metric, around, lattice, numbers, turned, mean, limit: limit::<T>(), scratch };
+        while let Some(at) = chains.iter().position(|chain| matches!(chain.way, Way::Across { .. })) {
+            let mut chain = chains.swap_remove(at);
+            if let Way::Across { slots, n_cells, visits } = chain.way {
+                walk.across::<V>((slots, *n_cells, visits), &mut chains, &mut chain.h);
+            }
+            chain.end();
+        }
+        let mut turn = 0;
+        // In a round, each chain has a turn.
+        let mut n_idle = 0;
+        while n_idle < BESIDE {
+            let has_moved = V::call(Beside { walk: &walk, chains: &mut chains, turn });
+            n_idle = if has_moved { 0 } else { n_idle + 1 };
+            turn += 1;
+        }
+        chains.into_iter().for_each(Chain::end);
+    }
+}
+
+/// What chains share.
+pub(super) struct Walk<'a, T: SimdReal> {
+    pub metric: &'a CellMetric<T>,
+    around: &'a Around<'a, T>,
+    pub lattice: &'a Lattice,
+    pub numbers: &'a Numbers<T>,
+    /// Slices, the oldest first.
+    pub turned: &'a [usize],
+    /// γ.
+    pub mean: T,
+    limit: f64,
+    pub scratch: *mut T,
+}
+
+/// Turns of a round.
+const BESIDE: usize = 9;
+
+/// One block of the chains that are to move in this turn, a third of them. Says whether any did.
+pub(super) struct Beside<'a, 'b, T: SimdReal> {
+    pub walk: &'a Walk<'b, T>,
+    pub chains: &'a mut [Chain<'b, T>],
+    pub turn: usize,
+}
+
+impl<T: Real> Kernel<T> for Beside<'_, '_, T> {
+    type Out = bool;
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) -> bool {
+        let Beside { walk, chains, turn } = self;
+        let mut has_moved = false;
+        for chain in chains.iter_mut().skip(turn % 3).step_by(3) {
+            has_moved |= match chain.way {
+                Way::Cells { slots, places } => walk.cell::<V>(slots, places, chain),
+                // A block of all slices is as many as there are slices.
+                Way::Pasts { slots, places } if (turn / 3).is_multiple_of(walk.turned.len()) => {
+                    match walk.turned.len() {
+                        1 => walk.past::<V, 1>(slots, places, chain),
+                        2 => walk.past::<V, 2>(slots, places, chain),
+                        _ => walk.past::<V, 3>(slots, places, chain),
                     }
-                    let inputs = numbers.inputs.as_ptr().add((slot * n_ways + way) * 2 * WIDTH);
-                    let operator = numbers.operators.as_ptr().add(slot * TENSOR);
-                    go::<V>(operator, inputs, scale, from, to);
                 }
-                core::mem::swap(&mut from, &mut to);
-                n_turns += 1;
-            }
+                Way::Pasts { .. } | Way::Across { .. } => false,
+            };
         }
-        // The last result is where the next would begin.
-        if n_turns % 2 == 1 {
-            *to = *from;
-        }
+        has_moved
     }
+}
 
-    /// The whole past of each position before the next one, a cell's positions at a time.
+impl<T: Real> Walk<'_, T> {
+    /// The next cell of one slice after the other; none after the last.
     #[inline(always)]
-    pub(in super::super) fn pasts<V: Lanes<T = T>, const C: usize>(
-        &self,
-        (lattice, numbers): (&Lattice, &Numbers<T>),
-        (slots, places): (&[u32], &[u32]),
-        h: &mut Pair<T>,
-    ) {
-        let turned = lattice.turned(self.way.1);
-        let limit = super::super::blocks::limit::<T>();
-        let mut room = [[[T::default(); WIDTH]; 2]; CELLS_MAX + 2];
-        for slot in slots {
-            let slot = *slot as usize;
-            let (unit, lane) = (slot / (SIDE * C), slot % SIDE);
-            let sums = &numbers.pasts[unit * SUMS_MAX * SIDE..][..SUMS_MAX * SIDE];
-            let (sums, _) = sums.as_chunks::<SIDE>();
-            let mut cells = [0; C];
-            for (cell, slice) in cells.iter_mut().zip(&turned) {
-                *cell = lattice.cells[slot + SIDE * slice] as usize;
-            }
-            if self.is_within(sums, lane, &cells, limit) {
-                // SAFETY: the cells exist.
-                unsafe { self.advance::<V, C>(sums, lane, &cells, &mut room, h) };
-                continue;
-            }
-            for place in &places[unit * lattice.nodes..][..lattice.nodes] {
-                for cell in cells {
-                    self.one_node::<V>(cell, *place as usize, h);
-                }
-            }
+    fn cell<V: Lanes<T = T>>(&self, slots: &[u32], places: &[u32], chain: &mut Chain<'_, T>) -> bool {
+        let Some(slice) = self.turned.get(chain.slice) else { return false };
+        let slot = slots[chain.at] as usize + SIDE * slice;
+        chain.at += 1;
+        if chain.at == slots.len() {
+            (chain.slice, chain.at) = (chain.slice + 1, 0);
         }
+        let of_slot = self.numbers.cells.len() / self.lattice.cells.len();
+        let sums = &self.numbers.cells[slot * of_slot + chain.number * WIDTH..][..WIDTH];
+        let cell = self.lattice.cells[slot] as usize;
+        if sums[0].to_f64().is_nan() {
+            let unit = slot / (SIDE * self.lattice.n_slices);
+            V::call(Nodes { walk: self, cells: [cell], places: self.places(unit, places), h: &mut chain.h });
+        } else {
+            // SAFETY: the cell exists.
+            unsafe { whole::<V>(self.metric.tensors.as_ptr().add(cell * TENSOR), sums, &mut chain.h) };
+        }
+        true
     }
 
-    /// A whole cell by the definition.
-    #[inline(never)]
-    fn cell_by_nodes<V: Lanes<T = T>>(
-        &self,
-        lattice: &Lattice,
-        (slot, places): (usize, &[u32]),
-        h: &mut Pair<T>,
-    ) {
-        let unit = slot / (SIDE * lattice.n_slices);
-        for place in &places[unit * lattice.nodes..][..lattice.nodes] {
-            self.one_node::<V>(lattice.cells[slot] as usize, *place as usize, h);
-        }
-    }
-
-    /// A node of a cell that is a run of nodes, by the definition.
+    /// The past of the next cell's positions; none after the last.
     #[inline(always)]
-    pub(super) fn one_node<V: Lanes<T = T>>(&self, cell: usize, node: usize, h: &mut Pair<T>) {
-        let Some((lattice, _)) = &self.metric.lattice else { return };
-        let constants = steps::Constants::<V>::new(self.recurrence);
-        let node = cell * lattice.nodes + node;
-        let page_nodes = self.pages[0].re.len();
+    fn past<V: Lanes<T = T>, const C: usize>(
+        &self,
+        slots: &[u32],
+        places: &[u32],
+        chain: &mut Chain<'_, T>,
+    ) -> bool {
+        let Some(slot) = slots.get(chain.at) else { return false };
+        chain.at += 1;
+        let slot = *slot as usize;
+        let (unit, lane) = (slot / (SIDE * C), slot % SIDE);
+        let sums = &self.numbers.pasts[unit * SUMS_MAX * SIDE..][..SUMS_MAX * SIDE];
+        let (sums, _) = sums.as_chunks::<SIDE>();
+        let mut cells = [0; C];
+        for (cell, slice) in cells.iter_mut().zip(self.turned) {
+            *cell = self.lattice.cells[slot + SIDE * slice] as usize;
+        }
+        if self.metric.is_within(sums, lane, &cells, self.limit) {
+            let mut room = [[[T::default(); WIDTH]; 2]; CELLS_MAX + 2];
+            // SAFETY: the cells exist.
+            unsafe { self.metric.advance::<V, C>(sums, lane, &cells, &mut room, &mut chain.h) };
+        } else {
+            V::call(Nodes { walk: self, cells, places: self.places(unit, places), h: &mut chain.h });
+        }
+        true
+    }
+
+    fn places<'a>(&self, unit: usize, places: &'a [u32]) -> &'a [u32] {
+        &places[unit * self.lattice.nodes..][..self.lattice.nodes]
+    }
+
+    /// A node of a cell by the definition.
+    #[inline(always)]
+    pub fn one_node<V: Lanes<T = T>>(&self, cell: usize, node: usize, h: &mut Pair<T>) {
+        let Around { recurrence, pages, openness, .. } = *self.around;
+        let constants = steps::Constants::<V>::new(recurrence);
+        let node = cell * self.lattice.nodes + node;
+        let page_nodes = pages[0].re.len();
         let (page, at) = (node / page_nodes, node % page_nodes);
-        let (re, im) = (V::splat(self.pages[page].re[at]), V::splat(self.pages[page].im[at]));
-        let openness = match self.openness {
+        let (re, im) = (V::splat(pages[page].re[at]), V::splat(pages[page].im[at]));
+        let openness = match openness {
             Values::Uniform(value) => V::splat(value),
             Values::PerNode(slices) => V::splat(slices[page][at]),
         };
@@ -128,6 +211,77 @@ impl<T: Real> CellWalk<'_, T> {
     }
 }
 
+/// The nodes of C cells by the definition, a place of each cell before the next.
+struct Nodes<'a, 'b, T: SimdReal, const C: usize> {
+    walk: &'a Walk<'b, T>,
+    cells: [usize; C],
+    places: &'a [u32],
+    h: &'a mut Pair<T>,
+}
+
+impl<T: Real, const C: usize> Kernel<T> for Nodes<'_, '_, T, C> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        for place in self.places {
+            for cell in self.cells {
+                self.walk.one_node::<V>(cell, *place as usize, self.h);
+            }
+        }
+    }
+}
+
+/// to ← start − E·from.
+///
+/// # Safety
+/// E is nine columns of nine numbers, and as many to read behind them as a vector is long.
+#[inline(always)]
+unsafe fn less<V: Lanes>(columns: *const V::T, from: &Pair<V::T>, start: [V; 2]) -> [V; 2] {
+    let zero = V::splat(V::T::default());
+    // Three sums each, so that a product need not wait for the one before.
+    let (mut re, mut im) = ([start[0], zero, zero], [start[1], zero, zero]);
+    for j in 0..STATE {
+        // SAFETY: says the caller.
+        let column = unsafe { V::load(columns.add(j * STATE)) };
+        re[j % 3] = column.neg_mul_add(V::splat(from[0][j]), re[j % 3]);
+        im[j % 3] = column.neg_mul_add(V::splat(from[1][j]), im[j % 3]);
+    }
+    [re[1].add(re[2]).add(re[0]), im[1].add(im[2]).add(im[0])]
+}
+
+/// A cell to second order: h ← (h + X − E[Th + R − E(T₂h + R₂)])/turned.
+///
+/// # Safety
+/// A tensor with room behind to read a vector; WIDTH sums.
+#[inline(always)]
+unsafe fn whole<V: Lanes>(tensor: *const V::T, sums: &[V::T], h: &mut Pair<V::T>) {
+    let (mut second, mut first) = ([[V::T::default(); WIDTH]; 2], [[V::T::default(); WIDTH]; 2]);
+    // SAFETY: says the caller; parts of a pair have WIDTH numbers.
+    unsafe {
+        let sum = |k: usize| V::splat(*sums.get_unchecked(k));
+        for part in (0..STATE).step_by(V::N) {
+            for q in 0..2 {
+                let h = V::load(h[q].as_ptr().add(part));
+                h.mul_add(sum(6), sum(7 + q)).store(second[q].as_mut_ptr().add(part));
+            }
+        }
+        for part in (0..STATE).step_by(V::N) {
+            let re = V::load(h[0].as_ptr().add(part)).mul_add(sum(3), sum(4));
+            let im = V::load(h[1].as_ptr().add(part)).mul_add(sum(3), sum(5));
+            let [re, im] = less::<V>(tensor.add(COLUMNS + part), &second, [re, im]);
+            re.store(first[0].as_mut_ptr().add(part));
+            im.store(first[1].as_mut_ptr().add(part));
+        }
+        for part in (0..STATE).step_by(V::N) {
+            let (re, im) = (h[0].as_mut_ptr().add(part), h[1].as_mut_ptr().add(part));
+            let start = [V::load(re).add(sum(1)), V::load(im).add(sum(2))];
+            let rest = less::<V>(tensor.add(COLUMNS + part), &first, start);
+            rest[0].mul(sum(0)).store(re);
+            rest[1].mul(sum(0)).store(im);
+        }
+    }
+}
+
 /// to ← p·from + inputs − p·(operator·from).
 ///
 /// # Safety
@@ -146,17 +300,11 @@ pub(super) unsafe fn go<V: Lanes>(
     for part in (0..STATE).step_by(V::N) {
         // SAFETY: says the caller; parts of a pair have WIDTH numbers.
         unsafe {
-            // Three sums each, so that a product need not wait for the one before.
-            let (mut re, mut im) = ([zero; 3], [zero; 3]);
-            for j in 0..STATE {
-                let column = V::load(operator.add(COLUMNS + j * STATE + part));
-                re[j % 3] = column.mul_add(V::splat(from[0][j]), re[j % 3]);
-                im[j % 3] = column.mul_add(V::splat(from[1][j]), im[j % 3]);
-            }
+            let [re, im] = less::<V>(operator.add(COLUMNS + part), from, [zero; 2]);
             let kept = V::load(from[0].as_ptr().add(part)).mul_add(scale, V::load(inputs.add(part)));
-            re[0].add(re[1]).add(re[2]).neg_mul_add(scale, kept).store(to[0].as_mut_ptr().add(part));
+            re.mul_add(scale, kept).store(to[0].as_mut_ptr().add(part));
             let kept = V::load(from[1].as_ptr().add(part)).mul_add(scale, V::load(inputs.add(WIDTH + part)));
-            im[0].add(im[1]).add(im[2]).neg_mul_add(scale, kept).store(to[1].as_mut_ptr().add(part));
+            im.mul_add(scale, kept).store(to[1].as_mut_ptr().add(part));
         }
     }
 }

@@ -4,9 +4,9 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
-use super::super::super::{Recurrence, STATE};
+use super::super::super::Recurrence;
 use super::super::blocks::{SUMS_MAX, Sums, TURNED_MAX, limit};
-use super::super::{COLUMNS, Limits, TENSOR, WIDTH, mean, steps};
+use super::super::{Limits, WIDTH, mean, steps};
 use super::{Lattice, NODES, ROOM, SIDE, Way};
 use crate::field::{PageRef, Real, Values};
 use crate::simd::{Kernel, Lanes, SimdReal};
@@ -14,12 +14,8 @@ use crate::simd::{Kernel, Lanes, SimdReal};
 /// Numbers of a unit's cells, slice after slice.
 pub(in super::super) struct Unit<'a, T> {
     pub number: usize,
-    pub squares: &'a mut [T],
-    pub is_stale: &'a mut [bool],
     pub nodes: &'a mut [T],
-    pub operators: &'a mut [T],
-    pub scales: &'a mut [T],
-    pub inputs: &'a mut [T],
+    pub cells: &'a mut [T],
     pub pasts: &'a mut [T],
 }
 
@@ -27,7 +23,6 @@ pub(in super::super) struct Unit<'a, T> {
 pub struct UnitPass<'a, T: SimdReal> {
     pub(in super::super) lattice: &'a Lattice,
     pub(in super::super) recurrence: &'a Recurrence,
-    pub(in super::super) tensors: &'a [T],
     pub(in super::super) limits: &'a [Limits<T>],
     pub(in super::super) pages: &'a [PageRef<'a, T>],
     pub(in super::super) openness: Values<'a, T>,
@@ -48,7 +43,7 @@ impl<T: Real> Kernel<T> for UnitPass<'_, T> {
                 let sides = self.scratch.add(slice * plane);
                 self.fill_nodes::<V>(slice, sides);
                 if self.lattice.n_before(self.lattice.ways.len()) > 0 {
-                    self.fill_operators::<V>(slice, sides);
+                    self.fill_cells::<V>(slice, sides);
                 }
             }
         }
@@ -109,57 +104,37 @@ impl<T: Real> UnitPass<'_, T> {
         }
     }
 
-    /// What each cell of a slice does to h.
+    /// What each cell of a slice comes to.
     ///
     /// # Safety
     /// `sides` is what [`Self::fill_nodes`] made of it.
     #[inline(always)]
-    unsafe fn fill_operators<V: Lanes<T = T>>(&mut self, slice: usize, sides: *const T) {
+    unsafe fn fill_cells<V: Lanes<T = T>>(&mut self, slice: usize, sides: *const T) {
         let (n, first) = (self.lattice.nodes, SIDE * slice);
         let n_ways = self.lattice.n_before(self.lattice.ways.len());
         let mean = V::splat(T::from_f64(mean(self.recurrence)));
         let limit = limit::<T>();
-        let cells = (self.unit.number * self.lattice.n_slices + slice) * SIDE;
+        let cells = &self.lattice.cells[(self.unit.number * self.lattice.n_slices + slice) * SIDE..][..SIDE];
         let mut sums = [[T::default(); 16]; SUMS_MAX];
         let mut way = 0;
         for places in &self.lattice.ways {
             let Way::Cells { places, .. } = places else { continue };
             let places = &places[self.unit.number * n..][..n];
             for half in (0..SIDE).step_by(V::N) {
-                // SAFETY: says the caller; the room of each slot.
-                unsafe {
-                    Sums::<V, 1>::of([sides.add(half)], n, places, mean).store(&mut sums);
-                    for lane in 0..V::N {
-                        let slot = first + half + lane;
-                        let cell = self.lattice.cells[cells + half + lane] as usize;
-                        let tensor = self.tensors.as_ptr().add(cell * TENSOR);
-                        let square = self.unit.squares.as_mut_ptr().add(slot * TENSOR);
-                        if way == 0 {
-                            if core::mem::take(&mut self.unit.is_stale[slot]) {
-                                fill_square::<V>(tensor, square);
-                            }
-                            let beta = sums[3][lane].to_f64() * self.limits[cell][2].to_f64();
-                            let is_within = beta <= limit && sums[0][lane].to_f64() <= TURNED_MAX;
-                            let scale = if is_within { 1.0 / sums[0][lane].to_f64() } else { f64::NAN };
-                            self.unit.scales[slot] = T::from_f64(scale);
-                            let (once, twice) = (V::splat(sums[3][lane]), V::splat(sums[6][lane]));
-                            let to = self.unit.operators.as_mut_ptr().add(slot * TENSOR);
-                            for at in (0..TENSOR).step_by(V::N) {
-                                let once = V::load(tensor.add(at)).mul(once);
-                                V::load(square.add(at)).neg_mul_add(twice, once).store(to.add(at));
-                            }
-                        }
-                        let scale = V::splat(self.unit.scales[slot]);
-                        let to = self.unit.inputs.as_mut_ptr().add((slot * n_ways + way) * 2 * WIDTH);
-                        for part in (0..STATE).step_by(V::N) {
-                            let (ones, twos) = (V::load(tensor.add(part)), V::load(square.add(part)));
-                            for q in 0..2 {
-                                let sum = V::splat(sums[1 + q][lane]);
-                                let sum = ones.neg_mul_add(V::splat(sums[4 + q][lane]), sum);
-                                let sum = twos.mul_add(V::splat(sums[7 + q][lane]), sum);
-                                sum.mul(scale).store(to.add(q * WIDTH + part));
-                            }
-                        }
+                // SAFETY: says the caller.
+                unsafe { Sums::<V, 1>::of([sides.add(half)], n, places, mean).store(&mut sums) };
+                for lane in 0..V::N {
+                    let beta = sums[3][lane].to_f64() * self.limits[cells[half + lane] as usize][2].to_f64();
+                    let is_within = beta <= limit && sums[0][lane].to_f64() <= TURNED_MAX;
+                    let scale = if is_within { 1.0 / sums[0][lane].to_f64() } else { f64::NAN };
+                    sums[0][lane] = T::from_f64(scale);
+                }
+                let to = self.unit.cells[((first + half) * n_ways + way) * WIDTH..].as_mut_ptr();
+                for part in (0..WIDTH).step_by(V::N) {
+                    // SAFETY: more than WIDTH rows; WIDTH numbers of each lane.
+                    unsafe {
+                        let from = sums[part].as_ptr();
+                        V::transpose(from, 16, V::N, V::N, to.add(part), n_ways * WIDTH, V::N);
                     }
                 }
             }
@@ -190,28 +165,4 @@ impl<T: Real> UnitPass<'_, T> {
             }
         }
     }
-}
-
-/// E² in the layout of E.
-///
-/// # Safety
-/// A tensor with room behind to read a vector; TENSOR numbers to write.
-#[inline(always)]
-unsafe fn fill_square<V: Lanes>(tensor: *const V::T, square: *mut V::T) {
-    let mut room = [V::T::default(); TENSOR + WIDTH];
-    for from in 0..=STATE {
-        for part in (0..STATE).step_by(V::N) {
-            // SAFETY: says the caller; what a vector writes too much is written again by the next ones.
-            unsafe {
-                let mut sum = V::splat(V::T::default());
-                for j in 0..STATE {
-                    let column = V::load(tensor.add(COLUMNS + j * STATE + part));
-                    sum = column.mul_add(V::splat(*tensor.add(from * STATE + j)), sum);
-                }
-                sum.store(room.as_mut_ptr().add(from * STATE + part));
-            }
-        }
-    }
-    // SAFETY: says the caller.
-    unsafe { core::ptr::copy_nonoverlapping(room.as_ptr(), square, TENSOR) };
 }
