@@ -12,6 +12,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod scalar;
+pub(crate) mod symmetric;
 
 use core::ops::Range;
 
@@ -165,6 +166,20 @@ pub trait Lanes: Copy + 'static {
                 unsafe { *p.add(4 * lane + k) = *number };
             }
         }
+    }
+    /// The columns of a symmetric matrix, packed as [`symmetric`] says, from row `part` on; behind the last row there are zeros.
+    #[inline(always)]
+    unsafe fn columns(packed: *const Self::T, part: usize) -> [Self; symmetric::ROWS] {
+        let mut columns = [Self::splat(Self::T::default()); symmetric::ROWS];
+        for (j, column) in columns.iter_mut().enumerate() {
+            let mut numbers = [Self::T::default(); 16];
+            for i in part..symmetric::ROWS.min(part + Self::N) {
+                // SAFETY: the caller promises a packed matrix.
+                numbers[i - part] = unsafe { *packed.add(symmetric::place(i, j)) };
+            }
+            *column = Self::from_array(&numbers);
+        }
+        columns
     }
     fn prefetch(p: *const Self::T);
     /// The first N elements.

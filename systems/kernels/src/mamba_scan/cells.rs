@@ -21,17 +21,18 @@ use super::{Order, Recurrence, STATE, STEP_LIMIT, State};
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::kinetic::fibre::diagonalise;
 use crate::kinetic::sweep::with_scratch;
-use crate::simd::{Kernel, Lanes, Level, SimdReal};
+use crate::simd::symmetric::{PACKED, place};
+use crate::simd::{Kernel, Lanes, Level, SimdReal, opaque};
 use crate::threads::for_each_part;
 
 /// Numbers of one part of h: nine and padding. What stands in the padding is finite and of no consequence.
 const WIDTH: usize = 16;
 
-/// Numbers of a cell's E: E·(1, …, 1), nine columns, and padding.
-const TENSOR: usize = 96;
+/// Numbers of a cell's E: packed, and E·(1, …, 1) as a vector.
+const TENSOR: usize = ROW_SUMS + WIDTH;
 
-/// Where a cell's columns begin.
-const COLUMNS: usize = STATE;
+/// Where a cell's E·(1, …, 1) begins.
+const ROW_SUMS: usize = PACKED;
 
 /// Of a cell: a·Tr G, the greatest step s, |E| by its Frobenius norm, and the greatest t = s/(1 − sγ).
 type Limits<T> = [T; 4];
@@ -51,7 +52,7 @@ pub struct CellMetric<T> {
     /// Nodes cell after cell, and where each cell's begin.
     nodes: Vec<u32>,
     starts: Vec<u32>,
-    /// E = G − γ of each cell and room to read a vector from the end.
+    /// E = G − γ of each cell.
     tensors: Vec<T>,
     limits: Vec<Limits<T>>,
     /// Where cells are runs of nodes; what follows is then empty.
@@ -81,7 +82,7 @@ impl<T: Real> CellMetric<T> {
         CellMetric {
             level,
             starts: starts.collect(),
-            tensors: vec![T::default(); n_cells * TENSOR + WIDTH],
+            tensors: vec![T::default(); n_cells * TENSOR],
             limits: vec![[T::default(), infinity, T::default(), infinity]; n_cells],
             lattice: None,
             density_weight: zeros(),
@@ -108,11 +109,11 @@ impl<T: Real> CellMetric<T> {
             let mut sum = 0.0;
             for (j, value) in row.iter().enumerate() {
                 let value = if i == j { value - mean } else { *value };
-                tensor[COLUMNS + i * STATE + j] = T::from_f64(value);
+                tensor[place(i, j)] = T::from_f64(value);
                 sum += value;
                 size += value * value;
             }
-            tensor[i] = T::from_f64(sum);
+            tensor[ROW_SUMS + i] = T::from_f64(sum);
         }
         let trace: f64 = (0..STATE).map(|i| g[i][i]).sum();
         let row = |row: &[f64; STATE]| row.iter().fold(0.0, |sum, x| sum + x.abs());
@@ -350,13 +351,19 @@ impl<T: Real> Kernel<T> for CellSteps<'_, T> {
     }
 }
 
+/// Where a pair is. The compiler does not know the place, so it reads numbers that have just been written as a vector one by one
+/// from memory, which is cheaper than to take them out of the vector.
+#[inline(always)]
+fn in_memory<T>(pair: &Pair<T>) -> *const T {
+    pair.as_flattened().as_ptr().wrapping_add(opaque(0))
+}
+
 /// to ← E·from, or that added to it.
 ///
 /// # Safety
-/// `tensor` has nine columns of nine numbers behind [`COLUMNS`] ones, and as many to read behind them as a vector is long.
+/// `tensor` is packed.
 #[inline(always)]
 unsafe fn apply<V: Lanes, const ADDS: bool>(tensor: *const V::T, from: &Pair<V::T>, to: &mut Pair<V::T>) {
-    let [of_re, of_im] = from;
     let [to_re, to_im] = to;
     for part in (0..STATE).step_by(V::N) {
         let zero = V::splat(V::T::default());
@@ -368,10 +375,10 @@ unsafe fn apply<V: Lanes, const ADDS: bool>(tensor: *const V::T, from: &Pair<V::
             if ADDS {
                 (re[1], im[1]) = (V::load(to_re), V::load(to_im));
             }
+            let (columns, numbers) = (V::columns(tensor, part), in_memory(from));
             for j in 0..STATE {
-                let column = V::load(tensor.add(COLUMNS + j * STATE + part));
-                re[j % 2] = column.mul_add(V::splat(of_re[j]), re[j % 2]);
-                im[j % 2] = column.mul_add(V::splat(of_im[j]), im[j % 2]);
+                re[j % 2] = columns[j].mul_add(V::splat(*numbers.add(j)), re[j % 2]);
+                im[j % 2] = columns[j].mul_add(V::splat(*numbers.add(WIDTH + j)), im[j % 2]);
             }
             re[0].add(re[1]).store(to_re);
             im[0].add(im[1]).store(to_im);

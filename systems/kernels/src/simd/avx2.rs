@@ -6,8 +6,9 @@ mod tiles;
 use core::arch::x86_64::*;
 
 use self::tiles::{
-    part_pd, part_ps, put_records_pd, put_records_ps, records_pd, records_ps, tile_pd, tile_ps,
+    column_ps, part_pd, part_ps, put_records_pd, put_records_ps, records_pd, records_ps, tile_pd, tile_ps,
 };
+use super::symmetric::{ROWS, place};
 use super::{Kernel, Lanes};
 
 /// 16 × f32.
@@ -78,7 +79,7 @@ unsafe fn load_first_pd(p: *const f64, n: usize) -> __m256d {
 macro_rules! avx2_lanes {
     ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $part:ident, $records:ident, $put_records:ident, $load_first:ident, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
      $mul:ident, $div:ident, $sqrt:ident, $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $andnot:ident, $xor:ident,
-     $round:ident, $cmp:ident, $movemask:ident, $widen:item) => {
+     $round:ident, $cmp:ident, $movemask:ident, $($more:item)+) => {
         impl Lanes for $name {
             type T = $t;
             type Wide = F64x8;
@@ -192,7 +193,7 @@ macro_rules! avx2_lanes {
                     true $(&& $movemask($cmp::<_CMP_NLT_UQ>(self.0[$i], bound.0[$i])) == 0)*
                 }
             }
-            $widen
+            $($more)+
             #[inline(always)]
             unsafe fn transpose(
                 src: *const $t,
@@ -282,7 +283,7 @@ macro_rules! avx2_lanes {
 
 /// The intrinsics of f32, named once for both widths.
 macro_rules! lanes_f32 {
-    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $widen:item) => {
+    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $($more:item)+) => {
         avx2_lanes!(
             $name,
             $registers,
@@ -312,7 +313,7 @@ macro_rules! lanes_f32 {
             _mm256_round_ps,
             _mm256_cmp_ps,
             _mm256_movemask_ps,
-            $widen
+            $($more)+
         );
     };
 }
@@ -334,6 +335,18 @@ lanes_f32!(
             ])
         }
     }
+    #[inline(always)]
+    unsafe fn columns(packed: *const f32, _part: usize) -> [Self; ROWS] {
+        let mut columns = [Self::splat(0.0); ROWS];
+        for j in 0..ROWS {
+            // SAFETY: the features are there; the caller promises a packed matrix.
+            unsafe {
+                let last = _mm256_zextps128_ps256(_mm_load_ss(packed.add(place(ROWS - 1, j))));
+                columns[j] = F32x16([column_ps(packed, j), last]);
+            }
+        }
+        columns
+    }
 );
 
 lanes_f32!(
@@ -350,7 +363,7 @@ lanes_f32!(
 
 /// The intrinsics of f64, named once for both widths.
 macro_rules! lanes_f64 {
-    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $widen:item) => {
+    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $($more:item)+) => {
         avx2_lanes!(
             $name,
             $registers,
@@ -380,7 +393,7 @@ macro_rules! lanes_f64 {
             _mm256_round_pd,
             _mm256_cmp_pd,
             _mm256_movemask_pd,
-            $widen
+            $($more)+
         );
     };
 }

@@ -3,7 +3,8 @@
 
 use core::arch::x86_64::*;
 
-use super::{Kernel, Lanes};
+use super::symmetric::{INDICES, ROWS, groups};
+use super::{Kernel, Lanes, opaque};
 
 /// 16 × f32.
 #[derive(Clone, Copy)]
@@ -25,7 +26,7 @@ macro_rules! avx512_lanes {
     ($name:ident, $t:ident, $n:literal, $mask:ident, $set1:ident, $loadu:ident, $storeu:ident,
      $maskz_loadu:ident, $mask_storeu:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident,
      $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $abs:ident, $xor:ident, $round:ident, $cmp:ident,
-     $tile:ident, $widen:item) => {
+     $tile:ident, $($more:item)+) => {
         impl Lanes for $name {
             type T = $t;
             type Wide = F64x8;
@@ -123,7 +124,7 @@ macro_rules! avx512_lanes {
                 // SAFETY: as above.
                 unsafe { $cmp::<_CMP_NLT_UQ>(self.0, bound.0) == 0 }
             }
-            $widen
+            $($more)+
             #[inline(always)]
             unsafe fn transpose(
                 src: *const $t,
@@ -214,6 +215,22 @@ avx512_lanes!(
                 if half == 0 { _mm512_castps512_ps256(self.0) } else { _mm512_extractf32x8_ps::<1>(self.0) };
             F64x8(_mm512_cvtps_pd(part))
         }
+    }
+    #[inline(always)]
+    unsafe fn columns(packed: *const f32, _part: usize) -> [Self; ROWS] {
+        let mut columns = [Self::splat(0.0); ROWS];
+        // Read where they are needed: nine registers are too many to keep.
+        let places = INDICES.as_ptr().wrapping_add(opaque(0));
+        for j in 0..ROWS {
+            let [first, second] = groups(j);
+            // SAFETY: the features are there; the caller promises a packed matrix, which is three registers.
+            unsafe {
+                let indices = _mm512_loadu_si512(places.add(j).cast());
+                let (first, second) = (Self::load(packed.add(first)), Self::load(packed.add(second)));
+                columns[j] = F32x16(_mm512_permutex2var_ps(first.0, indices, second.0));
+            }
+        }
+        columns
     }
 );
 

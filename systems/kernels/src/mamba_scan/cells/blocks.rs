@@ -19,7 +19,7 @@ mod mixed;
 use self::mixed::MIXED;
 use super::super::{Order, STATE, State};
 use super::lattice;
-use super::{CellMetric, RECORD, TENSOR, WIDTH, apply};
+use super::{CellMetric, RECORD, ROW_SUMS, TENSOR, WIDTH, apply};
 use crate::field::Real;
 use crate::simd::{Kernel, Lanes, SimdReal};
 
@@ -224,7 +224,7 @@ impl<T: Real> CellMetric<T> {
     ) {
         let [second, argument, first @ ..] = room;
         let product = V::splat(T::from_f64(1.0 / sums[0][lane].to_f64()));
-        // SAFETY: tensors have TENSOR numbers and room to read a vector; parts of h have WIDTH numbers.
+        // SAFETY: tensors have TENSOR numbers; parts of h have WIDTH numbers.
         unsafe {
             let tensor = |c: usize| self.tensors.as_ptr().add(cells[c] * TENSOR);
             for c in 0..C {
@@ -236,7 +236,7 @@ impl<T: Real> CellMetric<T> {
                         let mut sum = V::splat(T::default());
                         for b in 0..C {
                             let of_pair = &sums[3 + 3 * C + 3 * (a * C + b)..];
-                            let ones = V::load(tensor(b).add(part));
+                            let ones = V::load(tensor(b).add(ROW_SUMS + part));
                             let v = V::load(first[b][q].as_ptr().add(part));
                             sum = v.mul_add(V::splat(of_pair[0][lane]), sum);
                             sum = ones.mul_add(V::splat(of_pair[1 + q][lane]), sum);
@@ -255,7 +255,7 @@ impl<T: Real> CellMetric<T> {
                     let h = h.as_mut_ptr().add(part);
                     let mut sum = V::load(h).add(V::splat(sums[1 + q][lane]));
                     for c in 0..C {
-                        let ones = V::load(tensor(c).add(part));
+                        let ones = V::load(tensor(c).add(ROW_SUMS + part));
                         let v = V::load(first[c][q].as_ptr().add(part));
                         sum = v.neg_mul_add(V::splat(sums[3 + 3 * c][lane]), sum);
                         sum = ones.neg_mul_add(V::splat(sums[4 + 3 * c + q][lane]), sum);
@@ -297,7 +297,7 @@ impl<T: Real> Kernel<T> for Nodes<'_, '_, T> {
         let mut cursor = Cursor::new(walk.way, k);
         let mut image = [[T::default(); WIDTH]; 2];
         for _ in 0..n {
-            // SAFETY: so many nodes are ahead; tensors have TENSOR numbers and room to read a vector.
+            // SAFETY: so many nodes are ahead; tensors have TENSOR numbers.
             unsafe {
                 let node = cursor.next() as usize;
                 let cell = *metric.of_node.get_unchecked(node) as usize;

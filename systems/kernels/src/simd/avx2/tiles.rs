@@ -1,6 +1,7 @@
 //! Transpositions of a few registers. Invariant: numbers are moved, never changed; called only where [`super`] is. Source: Intel
 //! intrinsics of `core::arch`.
 
+use super::super::symmetric::{INDICES, groups};
 use super::super::{Lanes, opaque};
 use super::{F32x8, F64x4, load_first_pd, load_first_ps};
 use core::arch::x86_64::*;
@@ -243,5 +244,34 @@ pub(super) unsafe fn put_records_pd(columns: [__m256d; 4], p: *mut f64) {
     for (k, record) in turn_pd(columns).into_iter().enumerate() {
         // SAFETY: says the caller.
         unsafe { _mm256_storeu_pd(p.add(4 * k), record) };
+    }
+}
+
+/// The first eight rows of column `j` of a packed symmetric matrix.
+///
+/// # Safety
+/// The matrix is there, and the processor has AVX2.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn column_ps(packed: *const f32, j: usize) -> __m256 {
+    let [first, second] = groups(j);
+    // SAFETY: says the caller.
+    unsafe {
+        let indices = _mm256_loadu_si256(INDICES[j].as_ptr().cast());
+        let (low, half) = (
+            _mm256_castsi256_ps(_mm256_slli_epi32::<28>(indices)),
+            _mm256_castsi256_ps(_mm256_slli_epi32::<27>(indices)),
+        );
+        let first = _mm256_blendv_ps(
+            _mm256_permutevar8x32_ps(_mm256_loadu_ps(packed.add(first)), indices),
+            _mm256_permutevar8x32_ps(_mm256_loadu_ps(packed.add(first + 8)), indices),
+            low,
+        );
+        let second = _mm256_blendv_ps(
+            _mm256_permutevar8x32_ps(_mm256_loadu_ps(packed.add(second)), indices),
+            _mm256_permutevar8x32_ps(_mm256_loadu_ps(packed.add(second + 8)), indices),
+            low,
+        );
+        _mm256_blendv_ps(first, second, half)
     }
 }

@@ -4,7 +4,8 @@
 //! each goes alone. Source: the module above.
 
 use super::super::super::STATE;
-use super::super::{RECORD, TENSOR, WIDTH, apply};
+use super::super::{RECORD, ROW_SUMS, TENSOR, WIDTH, apply};
+use crate::simd::symmetric::PACKED;
 use super::{CellWalk, Cursor, Pair, Source, TURNED_MAX};
 use crate::field::Real;
 use crate::simd::Lanes;
@@ -22,7 +23,7 @@ struct Block<'a> {
 
 /// What blocks of nine nodes work in: Σ tE, and what it and the inputs do.
 struct Room<T> {
-    sum: [T; TENSOR + WIDTH],
+    sum: [T; PACKED],
     pairs: [Pair<T>; 2],
 }
 
@@ -37,7 +38,7 @@ impl<T: Real> CellWalk<'_, T> {
         let mut cells = [[0; MIXED]; 16];
         // Lanes without a block read the first record.
         let mut begins = [[0; 16]; MIXED];
-        let mut room = Room { sum: [T::default(); TENSOR + WIDTH], pairs: [[[T::default(); WIDTH]; 2]; 2] };
+        let mut room = Room { sum: [T::default(); PACKED], pairs: [[[T::default(); WIDTH]; 2]; 2] };
         let mut cursor = Cursor::new(self.way, 0);
         for first in (0..n_blocks).step_by(V::N) {
             let lanes = V::N.min(n_blocks - first);
@@ -119,34 +120,28 @@ impl<T: Real> CellWalk<'_, T> {
         let (tensors, lane, plane) = (self.metric.tensors.as_ptr(), block.lane, MIXED * V::N);
         let (turns, zero) = (self.scratch.cast_const(), V::splat(T::default()));
         let [of_h, of_x] = &mut room.pairs;
-        // SAFETY: planes have nine vectors; tensors have TENSOR numbers and room to read a vector.
+        // SAFETY: planes have nine vectors; tensors have TENSOR numbers.
         unsafe {
-            for from in (0..TENSOR).step_by(6 * V::N) {
-                let (mut a, mut b, mut c, mut d, mut e, mut f) = (zero, zero, zero, zero, zero, zero);
+            for from in (0..PACKED).step_by(3 * V::N) {
+                let (mut a, mut b, mut c) = (zero, zero, zero);
                 for k in nodes.clone() {
                     let t = V::splat(*turns.add(k * V::N + lane));
                     let tensor = tensors.add(*block.cells.get_unchecked(k) as usize * TENSOR + from);
                     a = V::load(tensor).mul_add(t, a);
                     b = V::load(tensor.add(V::N)).mul_add(t, b);
                     c = V::load(tensor.add(2 * V::N)).mul_add(t, c);
-                    d = V::load(tensor.add(3 * V::N)).mul_add(t, d);
-                    e = V::load(tensor.add(4 * V::N)).mul_add(t, e);
-                    f = V::load(tensor.add(5 * V::N)).mul_add(t, f);
                 }
                 let to = room.sum.as_mut_ptr().add(from);
                 a.store(to);
                 b.store(to.add(V::N));
                 c.store(to.add(2 * V::N));
-                d.store(to.add(3 * V::N));
-                e.store(to.add(4 * V::N));
-                f.store(to.add(5 * V::N));
             }
             for part in (0..STATE).step_by(V::N) {
                 let (mut re, mut im) = (zero, zero);
                 for k in nodes.clone() {
                     let at = driven.add(k * V::N + lane);
                     let tensor = tensors.add(*block.cells.get_unchecked(k) as usize * TENSOR);
-                    let ones = V::load(tensor.add(part));
+                    let ones = V::load(tensor.add(ROW_SUMS + part));
                     re = ones.mul_add(V::splat(*at), re);
                     im = ones.mul_add(V::splat(*at.add(plane)), im);
                 }

@@ -9,10 +9,11 @@
 
 use super::super::super::STATE;
 use super::super::blocks::{Pair, TURNED_MAX};
-use super::super::{COLUMNS, TENSOR, WIDTH};
+use super::super::{ROW_SUMS, TENSOR, WIDTH};
 use super::chain::{Beside, Chain, Walk, go};
 use super::{Lattice, NINE, NODES, ROOM, SIDE, Visit};
 use crate::field::Real;
+use crate::simd::symmetric::PACKED;
 use crate::simd::{Kernel, Lanes, SimdReal};
 
 /// Nodes of a block where nine are too many.
@@ -27,7 +28,7 @@ const DRIVEN: usize = 2 * NINE * 2 * ROOM;
 /// Scalars of scratch for groups of nine-cell parts.
 pub(super) fn scratch(n_parts: usize, n_visits: usize) -> usize {
     let n_blocks = n_parts * n_visits;
-    DRIVEN + n_parts * 2 * SUMS * ROOM + n_blocks * (TENSOR + 2 * WIDTH) + WIDTH
+    DRIVEN + n_parts * 2 * SUMS * ROOM + n_blocks * (PACKED + 2 * WIDTH)
 }
 
 /// What a group works in.
@@ -93,7 +94,7 @@ impl<'a, T: Real> Walk<'a, T> {
                             let sums = room.sums.add((2 * part + usize::from(visit.is_reversed)) * SUMS * ROOM);
                             let block = part * visits.len() + k;
                             if (*sums.add(3 * ROOM + place)).to_f64() <= 1.0 {
-                                let operator = room.operators.add(block * TENSOR);
+                                let operator = room.operators.add(block * PACKED);
                                 let inputs = room.inputs.add(block * 2 * WIDTH);
                                 go::<V>(operator, inputs, *sums.add(place), from, to);
                                 core::mem::swap(&mut from, &mut to);
@@ -137,7 +138,7 @@ impl<'a, T: Real> Walk<'a, T> {
                     self.sum_nine::<V>(nine, v, backwards == 1, limits, driven, sums);
                 }
             }
-            let operators = room.operators.add(part * visits.len() * TENSOR);
+            let operators = room.operators.add(part * visits.len() * PACKED);
             let inputs = room.inputs.add(part * visits.len() * 2 * WIDTH);
             let sums = room.sums.add(2 * part * SUMS * ROOM);
             let mut first = 0;
@@ -145,14 +146,14 @@ impl<'a, T: Real> Walk<'a, T> {
             if V::Narrow::N == V::N {
                 while first + 3 <= visits.len() {
                     let visits = &visits[first..];
-                    let to = (operators.add(first * TENSOR), inputs.add(first * 2 * WIDTH));
+                    let to = (operators.add(first * PACKED), inputs.add(first * 2 * WIDTH));
                     sum_tensors::<V, 3>(lattice, nine, visits, (room.driven, sums), to);
                     first += 3;
                 }
             }
             while first < visits.len() {
                 let visits = &visits[first..];
-                let to = (operators.add(first * TENSOR), inputs.add(first * 2 * WIDTH));
+                let to = (operators.add(first * PACKED), inputs.add(first * 2 * WIDTH));
                 sum_tensors::<V, 1>(lattice, nine, visits, (room.driven, sums), to);
                 first += 1;
             }
@@ -222,29 +223,26 @@ unsafe fn sum_tensors<V: Lanes, const K: usize>(
             of_visit[k] = sums.add(usize::from(visit.is_reversed) * SUMS * ROOM + places[k]);
         }
     }
-    for from in (0..TENSOR).step_by(6 * V::N) {
-        let mut total = [[zero; 6]; K];
+    for from in (0..PACKED).step_by(3 * V::N) {
+        let mut total = [[zero; 3]; K];
         for c in 0..NINE {
             // SAFETY: says the caller.
             unsafe {
                 let tensor = nine.tensors.get_unchecked(c).add(from);
                 let node = *nine.nodes.get_unchecked(c);
-                let mut turns = [zero; K];
+                let numbers = [V::load(tensor), V::load(tensor.add(V::N)), V::load(tensor.add(2 * V::N))];
                 for k in 0..K {
-                    turns[k] = V::splat(*node.add(places[k]));
-                }
-                for v in 0..6 {
-                    let numbers = V::load(tensor.add(v * V::N));
-                    for k in 0..K {
-                        total[k][v] = numbers.mul_add(turns[k], total[k][v]);
+                    let turn = V::splat(*node.add(places[k]));
+                    for v in 0..3 {
+                        total[k][v] = numbers[v].mul_add(turn, total[k][v]);
                     }
                 }
             }
         }
         for k in 0..K {
-            for v in 0..6 {
+            for v in 0..3 {
                 // SAFETY: says the caller.
-                unsafe { total[k][v].store(operators.add(k * TENSOR + from + v * V::N)) };
+                unsafe { total[k][v].store(operators.add(k * PACKED + from + v * V::N)) };
             }
         }
     }
@@ -253,7 +251,7 @@ unsafe fn sum_tensors<V: Lanes, const K: usize>(
         for c in 0..NINE {
             // SAFETY: says the caller.
             unsafe {
-                let ones = V::load(nine.tensors.get_unchecked(c).add(part));
+                let ones = V::load(nine.tensors.get_unchecked(c).add(ROW_SUMS + part));
                 for k in 0..K {
                     let at = weights[k].add(2 * c * ROOM);
                     total[k][0] = ones.mul_add(V::splat(*at), total[k][0]);
@@ -319,33 +317,35 @@ impl<T: Real> Kernel<T> for Threes<'_, '_, T> {
                 }
                 continue;
             }
-            let scale = V::constant(1.0).div(turned);
-            let mut next = [[T::default(); WIDTH]; 2];
-            for part in (0..STATE).step_by(V::N) {
-                // SAFETY: tensors have TENSOR numbers and room to read a vector; parts of a pair have WIDTH numbers.
+            let mut sum = [T::default(); PACKED];
+            for from in (0..PACKED).step_by(V::N) {
+                // SAFETY: tensors have TENSOR numbers.
                 unsafe {
-                    let (mut re, mut im) = ([zero; 2], [zero; 2]);
-                    for k in 0..THREE {
-                        let ones = V::load(tensors[k].add(part));
-                        re[k % 2] = ones.mul_add(driven[k][0], re[k % 2]);
-                        im[k % 2] = ones.mul_add(driven[k][1], im[k % 2]);
-                    }
-                    for j in 0..STATE {
-                        let at = COLUMNS + j * STATE + part;
-                        let column = V::load(tensors[0].add(at)).mul(turns[0]);
-                        let column = V::load(tensors[1].add(at)).mul_add(turns[1], column);
-                        let column = V::load(tensors[2].add(at)).mul_add(turns[2], column);
-                        re[j % 2] = column.mul_add(V::splat(h[0][j]), re[j % 2]);
-                        im[j % 2] = column.mul_add(V::splat(h[1][j]), im[j % 2]);
-                    }
-                    let less = [re[0].add(re[1]), im[0].add(im[1])];
+                    let total = V::load(tensors[0].add(from)).mul(turns[0]);
+                    let total = V::load(tensors[1].add(from)).mul_add(turns[1], total);
+                    let total = V::load(tensors[2].add(from)).mul_add(turns[2], total);
+                    total.store(sum.as_mut_ptr().add(from));
+                }
+            }
+            let scale = V::constant(1.0).div(turned);
+            let mut inputs = [[T::default(); WIDTH]; 2];
+            for part in (0..STATE).step_by(V::N) {
+                // SAFETY: tensors have TENSOR numbers; parts of a pair have WIDTH numbers.
+                unsafe {
                     for q in 0..2 {
-                        let kept = V::load(h[q].as_ptr().add(part)).add(x[q]);
-                        kept.sub(less[q]).mul(scale).store(next[q].as_mut_ptr().add(part));
+                        let mut rest = x[q];
+                        for k in 0..THREE {
+                            rest = V::load(tensors[k].add(ROW_SUMS + part)).neg_mul_add(driven[k][q], rest);
+                        }
+                        rest.mul(scale).store(inputs[q].as_mut_ptr().add(part));
                     }
                 }
             }
-            *h = next;
+            let mut factor = [T::default(); 16];
+            scale.store_array(&mut factor);
+            let from = *h;
+            // SAFETY: a packed sum, a pair of inputs.
+            unsafe { go::<V>(sum.as_ptr(), inputs.as_flattened().as_ptr(), factor[0], &from, h) };
         }
     }
 }

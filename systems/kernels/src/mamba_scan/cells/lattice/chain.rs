@@ -9,7 +9,7 @@
 
 use super::super::super::{STATE, State};
 use super::super::blocks::{CELLS_MAX, Pair, SUMS_MAX, limit};
-use super::super::{Around, COLUMNS, CellMetric, TENSOR, WIDTH, apply, mean, steps};
+use super::super::{Around, CellMetric, TENSOR, WIDTH, apply, in_memory, mean, steps};
 use super::{Lattice, Numbers, SIDE, Way};
 use crate::field::{Real, Values};
 use crate::simd::{Kernel, Lanes, SimdReal};
@@ -56,7 +56,8 @@ impl<T: Real> Kernel<T> for LatticeWalk<'_, T> {
         let Some((lattice, numbers)) = &metric.lattice else { return };
         let turned = &lattice.turned(around.slices)[..];
         let mean = T::from_f64(mean(around.recurrence));
-        let walk = Walk { metric, around, lattice, numbers, turned, mean, limit: limit::<T>(), scratch };
+        let of_slot = numbers.cells.len() / lattice.cells.len();
+        let walk = Walk { metric, around, lattice, numbers, turned, mean, limit: limit::<T>(), of_slot, scratch };
         while let Some(at) = chains.iter().position(|chain| matches!(chain.way, Way::Across { .. })) {
             let mut chain = chains.swap_remove(at);
             if let Way::Across { slots, n_cells, visits } = chain.way {
@@ -87,6 +88,8 @@ pub(super) struct Walk<'a, T: SimdReal> {
     /// γ.
     pub mean: T,
     limit: f64,
+    /// Numbers of a slot's cell.
+    of_slot: usize,
     pub scratch: *mut T,
 }
 
@@ -134,8 +137,13 @@ impl<T: Real> Walk<'_, T> {
         if chain.at == slots.len() {
             (chain.slice, chain.at) = (chain.slice + 1, 0);
         }
-        let of_slot = self.numbers.cells.len() / self.lattice.cells.len();
-        let sums = &self.numbers.cells[slot * of_slot + chain.number * WIDTH..][..WIDTH];
+        let next = slots[chain.at] as usize + SIDE * slice;
+        let tensor = self.metric.tensors.as_ptr().wrapping_add(self.lattice.cells[next] as usize * TENSOR);
+        for at in (0..TENSOR).step_by(64 / T::BYTES) {
+            V::prefetch(tensor.wrapping_add(at));
+        }
+        V::prefetch(self.numbers.cells[next * self.of_slot..].as_ptr());
+        let sums = &self.numbers.cells[slot * self.of_slot + chain.number * WIDTH..][..WIDTH];
         let cell = self.lattice.cells[slot] as usize;
         if sums[0].to_f64().is_nan() {
             let unit = slot / (SIDE * self.lattice.n_slices);
@@ -197,7 +205,7 @@ impl<T: Real> Walk<'_, T> {
         let keep = step.neg_mul_add(V::splat(self.mean), V::constant(1.0));
         let inputs = [constants.input.mul(re), constants.input.mul(im)];
         let mut image = [[T::default(); WIDTH]; 2];
-        // SAFETY: tensors have TENSOR numbers and room to read a vector; parts of a pair have WIDTH numbers.
+        // SAFETY: tensors have TENSOR numbers; parts of a pair have WIDTH numbers.
         unsafe {
             apply::<V, false>(self.metric.tensors.as_ptr().add(cell * TENSOR), h, &mut image);
             for part in (0..STATE).step_by(V::N) {
@@ -231,20 +239,18 @@ impl<T: Real, const C: usize> Kernel<T> for Nodes<'_, '_, T, C> {
     }
 }
 
-/// to ← start − E·from.
-///
-/// # Safety
-/// E is nine columns of nine numbers, and as many to read behind them as a vector is long.
+/// start − E·from.
 #[inline(always)]
-unsafe fn less<V: Lanes>(columns: *const V::T, from: &Pair<V::T>, start: [V; 2]) -> [V; 2] {
+fn less<V: Lanes>(columns: &[V; STATE], from: &Pair<V::T>, start: [V; 2]) -> [V; 2] {
     let zero = V::splat(V::T::default());
     // Three sums each, so that a product need not wait for the one before.
     let (mut re, mut im) = ([start[0], zero, zero], [start[1], zero, zero]);
+    let numbers = in_memory(from);
     for j in 0..STATE {
-        // SAFETY: says the caller.
-        let column = unsafe { V::load(columns.add(j * STATE)) };
-        re[j % 3] = column.neg_mul_add(V::splat(from[0][j]), re[j % 3]);
-        im[j % 3] = column.neg_mul_add(V::splat(from[1][j]), im[j % 3]);
+        // SAFETY: a pair.
+        let (of_re, of_im) = unsafe { (*numbers.add(j), *numbers.add(WIDTH + j)) };
+        re[j % 3] = columns[j].neg_mul_add(V::splat(of_re), re[j % 3]);
+        im[j % 3] = columns[j].neg_mul_add(V::splat(of_im), im[j % 3]);
     }
     [re[1].add(re[2]).add(re[0]), im[1].add(im[2]).add(im[0])]
 }
@@ -252,32 +258,39 @@ unsafe fn less<V: Lanes>(columns: *const V::T, from: &Pair<V::T>, start: [V; 2])
 /// A cell to second order: h ← (h + X − E[Th + R − E(T₂h + R₂)])/turned.
 ///
 /// # Safety
-/// A tensor with room behind to read a vector; WIDTH sums.
+/// A packed tensor; WIDTH sums.
 #[inline(always)]
 unsafe fn whole<V: Lanes>(tensor: *const V::T, sums: &[V::T], h: &mut Pair<V::T>) {
     let (mut second, mut first) = ([[V::T::default(); WIDTH]; 2], [[V::T::default(); WIDTH]; 2]);
     // SAFETY: says the caller; parts of a pair have WIDTH numbers.
     unsafe {
-        let sum = |k: usize| V::splat(*sums.get_unchecked(k));
+        // Unpacked once: nine registers.
+        let mut all = [V::columns(tensor, 0); 2];
+        if V::N < STATE {
+            all[1] = V::columns(tensor, V::N);
+        }
         for part in (0..STATE).step_by(V::N) {
             for q in 0..2 {
                 let h = V::load(h[q].as_ptr().add(part));
-                h.mul_add(sum(6), sum(7 + q)).store(second[q].as_mut_ptr().add(part));
+                let twice = h.mul_add(V::splat(sums[6]), V::splat(sums[7 + q]));
+                twice.store(second[q].as_mut_ptr().add(part));
             }
         }
         for part in (0..STATE).step_by(V::N) {
-            let re = V::load(h[0].as_ptr().add(part)).mul_add(sum(3), sum(4));
-            let im = V::load(h[1].as_ptr().add(part)).mul_add(sum(3), sum(5));
-            let [re, im] = less::<V>(tensor.add(COLUMNS + part), &second, [re, im]);
+            let columns = &all[part / V::N];
+            let re = V::load(h[0].as_ptr().add(part)).mul_add(V::splat(sums[3]), V::splat(sums[4]));
+            let im = V::load(h[1].as_ptr().add(part)).mul_add(V::splat(sums[3]), V::splat(sums[5]));
+            let [re, im] = less::<V>(columns, &second, [re, im]);
             re.store(first[0].as_mut_ptr().add(part));
             im.store(first[1].as_mut_ptr().add(part));
         }
         for part in (0..STATE).step_by(V::N) {
+            let columns = &all[part / V::N];
             let (re, im) = (h[0].as_mut_ptr().add(part), h[1].as_mut_ptr().add(part));
-            let start = [V::load(re).add(sum(1)), V::load(im).add(sum(2))];
-            let rest = less::<V>(tensor.add(COLUMNS + part), &first, start);
-            rest[0].mul(sum(0)).store(re);
-            rest[1].mul(sum(0)).store(im);
+            let start = [V::load(re).add(V::splat(sums[1])), V::load(im).add(V::splat(sums[2]))];
+            let rest = less::<V>(columns, &first, start);
+            rest[0].mul(V::splat(sums[0])).store(re);
+            rest[1].mul(V::splat(sums[0])).store(im);
         }
     }
 }
@@ -285,8 +298,7 @@ unsafe fn whole<V: Lanes>(tensor: *const V::T, sums: &[V::T], h: &mut Pair<V::T>
 /// to ← p·from + inputs − p·(operator·from).
 ///
 /// # Safety
-/// The operator has nine columns behind [`COLUMNS`] numbers, and as many to read behind them as a vector is long; inputs are a
-/// pair.
+/// The operator is packed; inputs are a pair.
 #[inline(always)]
 pub(super) unsafe fn go<V: Lanes>(
     operator: *const V::T,
@@ -300,7 +312,7 @@ pub(super) unsafe fn go<V: Lanes>(
     for part in (0..STATE).step_by(V::N) {
         // SAFETY: says the caller; parts of a pair have WIDTH numbers.
         unsafe {
-            let [re, im] = less::<V>(operator.add(COLUMNS + part), from, [zero; 2]);
+            let [re, im] = less::<V>(&V::columns(operator, part), from, [zero; 2]);
             let kept = V::load(from[0].as_ptr().add(part)).mul_add(scale, V::load(inputs.add(part)));
             re.mul_add(scale, kept).store(to[0].as_mut_ptr().add(part));
             let kept = V::load(from[1].as_ptr().add(part)).mul_add(scale, V::load(inputs.add(WIDTH + part)));
