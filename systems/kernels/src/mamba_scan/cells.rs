@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
+mod aligned;
 mod blocks;
 mod lattice;
 mod steps;
@@ -15,7 +16,8 @@ mod steps;
 pub use blocks::CellWalk;
 pub use lattice::{LatticeWalk, UnitPass};
 
-use self::blocks::{Pair, Route, SUMS_MAX};
+use self::aligned::{Aligned, Pair};
+use self::blocks::{Route, SUMS_MAX};
 use self::lattice::{Chain, Lattice, NODES, Numbers, SIDE, Unit};
 use super::{Order, Recurrence, STATE, STEP_LIMIT, State};
 use crate::field::{PageRef, Real, Threads, Values};
@@ -53,7 +55,7 @@ pub struct CellMetric<T> {
     nodes: Vec<u32>,
     starts: Vec<u32>,
     /// E = G − γ of each cell.
-    tensors: Vec<T>,
+    tensors: Aligned<T>,
     limits: Vec<Limits<T>>,
     /// Where cells are runs of nodes; what follows is then empty.
     lattice: Option<(Lattice, Numbers<T>)>,
@@ -82,7 +84,7 @@ impl<T: Real> CellMetric<T> {
         CellMetric {
             level,
             starts: starts.collect(),
-            tensors: vec![T::default(); n_cells * TENSOR],
+            tensors: Aligned::zeros(n_cells * TENSOR),
             limits: vec![[T::default(), infinity, T::default(), infinity]; n_cells],
             lattice: None,
             density_weight: zeros(),
@@ -355,7 +357,7 @@ impl<T: Real> Kernel<T> for CellSteps<'_, T> {
 /// from memory, which is cheaper than to take them out of the vector.
 #[inline(always)]
 fn in_memory<T>(pair: &Pair<T>) -> *const T {
-    pair.as_flattened().as_ptr().wrapping_add(opaque(0))
+    pair.as_ptr().cast::<T>().wrapping_add(opaque(0))
 }
 
 /// to ← E·from, or that added to it.
@@ -364,7 +366,7 @@ fn in_memory<T>(pair: &Pair<T>) -> *const T {
 /// `tensor` is packed.
 #[inline(always)]
 unsafe fn apply<V: Lanes, const ADDS: bool>(tensor: *const V::T, from: &Pair<V::T>, to: &mut Pair<V::T>) {
-    let [to_re, to_im] = to;
+    let [to_re, to_im] = &mut **to;
     for part in (0..STATE).step_by(V::N) {
         let zero = V::splat(V::T::default());
         // SAFETY: says the caller; parts of a pair have WIDTH numbers.

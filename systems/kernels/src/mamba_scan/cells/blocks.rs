@@ -18,6 +18,7 @@ mod mixed;
 
 use self::mixed::MIXED;
 use super::super::{Order, STATE, State};
+use super::aligned::Pair;
 use super::lattice;
 use super::{CellMetric, RECORD, ROW_SUMS, TENSOR, WIDTH, apply};
 use crate::field::Real;
@@ -125,16 +126,13 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// h, two parts of nine numbers and padding. What stands in the padding is of no consequence.
-pub(super) type Pair<T> = [[T; WIDTH]; 2];
-
 impl<T: Real> Kernel<T> for CellWalk<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
         let (order, slices) = self.way;
         assert_eq!(order.positions.len() * slices.len(), self.metric.n_nodes(), "every node once");
-        let mut h = [[T::default(); WIDTH]; 2];
+        let mut h = Pair::default();
         match self.route {
             Route::Runs { positions, cells: 1, table } => self.runs::<V, 1>(*positions, table, &mut h),
             Route::Runs { positions, cells: 2, table } => self.runs::<V, 2>(*positions, table, &mut h),
@@ -163,7 +161,7 @@ impl<T: Real> CellWalk<'_, T> {
         let (source, mean) = (Source::new(self.metric), V::splat(self.mean));
         let mut sums = [[T::default(); 16]; SUMS_MAX];
         let mut cells = [[0; C]; 16];
-        let mut room = [[[T::default(); WIDTH]; 2]; CELLS_MAX + 2];
+        let mut room = [Pair::default(); CELLS_MAX + 2];
         // All slices at each position, or one slice after the other.
         for (pass, slices) in slices.chunks_exact(C).enumerate() {
             let mut offsets = [0; C];
@@ -295,7 +293,7 @@ impl<T: Real> Kernel<T> for Nodes<'_, '_, T> {
         let Nodes { walk, k, n, h } = self;
         let metric = walk.metric;
         let mut cursor = Cursor::new(walk.way, k);
-        let mut image = [[T::default(); WIDTH]; 2];
+        let mut image = Pair::default();
         for _ in 0..n {
             // SAFETY: so many nodes are ahead; tensors have TENSOR numbers.
             unsafe {

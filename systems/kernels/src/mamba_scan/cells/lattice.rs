@@ -17,6 +17,7 @@ pub(super) use {chain::Chain, units::Unit};
 use super::super::Order;
 use super::blocks::{CELLS_MAX, SUMS_MAX};
 use super::WIDTH;
+use super::aligned::Aligned;
 use crate::field::Real;
 use std::collections::BTreeMap;
 
@@ -226,24 +227,23 @@ fn across(order: &Order, n: u32, slots: &[u32]) -> Option<Way> {
 #[derive(Debug, Clone)]
 pub(super) struct Numbers<T> {
     /// [`NODES`] of each slot.
-    pub nodes: Vec<T>,
+    pub nodes: Aligned<T>,
     /// Where a whole cell is a block, what it comes to for each traversal that goes cell after cell: [`WIDTH`] numbers, 1/Π(1/(1 −
     /// sγ)), X, (T, R) and those of second order. The first is no number where the cell goes node by node.
-    pub cells: Vec<T>,
+    pub cells: Aligned<T>,
     /// The sums of pasts, [`SUMS_MAX`] vectors of a unit.
-    pub pasts: Vec<T>,
+    pub pasts: Aligned<T>,
 }
 
 impl<T: Real> Numbers<T> {
     /// For this plan.
     pub fn new(lattice: &Lattice) -> Self {
         let n_slots = lattice.cells.len();
-        let zeros = |n: usize| vec![T::default(); n];
         let n_ways = lattice.n_before(lattice.ways.len());
         Numbers {
-            nodes: zeros(n_slots * NODES),
-            cells: zeros(n_slots * (n_ways * WIDTH).max(1)),
-            pasts: zeros(lattice.n_units * SUMS_MAX * SIDE),
+            nodes: Aligned::zeros(n_slots * NODES),
+            cells: Aligned::zeros(n_slots * (n_ways * WIDTH).max(1)),
+            pasts: Aligned::zeros(lattice.n_units * SUMS_MAX * SIDE),
         }
     }
 }

@@ -4,9 +4,10 @@
 //! each goes alone. Source: the module above.
 
 use super::super::super::STATE;
+use super::super::aligned::Pair;
 use super::super::{RECORD, ROW_SUMS, TENSOR, WIDTH, apply};
 use crate::simd::symmetric::PACKED;
-use super::{CellWalk, Cursor, Pair, Source, TURNED_MAX};
+use super::{CellWalk, Cursor, Source, TURNED_MAX};
 use crate::field::Real;
 use crate::simd::Lanes;
 
@@ -38,7 +39,7 @@ impl<T: Real> CellWalk<'_, T> {
         let mut cells = [[0; MIXED]; 16];
         // Lanes without a block read the first record.
         let mut begins = [[0; 16]; MIXED];
-        let mut room = Room { sum: [T::default(); PACKED], pairs: [[[T::default(); WIDTH]; 2]; 2] };
+        let mut room = Room { sum: [T::default(); PACKED], pairs: [Pair::default(); 2] };
         let mut cursor = Cursor::new(self.way, 0);
         for first in (0..n_blocks).step_by(V::N) {
             let lanes = V::N.min(n_blocks - first);

@@ -8,7 +8,8 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 use super::super::super::STATE;
-use super::super::blocks::{Pair, TURNED_MAX};
+use super::super::aligned::Pair;
+use super::super::blocks::TURNED_MAX;
 use super::super::{ROW_SUMS, TENSOR, WIDTH};
 use super::chain::{Beside, Chain, Walk, go};
 use super::{Lattice, NINE, NODES, ROOM, SIDE, Visit};
@@ -64,7 +65,7 @@ impl<'a, T: Real> Walk<'a, T> {
             let inputs = sums.add(n_parts * 2 * SUMS * ROOM);
             Room { driven: self.scratch, sums, inputs, operators: inputs.add(n_blocks * 2 * WIDTH) }
         };
-        let mut next = [[T::default(); WIDTH]; 2];
+        let mut next = Pair::default();
         let (mut from, mut to) = (h, &mut next);
         let mut n_turns = 0;
         for slice in self.turned.iter().copied() {
@@ -328,7 +329,7 @@ impl<T: Real> Kernel<T> for Threes<'_, '_, T> {
                 }
             }
             let scale = V::constant(1.0).div(turned);
-            let mut inputs = [[T::default(); WIDTH]; 2];
+            let mut inputs = Pair::<T>::default();
             for part in (0..STATE).step_by(V::N) {
                 // SAFETY: tensors have TENSOR numbers; parts of a pair have WIDTH numbers.
                 unsafe {

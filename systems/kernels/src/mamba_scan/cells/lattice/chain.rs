@@ -8,7 +8,8 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 use super::super::super::{STATE, State};
-use super::super::blocks::{CELLS_MAX, Pair, SUMS_MAX, limit};
+use super::super::aligned::Pair;
+use super::super::blocks::{CELLS_MAX, SUMS_MAX, limit};
 use super::super::{Around, CellMetric, TENSOR, WIDTH, apply, in_memory, mean, steps};
 use super::{Lattice, Numbers, SIDE, Way};
 use crate::field::{Real, Values};
@@ -28,7 +29,7 @@ pub(in super::super) struct Chain<'a, T> {
 impl<'a, T: Real> Chain<'a, T> {
     /// At the beginning of a way.
     pub fn new(lattice: &'a Lattice, way: usize, state: &'a mut State) -> Self {
-        let (h, number) = ([[T::default(); WIDTH]; 2], lattice.n_before(way));
+        let (h, number) = (Pair::default(), lattice.n_before(way));
         Chain { way: &lattice.ways[way], number, slice: 0, at: 0, h, state }
     }
 
@@ -174,7 +175,7 @@ impl<T: Real> Walk<'_, T> {
             *cell = self.lattice.cells[slot + SIDE * slice] as usize;
         }
         if self.metric.is_within(sums, lane, &cells, self.limit) {
-            let mut room = [[[T::default(); WIDTH]; 2]; CELLS_MAX + 2];
+            let mut room = [Pair::default(); CELLS_MAX + 2];
             // SAFETY: the cells exist.
             unsafe { self.metric.advance::<V, C>(sums, lane, &cells, &mut room, &mut chain.h) };
         } else {
@@ -204,7 +205,7 @@ impl<T: Real> Walk<'_, T> {
         let step = constants.step(re, im, openness, V::splat(weight), V::splat(most));
         let keep = step.neg_mul_add(V::splat(self.mean), V::constant(1.0));
         let inputs = [constants.input.mul(re), constants.input.mul(im)];
-        let mut image = [[T::default(); WIDTH]; 2];
+        let mut image = Pair::default();
         // SAFETY: tensors have TENSOR numbers; parts of a pair have WIDTH numbers.
         unsafe {
             apply::<V, false>(self.metric.tensors.as_ptr().add(cell * TENSOR), h, &mut image);
@@ -261,7 +262,7 @@ fn less<V: Lanes>(columns: &[V; STATE], from: &Pair<V::T>, start: [V; 2]) -> [V;
 /// A packed tensor; WIDTH sums.
 #[inline(always)]
 unsafe fn whole<V: Lanes>(tensor: *const V::T, sums: &[V::T], h: &mut Pair<V::T>) {
-    let (mut second, mut first) = ([[V::T::default(); WIDTH]; 2], [[V::T::default(); WIDTH]; 2]);
+    let (mut second, mut first) = (Pair::<V::T>::default(), Pair::<V::T>::default());
     // SAFETY: says the caller; parts of a pair have WIDTH numbers.
     unsafe {
         // Unpacked once: nine registers.
