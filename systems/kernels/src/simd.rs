@@ -167,19 +167,15 @@ pub trait Lanes: Copy + 'static {
             }
         }
     }
-    /// The columns of a symmetric matrix, packed as [`symmetric`] says, from row `part` on; behind the last row there are zeros.
+    /// Column `j` of a symmetric matrix, packed as [`symmetric`] says, from row `part` on; behind the last row there are zeros.
     #[inline(always)]
-    unsafe fn columns(packed: *const Self::T, part: usize) -> [Self; symmetric::ROWS] {
-        let mut columns = [Self::splat(Self::T::default()); symmetric::ROWS];
-        for (j, column) in columns.iter_mut().enumerate() {
-            let mut numbers = [Self::T::default(); 16];
-            for i in part..symmetric::ROWS.min(part + Self::N) {
-                // SAFETY: the caller promises a packed matrix.
-                numbers[i - part] = unsafe { *packed.add(symmetric::place(i, j)) };
-            }
-            *column = Self::from_array(&numbers);
+    unsafe fn column(packed: *const Self::T, part: usize, j: usize) -> Self {
+        let mut numbers = [Self::T::default(); 16];
+        for i in part..symmetric::ROWS.min(part + Self::N) {
+            // SAFETY: the caller promises a packed matrix.
+            numbers[i - part] = unsafe { *packed.add(symmetric::place(i, j)) };
         }
-        columns
+        Self::from_array(&numbers)
     }
     fn prefetch(p: *const Self::T);
     /// The first N elements.

@@ -10,6 +10,7 @@
 
 mod aligned;
 mod blocks;
+mod images;
 mod lattice;
 mod steps;
 
@@ -18,13 +19,14 @@ pub use lattice::{LatticeWalk, UnitPass};
 
 use self::aligned::{Aligned, Pair};
 use self::blocks::{Route, SUMS_MAX};
+use self::images::{Image, together};
 use self::lattice::{Chain, Lattice, NODES, Numbers, SIDE, Unit};
 use super::{Order, Recurrence, STATE, STEP_LIMIT, State};
 use crate::field::{PageRef, Real, Threads, Values};
 use crate::kinetic::fibre::diagonalise;
 use crate::kinetic::sweep::with_scratch;
 use crate::simd::symmetric::{PACKED, place};
-use crate::simd::{Kernel, Lanes, Level, SimdReal, opaque};
+use crate::simd::{Kernel, Lanes, Level, SimdReal};
 use crate::threads::for_each_part;
 
 /// Numbers of one part of h: nine and padding. What stands in the padding is finite and of no consequence.
@@ -353,39 +355,16 @@ impl<T: Real> Kernel<T> for CellSteps<'_, T> {
     }
 }
 
-/// Where a pair is. The compiler does not know the place, so it reads numbers that have just been written as a vector one by one
-/// from memory, which is cheaper than to take them out of the vector.
-#[inline(always)]
-fn in_memory<T>(pair: &Pair<T>) -> *const T {
-    pair.as_ptr().cast::<T>().wrapping_add(opaque(0))
-}
-
-/// to ← E·from, or that added to it.
+/// to ← E·from.
 ///
 /// # Safety
 /// `tensor` is packed.
 #[inline(always)]
-unsafe fn apply<V: Lanes, const ADDS: bool>(tensor: *const V::T, from: &Pair<V::T>, to: &mut Pair<V::T>) {
-    let [to_re, to_im] = &mut **to;
-    for part in (0..STATE).step_by(V::N) {
-        let zero = V::splat(V::T::default());
-        // SAFETY: says the caller; parts of a pair have WIDTH numbers.
-        unsafe {
-            let (to_re, to_im) = (to_re.as_mut_ptr().add(part), to_im.as_mut_ptr().add(part));
-            // Two sums each, so that a product need not wait for the one before.
-            let (mut re, mut im) = ([zero; 2], [zero; 2]);
-            if ADDS {
-                (re[1], im[1]) = (V::load(to_re), V::load(to_im));
-            }
-            let (columns, numbers) = (V::columns(tensor, part), in_memory(from));
-            for j in 0..STATE {
-                re[j % 2] = columns[j].mul_add(V::splat(*numbers.add(j)), re[j % 2]);
-                im[j % 2] = columns[j].mul_add(V::splat(*numbers.add(WIDTH + j)), im[j % 2]);
-            }
-            re[0].add(re[1]).store(to_re);
-            im[0].add(im[1]).store(to_im);
-        }
-    }
+unsafe fn apply<V: Lanes>(tensor: *const V::T, from: &Pair<V::T>, to: &mut Pair<V::T>) {
+    let start = Pair::default();
+    let scale = V::T::from_f64(-1.0);
+    // SAFETY: says the caller.
+    unsafe { together::<V, 1>(&[Image { matrix: tensor, from, start: &start, to, scale }]) };
 }
 
 #[cfg(test)]

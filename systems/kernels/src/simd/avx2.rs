@@ -336,16 +336,12 @@ lanes_f32!(
         }
     }
     #[inline(always)]
-    unsafe fn columns(packed: *const f32, _part: usize) -> [Self; ROWS] {
-        let mut columns = [Self::splat(0.0); ROWS];
-        for j in 0..ROWS {
-            // SAFETY: the features are there; the caller promises a packed matrix.
-            unsafe {
-                let last = _mm256_zextps128_ps256(_mm_load_ss(packed.add(place(ROWS - 1, j))));
-                columns[j] = F32x16([column_ps(packed, j), last]);
-            }
+    unsafe fn column(packed: *const f32, _part: usize, j: usize) -> Self {
+        // SAFETY: the features are there; the caller promises a packed matrix.
+        unsafe {
+            let last = _mm256_zextps128_ps256(_mm_load_ss(packed.add(place(ROWS - 1, j))));
+            F32x16([column_ps(packed, j), last])
         }
-        columns
     }
 );
 

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::symmetric::{INDICES, ROWS, groups};
+use super::symmetric::{INDICES, groups};
 use super::{Kernel, Lanes, opaque};
 
 /// 16 × f32.
@@ -217,20 +217,15 @@ avx512_lanes!(
         }
     }
     #[inline(always)]
-    unsafe fn columns(packed: *const f32, _part: usize) -> [Self; ROWS] {
-        let mut columns = [Self::splat(0.0); ROWS];
-        // Read where they are needed: nine registers are too many to keep.
-        let places = INDICES.as_ptr().wrapping_add(opaque(0));
-        for j in 0..ROWS {
-            let [first, second] = groups(j);
-            // SAFETY: the features are there; the caller promises a packed matrix, which is three registers.
-            unsafe {
-                let indices = _mm512_loadu_si512(places.add(j).cast());
-                let (first, second) = (Self::load(packed.add(first)), Self::load(packed.add(second)));
-                columns[j] = F32x16(_mm512_permutex2var_ps(first.0, indices, second.0));
-            }
+    unsafe fn column(packed: *const f32, _part: usize, j: usize) -> Self {
+        let [first, second] = groups(j);
+        // SAFETY: the features are there; the caller promises a packed matrix, which is three registers.
+        unsafe {
+            // Read where they are needed: nine registers are too many to keep.
+            let indices = _mm512_loadu_si512(INDICES.as_ptr().wrapping_add(opaque(0)).add(j).cast());
+            let (first, second) = (Self::load(packed.add(first)), Self::load(packed.add(second)));
+            F32x16(_mm512_permutex2var_ps(first.0, indices, second.0))
         }
-        columns
     }
 );
 

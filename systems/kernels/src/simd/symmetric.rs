@@ -67,10 +67,10 @@ mod tests {
         fn run<V: Lanes<T = T>>(self) -> Vec<T> {
             let mut out = Vec::new();
             for part in (0..ROWS).step_by(V::N) {
-                // SAFETY: so many numbers.
-                for column in unsafe { V::columns(self.0.as_ptr(), part) } {
+                for j in 0..ROWS {
                     let mut numbers = [T::default(); 16];
-                    column.store_array(&mut numbers);
+                    // SAFETY: so many numbers.
+                    unsafe { V::column(self.0.as_ptr(), part, j) }.store_array(&mut numbers);
                     out.extend_from_slice(&numbers[..V::N.min(ROWS - part)]);
                 }
             }

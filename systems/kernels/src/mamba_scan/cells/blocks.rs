@@ -19,6 +19,7 @@ mod mixed;
 use self::mixed::MIXED;
 use super::super::{Order, STATE, State};
 use super::aligned::Pair;
+use super::images::{Image, together};
 use super::lattice;
 use super::{CellMetric, RECORD, ROW_SUMS, TENSOR, WIDTH, apply};
 use crate::field::Real;
@@ -26,6 +27,9 @@ use crate::simd::{Kernel, Lanes, SimdReal};
 
 /// Most cells of a block that is done to second order.
 pub(super) const CELLS_MAX: usize = 3;
+
+/// Pairs that a block works in: zero, and three for each cell.
+pub(super) const ROOMS: usize = 1 + 3 * CELLS_MAX;
 
 /// Most positions of a block, and least where it is worth its sums.
 const POSITIONS_MAX: usize = 27;
@@ -161,7 +165,7 @@ impl<T: Real> CellWalk<'_, T> {
         let (source, mean) = (Source::new(self.metric), V::splat(self.mean));
         let mut sums = [[T::default(); 16]; SUMS_MAX];
         let mut cells = [[0; C]; 16];
-        let mut room = [Pair::default(); CELLS_MAX + 2];
+        let mut room = [Pair::default(); ROOMS];
         // All slices at each position, or one slice after the other.
         for (pass, slices) in slices.chunks_exact(C).enumerate() {
             let mut offsets = [0; C];
@@ -217,20 +221,25 @@ impl<T: Real> CellMetric<T> {
         sums: &[[T; 16]],
         lane: usize,
         cells: &[usize; C],
-        room: &mut [Pair<T>; CELLS_MAX + 2],
+        room: &mut [Pair<T>; ROOMS],
         h: &mut Pair<T>,
     ) {
-        let [second, argument, first @ ..] = room;
+        let [zero, rooms @ ..] = room;
+        let (first, rooms) = rooms.split_at_mut(CELLS_MAX);
+        let (arguments, second) = rooms.split_at_mut(CELLS_MAX);
         let product = V::splat(T::from_f64(1.0 / sums[0][lane].to_f64()));
+        let scale = T::from_f64(-1.0);
+        let mut images = [Image::none(); C];
         // SAFETY: tensors have TENSOR numbers; parts of h have WIDTH numbers.
         unsafe {
             let tensor = |c: usize| self.tensors.as_ptr().add(cells[c] * TENSOR);
             for c in 0..C {
-                apply::<V, false>(tensor(c), h, &mut first[c]);
+                images[c] = Image { matrix: tensor(c), from: h, start: zero, to: &raw mut first[c], scale };
             }
+            together::<V, C>(&images);
             for a in 0..C {
                 for part in (0..STATE).step_by(V::N) {
-                    for (q, to) in argument.iter_mut().enumerate() {
+                    for (q, to) in arguments[a].iter_mut().enumerate() {
                         let mut sum = V::splat(T::default());
                         for b in 0..C {
                             let of_pair = &sums[3 + 3 * C + 3 * (a * C + b)..];
@@ -242,12 +251,10 @@ impl<T: Real> CellMetric<T> {
                         sum.store(to.as_mut_ptr().add(part));
                     }
                 }
-                if a == 0 {
-                    apply::<V, false>(tensor(a), argument, second);
-                } else {
-                    apply::<V, true>(tensor(a), argument, second);
-                }
+                let (from, to) = (&raw const arguments[a], &raw mut second[a]);
+                images[a] = Image { matrix: tensor(a), from, start: zero, to, scale };
             }
+            together::<V, C>(&images);
             for part in (0..STATE).step_by(V::N) {
                 for (q, h) in h.iter_mut().enumerate() {
                     let h = h.as_mut_ptr().add(part);
@@ -257,8 +264,9 @@ impl<T: Real> CellMetric<T> {
                         let v = V::load(first[c][q].as_ptr().add(part));
                         sum = v.neg_mul_add(V::splat(sums[3 + 3 * c][lane]), sum);
                         sum = ones.neg_mul_add(V::splat(sums[4 + 3 * c + q][lane]), sum);
+                        sum = sum.add(V::load(second[c][q].as_ptr().add(part)));
                     }
-                    sum.add(V::load(second[q].as_ptr().add(part))).mul(product).store(h);
+                    sum.mul(product).store(h);
                 }
             }
         }
@@ -299,7 +307,7 @@ impl<T: Real> Kernel<T> for Nodes<'_, '_, T> {
             unsafe {
                 let node = cursor.next() as usize;
                 let cell = *metric.of_node.get_unchecked(node) as usize;
-                apply::<V, false>(metric.tensors.as_ptr().add(cell * TENSOR), h, &mut image);
+                apply::<V>(metric.tensors.as_ptr().add(cell * TENSOR), h, &mut image);
                 let record = &metric.records[RECORD * node..][..RECORD];
                 let step = metric.steps[node];
                 let keep = V::splat(T::from_f64(1.0 - step.to_f64() * walk.mean.to_f64()));

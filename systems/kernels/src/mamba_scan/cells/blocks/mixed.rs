@@ -149,7 +149,7 @@ impl<T: Real> CellWalk<'_, T> {
                 re.store(of_x[0].as_mut_ptr().add(part));
                 im.store(of_x[1].as_mut_ptr().add(part));
             }
-            apply::<V, false>(room.sum.as_ptr(), h, of_h);
+            apply::<V>(room.sum.as_ptr(), h, of_h);
             let product = V::constant(1.0).div(V::splat(turned));
             for part in (0..STATE).step_by(V::N) {
                 for (q, x) in [x_re, x_im].into_iter().enumerate() {

@@ -11,7 +11,8 @@ use super::super::super::STATE;
 use super::super::aligned::Pair;
 use super::super::blocks::TURNED_MAX;
 use super::super::{ROW_SUMS, TENSOR, WIDTH};
-use super::chain::{Beside, Chain, Walk, go};
+use super::super::images::{Image, together};
+use super::chain::{Beside, Walk, add};
 use super::{Lattice, NINE, NODES, ROOM, SIDE, Visit};
 use crate::field::Real;
 use crate::simd::symmetric::PACKED;
@@ -53,7 +54,7 @@ impl<'a, T: Real> Walk<'a, T> {
     pub fn across<V: Lanes<T = T>>(
         &self,
         (slots, n_cells, visits): (&[u32], usize, &[Visit]),
-        chains: &mut [Chain<'a, T>],
+        beside: &mut Beside<'_, 'a, T>,
         h: &mut Pair<T>,
     ) {
         let (lattice, numbers) = (self.lattice, self.numbers);
@@ -65,9 +66,8 @@ impl<'a, T: Real> Walk<'a, T> {
             let inputs = sums.add(n_parts * 2 * SUMS * ROOM);
             Room { driven: self.scratch, sums, inputs, operators: inputs.add(n_blocks * 2 * WIDTH) }
         };
-        let mut next = Pair::default();
-        let (mut from, mut to) = (h, &mut next);
-        let mut n_turns = 0;
+        let mut start = Pair::default();
+        let mut n_visits = 0;
         for slice in self.turned.iter().copied() {
             for (group, visits) in slots.chunks_exact(n_cells).zip(visits.chunks_exact(lattice.nodes)) {
                 for (part, slots) in group.chunks_exact(NINE).enumerate() {
@@ -87,32 +87,30 @@ impl<'a, T: Real> Walk<'a, T> {
                     unsafe { self.prepare::<V>(lattice, &nine, visits, part, &room) };
                 }
                 for (k, visit) in visits.iter().enumerate() {
+                    beside.begin::<V>(self);
+                    let place = lattice.place(visit.node, V::N);
                     for turn in 0..n_parts {
                         let part = if visit.is_reversed { n_parts - 1 - turn } else { turn };
                         // SAFETY: prepared.
                         unsafe {
-                            let place = lattice.place(visit.node, V::N);
                             let sums = room.sums.add((2 * part + usize::from(visit.is_reversed)) * SUMS * ROOM);
                             let block = part * visits.len() + k;
                             if (*sums.add(3 * ROOM + place)).to_f64() <= 1.0 {
-                                let operator = room.operators.add(block * PACKED);
-                                let inputs = room.inputs.add(block * 2 * WIDTH);
-                                go::<V>(operator, inputs, *sums.add(place), from, to);
-                                core::mem::swap(&mut from, &mut to);
-                                n_turns += 1;
+                                let inputs = room.inputs.add(block * 2 * WIDTH).cast_const();
+                                let matrix = room.operators.add(block * PACKED).cast_const();
+                                add::<V>(h, inputs, &mut start);
+                                let (from, start, scale) = (&raw const *h, &raw const start, *sums.add(place));
+                                beside.go::<V>(Some(Image { matrix, from, start, to: h, scale }));
                             } else {
                                 let slots = &group[part * NINE..][..NINE];
-                                V::call(Threes { walk: self, slots, slice, visit: *visit, h: from });
+                                V::call(Threes { walk: self, slots, slice, visit: *visit, h });
                             }
-                            V::call(Beside { walk: self, chains, turn: n_parts * k + turn });
                         }
                     }
+                    beside.end::<V>(self, n_visits);
+                    n_visits += 1;
                 }
             }
-        }
-        // The last result is where the next would begin.
-        if n_turns % 2 == 1 {
-            *to = *from;
         }
     }
 
@@ -263,11 +261,10 @@ unsafe fn sum_tensors<V: Lanes, const K: usize>(
         for k in 0..K {
             // SAFETY: says the caller.
             unsafe {
-                let scale = V::splat(*of_visit[k]);
                 let (re, im) = (V::splat(*of_visit[k].add(ROOM)), V::splat(*of_visit[k].add(2 * ROOM)));
                 let to = inputs.add(k * 2 * WIDTH + part);
-                re.sub(total[k][0]).mul(scale).store(to);
-                im.sub(total[k][1]).mul(scale).store(to.add(WIDTH));
+                re.sub(total[k][0]).store(to);
+                im.sub(total[k][1]).store(to.add(WIDTH));
             }
         }
     }
@@ -328,25 +325,25 @@ impl<T: Real> Kernel<T> for Threes<'_, '_, T> {
                     total.store(sum.as_mut_ptr().add(from));
                 }
             }
-            let scale = V::constant(1.0).div(turned);
-            let mut inputs = Pair::<T>::default();
+            let mut start = *h;
             for part in (0..STATE).step_by(V::N) {
                 // SAFETY: tensors have TENSOR numbers; parts of a pair have WIDTH numbers.
                 unsafe {
                     for q in 0..2 {
-                        let mut rest = x[q];
+                        let at = start[q].as_mut_ptr().add(part);
+                        let mut rest = V::load(at).add(x[q]);
                         for k in 0..THREE {
                             rest = V::load(tensors[k].add(ROW_SUMS + part)).neg_mul_add(driven[k][q], rest);
                         }
-                        rest.mul(scale).store(inputs[q].as_mut_ptr().add(part));
+                        rest.store(at);
                     }
                 }
             }
             let mut factor = [T::default(); 16];
-            scale.store_array(&mut factor);
-            let from = *h;
-            // SAFETY: a packed sum, a pair of inputs.
-            unsafe { go::<V>(sum.as_ptr(), inputs.as_flattened().as_ptr(), factor[0], &from, h) };
+            V::constant(1.0).div(turned).store_array(&mut factor);
+            let (matrix, from, to) = (sum.as_ptr(), &raw const *h, &raw mut *h);
+            // SAFETY: a packed sum, pairs.
+            unsafe { together::<V, 1>(&[Image { matrix, from, start: &start, to, scale: factor[0] }]) };
         }
     }
 }

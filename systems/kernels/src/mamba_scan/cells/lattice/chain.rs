@@ -9,8 +9,9 @@
 
 use super::super::super::{STATE, State};
 use super::super::aligned::Pair;
-use super::super::blocks::{CELLS_MAX, SUMS_MAX, limit};
-use super::super::{Around, CellMetric, TENSOR, WIDTH, apply, in_memory, mean, steps};
+use super::super::blocks::{ROOMS, SUMS_MAX, limit};
+use super::super::images::{Image, together};
+use super::super::{Around, CellMetric, TENSOR, WIDTH, apply, mean, steps};
 use super::{Lattice, Numbers, SIDE, Way};
 use crate::field::{Real, Values};
 use crate::simd::{Kernel, Lanes, SimdReal};
@@ -24,13 +25,39 @@ pub(in super::super) struct Chain<'a, T> {
     at: usize,
     h: Pair<T>,
     state: &'a mut State,
+    /// The next cell, where it goes as a whole: its tensor, its sums, and how far it is.
+    cell: Option<(*const T, *const T)>,
+    second: Pair<T>,
+    first: Pair<T>,
+    start: Pair<T>,
 }
 
 impl<'a, T: Real> Chain<'a, T> {
     /// At the beginning of a way.
     pub fn new(lattice: &'a Lattice, way: usize, state: &'a mut State) -> Self {
         let (h, number) = (Pair::default(), lattice.n_before(way));
-        Chain { way: &lattice.ways[way], number, slice: 0, at: 0, h, state }
+        let way = &lattice.ways[way];
+        Chain { way, number, slice: 0, at: 0, h, state, cell: None, second: h, first: h, start: h }
+    }
+
+    /// A cell to second order, in two images: h ← (h + X − E[Th + R − E(T₂h + R₂)])/turned.
+    #[inline(always)]
+    fn image<V: Lanes<T = T>>(&mut self, stage: usize) -> Option<Image<T>> {
+        let (matrix, sums) = self.cell?;
+        // SAFETY: a cell's sums are WIDTH numbers.
+        let sums = unsafe { &*sums.cast::<[T; WIDTH]>() };
+        let start = &raw const self.start;
+        if stage == 0 {
+            scaled::<V>(&self.h, sums[6], [sums[7], sums[8]], &mut self.second);
+            scaled::<V>(&self.h, sums[3], [sums[4], sums[5]], &mut self.start);
+            let (from, to) = (&raw const self.second, &raw mut self.first);
+            Some(Image { matrix, from, start, to, scale: T::from_f64(1.0) })
+        } else {
+            self.cell = None;
+            scaled::<V>(&self.h, T::from_f64(1.0), [sums[1], sums[2]], &mut self.start);
+            let (from, to) = (&raw const self.first, &raw mut self.h);
+            Some(Image { matrix, from, start, to, scale: sums[0] })
+        }
     }
 
     fn end(self) {
@@ -58,20 +85,21 @@ impl<T: Real> Kernel<T> for LatticeWalk<'_, T> {
         let turned = &lattice.turned(around.slices)[..];
         let mean = T::from_f64(mean(around.recurrence));
         let of_slot = numbers.cells.len() / lattice.cells.len();
-        let walk = Walk { metric, around, lattice, numbers, turned, mean, limit: limit::<T>(), of_slot, scratch };
+        let limit = limit::<T>();
+        let walk = Walk { metric, around, lattice, numbers, turned, mean, limit, of_slot, scratch };
         while let Some(at) = chains.iter().position(|chain| matches!(chain.way, Way::Across { .. })) {
             let mut chain = chains.swap_remove(at);
             if let Way::Across { slots, n_cells, visits } = chain.way {
-                walk.across::<V>((slots, *n_cells, visits), &mut chains, &mut chain.h);
+                let mut beside = Beside { chains: &mut chains, stage: 0 };
+                walk.across::<V>((slots, *n_cells, visits), &mut beside, &mut chain.h);
             }
             chain.end();
         }
+        let mut beside = Beside { chains: &mut chains, stage: 0 };
         let mut turn = 0;
-        // In a round, each chain has a turn.
-        let mut n_idle = 0;
-        while n_idle < BESIDE {
-            let has_moved = V::call(Beside { walk: &walk, chains: &mut chains, turn });
-            n_idle = if has_moved { 0 } else { n_idle + 1 };
+        while beside.chains.iter().any(|chain| !walk.is_done(chain)) {
+            beside.begin::<V>(&walk);
+            beside.end::<V>(&walk, turn);
             turn += 1;
         }
         chains.into_iter().for_each(Chain::end);
@@ -94,45 +122,99 @@ pub(super) struct Walk<'a, T: SimdReal> {
     pub scratch: *mut T,
 }
 
-/// Turns of a round.
-const BESIDE: usize = 9;
-
-/// One block of the chains that are to move in this turn, a third of them. Says whether any did.
+/// Chains that run beside another one, a block of each in a turn.
 pub(super) struct Beside<'a, 'b, T: SimdReal> {
-    pub walk: &'a Walk<'b, T>,
-    pub chains: &'a mut [Chain<'b, T>],
-    pub turn: usize,
+    chains: &'a mut [Chain<'b, T>],
+    /// How many images of the turn are done.
+    stage: usize,
 }
 
-impl<T: Real> Kernel<T> for Beside<'_, '_, T> {
-    type Out = bool;
+/// Images of a cell that goes to second order.
+const STAGES: usize = 2;
+
+/// Images side by side, at most.
+const SIDE_BY_SIDE: usize = 3;
+
+impl<T: Real> Beside<'_, '_, T> {
+    /// The next cell of each chain that goes cell after cell.
     #[inline(always)]
-    fn run<V: Lanes<T = T>>(self) -> bool {
-        let Beside { walk, chains, turn } = self;
-        let mut has_moved = false;
-        for chain in chains.iter_mut().skip(turn % 3).step_by(3) {
-            has_moved |= match chain.way {
-                Way::Cells { slots, places } => walk.cell::<V>(slots, places, chain),
-                // A block of all slices is as many as there are slices.
-                Way::Pasts { slots, places } if (turn / 3).is_multiple_of(walk.turned.len()) => {
-                    match walk.turned.len() {
-                        1 => walk.past::<V, 1>(slots, places, chain),
-                        2 => walk.past::<V, 2>(slots, places, chain),
-                        _ => walk.past::<V, 3>(slots, places, chain),
-                    }
-                }
-                Way::Pasts { .. } | Way::Across { .. } => false,
-            };
+    pub fn begin<V: Lanes<T = T>>(&mut self, walk: &Walk<'_, T>) {
+        self.stage = 0;
+        for chain in self.chains.iter_mut() {
+            if let Way::Cells { slots, places } = chain.way {
+                walk.next_cell::<V>(slots, places, chain);
+            }
         }
-        has_moved
+    }
+
+    /// An image of another chain, and those of the chains here that are next.
+    #[inline(always)]
+    pub fn go<V: Lanes<T = T>>(&mut self, other: Option<Image<T>>) {
+        let mut images = [Image::none(); SIDE_BY_SIDE];
+        let mut n_images = 0;
+        if let Some(image) = other {
+            (images[0], n_images) = (image, 1);
+        }
+        let has_stage = self.stage < STAGES;
+        for chain in self.chains.iter_mut().filter(|_| has_stage) {
+            if let Some(image) = chain.image::<V>(self.stage) {
+                if n_images == SIDE_BY_SIDE {
+                    // SAFETY: each image is of a chain of its own.
+                    unsafe { together::<V, SIDE_BY_SIDE>(&images) };
+                    n_images = 0;
+                }
+                images[n_images] = image;
+                n_images += 1;
+            }
+        }
+        self.stage += 1;
+        let [a, b, _] = images;
+        // SAFETY: as above.
+        unsafe {
+            match n_images {
+                0 => {}
+                1 => together::<V, 1>(&[a]),
+                2 => together::<V, 2>(&[a, b]),
+                _ => together::<V, SIDE_BY_SIDE>(&images),
+            }
+        }
+    }
+
+    /// What the turn has left to do.
+    #[inline(always)]
+    pub fn end<V: Lanes<T = T>>(&mut self, walk: &Walk<'_, T>, turn: usize) {
+        while self.stage < STAGES {
+            self.go::<V>(None);
+        }
+        // A block of all slices is as many as there are slices.
+        if !turn.is_multiple_of(walk.turned.len()) {
+            return;
+        }
+        for chain in self.chains.iter_mut() {
+            if let Way::Pasts { slots, places } = chain.way {
+                match walk.turned.len() {
+                    1 => V::call(Past::<_, 1> { walk, slots, places, chain }),
+                    2 => V::call(Past::<_, 2> { walk, slots, places, chain }),
+                    _ => V::call(Past::<_, 3> { walk, slots, places, chain }),
+                }
+            }
+        }
     }
 }
 
 impl<T: Real> Walk<'_, T> {
+    fn is_done(&self, chain: &Chain<'_, T>) -> bool {
+        match chain.way {
+            Way::Cells { .. } => chain.slice == self.turned.len(),
+            Way::Pasts { slots, .. } => chain.at == slots.len(),
+            Way::Across { .. } => true,
+        }
+    }
+
     /// The next cell of one slice after the other; none after the last.
     #[inline(always)]
-    fn cell<V: Lanes<T = T>>(&self, slots: &[u32], places: &[u32], chain: &mut Chain<'_, T>) -> bool {
-        let Some(slice) = self.turned.get(chain.slice) else { return false };
+    fn next_cell<V: Lanes<T = T>>(&self, slots: &[u32], places: &[u32], chain: &mut Chain<'_, T>) {
+        let Some(slice) = self.turned.get(chain.slice) else { return };
         let slot = slots[chain.at] as usize + SIDE * slice;
         chain.at += 1;
         if chain.at == slots.len() {
@@ -150,38 +232,8 @@ impl<T: Real> Walk<'_, T> {
             let unit = slot / (SIDE * self.lattice.n_slices);
             V::call(Nodes { walk: self, cells: [cell], places: self.places(unit, places), h: &mut chain.h });
         } else {
-            // SAFETY: the cell exists.
-            unsafe { whole::<V>(self.metric.tensors.as_ptr().add(cell * TENSOR), sums, &mut chain.h) };
+            chain.cell = Some((self.metric.tensors[cell * TENSOR..].as_ptr(), sums.as_ptr()));
         }
-        true
-    }
-
-    /// The past of the next cell's positions; none after the last.
-    #[inline(always)]
-    fn past<V: Lanes<T = T>, const C: usize>(
-        &self,
-        slots: &[u32],
-        places: &[u32],
-        chain: &mut Chain<'_, T>,
-    ) -> bool {
-        let Some(slot) = slots.get(chain.at) else { return false };
-        chain.at += 1;
-        let slot = *slot as usize;
-        let (unit, lane) = (slot / (SIDE * C), slot % SIDE);
-        let sums = &self.numbers.pasts[unit * SUMS_MAX * SIDE..][..SUMS_MAX * SIDE];
-        let (sums, _) = sums.as_chunks::<SIDE>();
-        let mut cells = [0; C];
-        for (cell, slice) in cells.iter_mut().zip(self.turned) {
-            *cell = self.lattice.cells[slot + SIDE * slice] as usize;
-        }
-        if self.metric.is_within(sums, lane, &cells, self.limit) {
-            let mut room = [Pair::default(); CELLS_MAX + 2];
-            // SAFETY: the cells exist.
-            unsafe { self.metric.advance::<V, C>(sums, lane, &cells, &mut room, &mut chain.h) };
-        } else {
-            V::call(Nodes { walk: self, cells, places: self.places(unit, places), h: &mut chain.h });
-        }
-        true
     }
 
     fn places<'a>(&self, unit: usize, places: &'a [u32]) -> &'a [u32] {
@@ -208,7 +260,7 @@ impl<T: Real> Walk<'_, T> {
         let mut image = Pair::default();
         // SAFETY: tensors have TENSOR numbers; parts of a pair have WIDTH numbers.
         unsafe {
-            apply::<V, false>(self.metric.tensors.as_ptr().add(cell * TENSOR), h, &mut image);
+            apply::<V>(self.metric.tensors.as_ptr().add(cell * TENSOR), h, &mut image);
             for part in (0..STATE).step_by(V::N) {
                 for q in 0..2 {
                     let h = h[q].as_mut_ptr().add(part);
@@ -216,6 +268,39 @@ impl<T: Real> Walk<'_, T> {
                     V::load(image[q].as_ptr().add(part)).neg_mul_add(step, kept).store(h);
                 }
             }
+        }
+    }
+}
+
+/// The past of the next cell's positions; nothing after the last.
+struct Past<'a, 'b, 'c, T: SimdReal, const C: usize> {
+    walk: &'a Walk<'b, T>,
+    slots: &'a [u32],
+    places: &'a [u32],
+    chain: &'a mut Chain<'c, T>,
+}
+
+impl<T: Real, const C: usize> Kernel<T> for Past<'_, '_, '_, T, C> {
+    type Out = ();
+    #[inline(always)]
+    fn run<V: Lanes<T = T>>(self) {
+        let Past { walk, slots, places, chain } = self;
+        let Some(slot) = slots.get(chain.at) else { return };
+        chain.at += 1;
+        let slot = *slot as usize;
+        let (unit, lane) = (slot / (SIDE * C), slot % SIDE);
+        let sums = &walk.numbers.pasts[unit * SUMS_MAX * SIDE..][..SUMS_MAX * SIDE];
+        let (sums, _) = sums.as_chunks::<SIDE>();
+        let mut cells = [0; C];
+        for (cell, slice) in cells.iter_mut().zip(walk.turned) {
+            *cell = walk.lattice.cells[slot + SIDE * slice] as usize;
+        }
+        if walk.metric.is_within(sums, lane, &cells, walk.limit) {
+            let mut room = [Pair::default(); ROOMS];
+            // SAFETY: the cells exist.
+            unsafe { walk.metric.advance::<V, C>(sums, lane, &cells, &mut room, &mut chain.h) };
+        } else {
+            V::call(Nodes { walk, cells, places: walk.places(unit, places), h: &mut chain.h });
         }
     }
 }
@@ -240,84 +325,33 @@ impl<T: Real, const C: usize> Kernel<T> for Nodes<'_, '_, T, C> {
     }
 }
 
-/// start − E·from.
-#[inline(always)]
-fn less<V: Lanes>(columns: &[V; STATE], from: &Pair<V::T>, start: [V; 2]) -> [V; 2] {
-    let zero = V::splat(V::T::default());
-    // Three sums each, so that a product need not wait for the one before.
-    let (mut re, mut im) = ([start[0], zero, zero], [start[1], zero, zero]);
-    let numbers = in_memory(from);
-    for j in 0..STATE {
-        // SAFETY: a pair.
-        let (of_re, of_im) = unsafe { (*numbers.add(j), *numbers.add(WIDTH + j)) };
-        re[j % 3] = columns[j].neg_mul_add(V::splat(of_re), re[j % 3]);
-        im[j % 3] = columns[j].neg_mul_add(V::splat(of_im), im[j % 3]);
-    }
-    [re[1].add(re[2]).add(re[0]), im[1].add(im[2]).add(im[0])]
-}
-
-/// A cell to second order: h ← (h + X − E[Th + R − E(T₂h + R₂)])/turned.
+/// to ← h + a pair of numbers.
 ///
 /// # Safety
-/// A packed tensor; WIDTH sums.
+/// The pair is there.
 #[inline(always)]
-unsafe fn whole<V: Lanes>(tensor: *const V::T, sums: &[V::T], h: &mut Pair<V::T>) {
-    let (mut second, mut first) = (Pair::<V::T>::default(), Pair::<V::T>::default());
-    // SAFETY: says the caller; parts of a pair have WIDTH numbers.
-    unsafe {
-        // Unpacked once: nine registers.
-        let mut all = [V::columns(tensor, 0); 2];
-        if V::N < STATE {
-            all[1] = V::columns(tensor, V::N);
-        }
-        for part in (0..STATE).step_by(V::N) {
-            for q in 0..2 {
-                let h = V::load(h[q].as_ptr().add(part));
-                let twice = h.mul_add(V::splat(sums[6]), V::splat(sums[7 + q]));
-                twice.store(second[q].as_mut_ptr().add(part));
+pub(super) unsafe fn add<V: Lanes>(h: &Pair<V::T>, numbers: *const V::T, to: &mut Pair<V::T>) {
+    for part in (0..STATE).step_by(V::N) {
+        for q in 0..2 {
+            // SAFETY: says the caller; parts of a pair have WIDTH numbers.
+            unsafe {
+                let sum = V::load(h[q].as_ptr().add(part)).add(V::load(numbers.add(q * WIDTH + part)));
+                sum.store(to[q].as_mut_ptr().add(part));
             }
         }
-        for part in (0..STATE).step_by(V::N) {
-            let columns = &all[part / V::N];
-            let re = V::load(h[0].as_ptr().add(part)).mul_add(V::splat(sums[3]), V::splat(sums[4]));
-            let im = V::load(h[1].as_ptr().add(part)).mul_add(V::splat(sums[3]), V::splat(sums[5]));
-            let [re, im] = less::<V>(columns, &second, [re, im]);
-            re.store(first[0].as_mut_ptr().add(part));
-            im.store(first[1].as_mut_ptr().add(part));
-        }
-        for part in (0..STATE).step_by(V::N) {
-            let columns = &all[part / V::N];
-            let (re, im) = (h[0].as_mut_ptr().add(part), h[1].as_mut_ptr().add(part));
-            let start = [V::load(re).add(V::splat(sums[1])), V::load(im).add(V::splat(sums[2]))];
-            let rest = less::<V>(columns, &first, start);
-            rest[0].mul(V::splat(sums[0])).store(re);
-            rest[1].mul(V::splat(sums[0])).store(im);
-        }
     }
 }
 
-/// to ← p·from + inputs − p·(operator·from).
-///
-/// # Safety
-/// The operator is packed; inputs are a pair.
+/// to ← factor·h + (re, im)·1.
 #[inline(always)]
-pub(super) unsafe fn go<V: Lanes>(
-    operator: *const V::T,
-    inputs: *const V::T,
-    scale: V::T,
-    from: &Pair<V::T>,
-    to: &mut Pair<V::T>,
-) {
-    let scale = V::splat(scale);
-    let zero = V::splat(V::T::default());
+fn scaled<V: Lanes>(h: &Pair<V::T>, factor: V::T, shifts: [V::T; 2], to: &mut Pair<V::T>) {
     for part in (0..STATE).step_by(V::N) {
-        // SAFETY: says the caller; parts of a pair have WIDTH numbers.
-        unsafe {
-            let [re, im] = less::<V>(&V::columns(operator, part), from, [zero; 2]);
-            let kept = V::load(from[0].as_ptr().add(part)).mul_add(scale, V::load(inputs.add(part)));
-            re.mul_add(scale, kept).store(to[0].as_mut_ptr().add(part));
-            let kept = V::load(from[1].as_ptr().add(part)).mul_add(scale, V::load(inputs.add(WIDTH + part)));
-            im.mul_add(scale, kept).store(to[1].as_mut_ptr().add(part));
+        for q in 0..2 {
+            // SAFETY: parts of a pair have WIDTH numbers.
+            unsafe {
+                let sum = V::load(h[q].as_ptr().add(part)).mul_add(V::splat(factor), V::splat(shifts[q]));
+                sum.store(to[q].as_mut_ptr().add(part));
+            }
         }
     }
 }
