@@ -28,7 +28,7 @@ use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Psi};
 use nikola_kernels::kinetic::varying::{CellGrid, Diffusion};
 use nikola_kernels::metric_update::{
-    CellStencil, EIGENVALUE_MAX, EIGENVALUE_MIN, Relaxation, Tensors, component, factorise, moved,
+    CellStencil, EIGENVALUE_MAX, EIGENVALUE_MIN, Relaxation, Tensors, component, factorise, is_finite, moved,
     n_components, relax, structure,
 };
 use nikola_kernels::simd::Level;
@@ -251,11 +251,12 @@ impl<T: Real + Scalar> MetricStage<'_, '_, T> {
     /// far enough. Only a world whose balance is watched looks at what is `seen`.
     pub fn yield_to(&mut self, turn: &Turn, sums: &mut [f64], seen: &Sight<'_, T>) {
         let Some(metric) = self.metric.as_deref_mut() else { return };
-        metric.counts.n_not_finite += silence(turn, n_components(metric.rest.len()), sums);
+        metric.counts.n_not_finite +=
+            silence(turn, n_components(metric.rest.len()), sums, self.compute.level);
         let propagators = &mut *self.propagators;
         let Some(diffusion) = &mut propagators.diffusion else { return };
         let rates = metric.rates(self.chemistry.as_deref(), self.wave.dt);
-        relax_cells(metric, &mut self.cells, turn, sums, &rates);
+        relax_cells(metric, &mut self.cells, turn, sums, (&rates, self.compute.level));
         metric.counts.n_updated += turn.n_cells() as u64;
         metric.counts.n_factorised += metric.changed.len() as u64;
         let works = renew(metric, &mut self.cells, diffusion, &self.compute, turn, sums);
@@ -320,8 +321,8 @@ pub fn update<T: Real + Scalar>(
 
 /// Takes the structure tensors that are not finite for zero: g of such a cell would stay without a number after Ψ has been
 /// put right. Says how many there were.
-fn silence(turn: &Turn, components: usize, sums: &mut [f64]) -> u64 {
-    if sums.iter().all(|sum| sum.is_finite()) {
+fn silence(turn: &Turn, components: usize, sums: &mut [f64], level: Level) -> u64 {
+    if is_finite(level, sums) {
         return 0;
     }
     let mut n_silenced = 0;
@@ -343,7 +344,7 @@ fn relax_cells(
     cells: &mut Query<'_, '_, &mut MetricCells>,
     turn: &Turn,
     sums: &[f64],
-    rates: &Relaxation,
+    (rates, level): (&Relaxation, Level),
 ) {
     let (components, per_page) = (n_components(metric.rest.len()), metric.per_page);
     let mut changed = std::mem::take(&mut metric.changed);
@@ -372,10 +373,10 @@ fn relax_cells(
         let first = range.start - of_page.start;
         let cells = &mut *cells;
         let mut tensors = Tensors { g: &mut cells.g, stride: per_page, first };
-        relax(&mut tensors, sums, &metric.rest, metric.cell_nodes, rates);
+        relax(level, &mut tensors, sums, &metric.rest, metric.cell_nodes, rates);
         let known = changed.len();
         let tolerance = metric.plasticity.tolerance;
-        moved(&tensors, &cells.factorised, components, range.len(), tolerance, &mut changed);
+        moved(level, &tensors, &cells.factorised, components, range.len(), tolerance, &mut changed);
         changed[known..].iter_mut().for_each(|cell| *cell += range.start);
     }
     metric.changed = changed;

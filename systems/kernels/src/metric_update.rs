@@ -10,6 +10,7 @@
 mod energy;
 mod mean;
 mod place;
+mod relaxation;
 mod rings;
 mod runs;
 mod structure;
@@ -162,14 +163,12 @@ pub fn structure<T: Real>(
     turn(&parts, components, sums);
 }
 
-/// From cell after cell, in parts of [`CHUNK_CELLS`] cells, to component after component.
+/// From parts of [`CHUNK_CELLS`] cells, component after component, to all cells component after component.
 fn turn(parts: &[Vec<f64>], components: usize, sums: &mut [f64]) {
     let n_cells = sums.len() / components;
     for (c, sums) in sums.chunks_exact_mut(n_cells.max(1)).enumerate() {
         for (sums, part) in sums.chunks_mut(CHUNK_CELLS).zip(parts) {
-            for (cell, to) in sums.iter_mut().enumerate() {
-                *to = part[cell * components + c];
-            }
+            sums.copy_from_slice(&part[c * sums.len()..][..sums.len()]);
         }
     }
 }
@@ -205,41 +204,24 @@ pub struct Tensors<'a> {
 /// - scheme and order: exact for a frozen wave
 /// - stability bound: none
 /// - bytes and flops per cell and component: 24 bytes, 6 flops
-pub fn relax(tensors: &mut Tensors<'_>, sums: &[f64], rest: &[f64], nodes: usize, rates: &Relaxation) {
-    let axes = rest.len();
-    let n_cells = sums.len() / n_components(axes);
-    let Relaxation { eta, lambda, duration, gradient_floor } = *rates;
-    let returned = -libm::expm1(-lambda * duration);
-    // (1 − e^{−λt})/λ, its limit where nothing returns.
-    let yielded = if lambda * duration < 1e-12 { duration } else { returned / lambda };
-    for block in (0..n_cells).step_by(BLOCK_CELLS) {
-        let cells = block..n_cells.min(block + BLOCK_CELLS);
-        let mut scales = [0.0; BLOCK_CELLS];
-        let scales = &mut scales[..cells.len()];
-        for i in 0..axes {
-            let sums = &sums[component(axes, i, i) * n_cells..][cells.clone()];
-            scales.iter_mut().zip(sums).for_each(|(trace, sum)| *trace += sum);
-        }
-        for scale in &mut *scales {
-            *scale = eta * yielded / (*scale + nodes as f64 * gradient_floor).max(f64::MIN_POSITIVE);
-        }
-        for i in 0..axes {
-            for j in i..axes {
-                let c = component(axes, i, j);
-                let target = if i == j { rest[i] } else { 0.0 };
-                let sums = &sums[c * n_cells..][cells.clone()];
-                let g = &mut tensors.g[c * tensors.stride + tensors.first..][cells.clone()];
-                for ((g, sum), scale) in g.iter_mut().zip(sums).zip(&*scales) {
-                    *g += returned * (target - *g) - scale * sum;
-                }
-            }
-        }
-    }
+pub fn relax(
+    level: Level,
+    tensors: &mut Tensors<'_>,
+    sums: &[f64],
+    rest: &[f64],
+    nodes: usize,
+    rates: &Relaxation,
+) {
+    let n_cells = sums.len() / n_components(rest.len());
+    let end = (n_components(rest.len()) - 1) * tensors.stride + tensors.first + n_cells;
+    assert!(end <= tensors.g.len() && n_cells <= tensors.stride, "so many tensors");
+    dispatch::<f64, _>(level, relaxation::Relax { tensors, sums, rest, nodes, rates });
 }
 
 /// Appends the cells, counted from the first of `tensors`, of which a component is more than `tolerance` away from
 /// `factorised`, or is no number.
 pub fn moved(
+    level: Level,
     tensors: &Tensors<'_>,
     factorised: &[f64],
     components: usize,
@@ -247,18 +229,20 @@ pub fn moved(
     tolerance: f64,
     found: &mut Vec<usize>,
 ) {
+    let end = (components - 1) * tensors.stride + tensors.first + n_cells;
+    assert!(end <= tensors.g.len() && end <= factorised.len(), "so many tensors");
     for block in (0..n_cells).step_by(BLOCK_CELLS) {
         let cells = block..n_cells.min(block + BLOCK_CELLS);
-        let mut is_near = [true; BLOCK_CELLS];
-        for c in 0..components {
-            let at = c * tensors.stride + tensors.first;
-            let pairs = tensors.g[at..][cells.clone()].iter().zip(&factorised[at..][cells.clone()]);
-            for (is_near, (now, then)) in is_near.iter_mut().zip(pairs) {
-                *is_near &= (now - then).abs() <= tolerance;
-            }
-        }
-        found.extend(cells.clone().filter(|k| !is_near[k - block]));
+        let far = relaxation::Far { tensors, factorised, components, cells: cells.clone() };
+        let far = dispatch::<f64, _>(level, far);
+        // What is no number is not near.
+        found.extend(cells.clone().filter(|k| !(far[k - block] <= tolerance)));
     }
+}
+
+/// Whether every number is one.
+pub fn is_finite(level: Level, numbers: &[f64]) -> bool {
+    dispatch::<f64, _>(level, relaxation::Finite { numbers })
 }
 
 /// What became of up to eight tensors.

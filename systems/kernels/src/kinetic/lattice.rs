@@ -531,7 +531,11 @@ impl Lattice {
     /// Mean of a quantity, given per page, over the nodes of a cell.
     pub fn mean_on<T: Real>(&self, cell: usize, pages: &[&[T]]) -> f64 {
         let nodes = pages.first().map_or(1, |page| page.len());
-        let sum: f64 = self.nodes_of(cell).map(|node| pages[node / nodes][node % nodes].to_f64()).sum();
+        let of_cell = self.nodes_of(cell);
+        let sum: f64 = match pages {
+            [page] => of_cell.map(|node| page[node].to_f64()).sum(),
+            pages => of_cell.map(|node| pages[node / nodes][node % nodes].to_f64()).sum(),
+        };
         sum / self.nodes[cell % self.nodes.len()].len() as f64
     }
 }

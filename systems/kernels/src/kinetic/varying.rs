@@ -188,7 +188,7 @@ impl<T: Real> Varying<T> {
                 described.push("none".to_owned());
                 continue;
             }
-            let line = plan_line::<T>(diffusion, axis, half, time, is_plastic)?;
+            let line = plan_line::<T>(level, diffusion, axis, half, time, is_plastic)?;
             described.push(describe(&line));
             axes.push(line);
         }
@@ -225,7 +225,7 @@ impl<T: Real> Varying<T> {
     pub fn renew(&mut self, diffusion: &Diffusion, changed: &[usize]) {
         for line in &mut self.axes {
             if line.by_cells {
-                line.renew(diffusion, changed, self.half, self.time);
+                line.renew(self.level, diffusion, changed, (self.half, self.time));
             }
         }
         if let Some(inside) = &mut self.inside {
@@ -323,18 +323,28 @@ impl<T: Real> Varying<T> {
 }
 
 impl<T: Real> Line<T> {
-    fn renew(&mut self, diffusion: &Diffusion, changed: &[usize], duration: f64, time: Time) {
+    fn renew(
+        &mut self,
+        level: Level,
+        diffusion: &Diffusion,
+        changed: &[usize],
+        (duration, time): (f64, Time),
+    ) {
         let (extent, stride) = (diffusion.grid.extent(self.axis), diffusion.grid.stride(self.axis));
+        let spacing = diffusion.grid.spacing[self.axis];
         let mut last = usize::MAX;
+        let mut rings = RingBatch::default();
         for &cell in changed {
             // Cells come in ascending order, so the cells of a line along the fastest axis follow each other.
             let entry = cell / (extent * stride) * stride + cell % stride;
             if entry != last {
-                let spacing = diffusion.grid.spacing[self.axis];
                 let value = line_value(diffusion, self.axis, entry);
                 match &mut self.pass.table {
                     Table::Rings(weights) => {
-                        weights[entry] = ring_weights([0, 1, 2].map(value), spacing, duration, time);
+                        rings.add(entry, [value(0), value(1), value(2)]);
+                        if rings.n == ring3::LINES {
+                            rings.fill(level, weights, spacing, duration, time);
+                        }
                     }
                     Table::Dense(fibres) => {
                         let nodes = 0..diffusion.grid.shape.extents[self.axis];
@@ -346,6 +356,47 @@ impl<T: Real> Line<T> {
             }
             last = entry;
         }
+        if let Table::Rings(weights) = &mut self.pass.table {
+            rings.fill(level, weights, spacing, duration, time);
+        }
+    }
+}
+
+/// Rings whose weights are to be computed side by side.
+#[derive(Default)]
+struct RingBatch {
+    n: usize,
+    entries: [usize; ring3::LINES],
+    diffusion: [[f64; ring3::LINES]; 3],
+}
+
+impl RingBatch {
+    fn add(&mut self, entry: usize, values: [f64; 3]) {
+        self.entries[self.n] = entry;
+        for (to, value) in self.diffusion.iter_mut().zip(values) {
+            to[self.n] = value;
+        }
+        self.n += 1;
+    }
+
+    fn fill<T: Real>(
+        &mut self,
+        level: Level,
+        weights: &mut [[T; 6]],
+        spacing: f64,
+        duration: f64,
+        time: Time,
+    ) {
+        if self.n == 0 {
+            return;
+        }
+        let all = ring3::weights_of_lines(level, &self.diffusion, spacing, duration, time);
+        for (line, entry) in self.entries[..self.n].iter().enumerate() {
+            for (to, of_lines) in weights[*entry].iter_mut().zip(&all) {
+                *to = T::from_f64(of_lines[line]);
+            }
+        }
+        self.n = 0;
     }
 }
 
@@ -368,6 +419,7 @@ fn fibre<T: Real>(values: &[f64], spacing: f64, duration: f64, time: Time) -> Fi
 
 /// Chooses the scheme of one axis and fills its table.
 fn plan_line<T: Real>(
+    level: Level,
     diffusion: &Diffusion,
     axis: usize,
     duration: f64,
@@ -401,9 +453,20 @@ fn plan_line<T: Real>(
     }
     let n_lines = shape.n_nodes() / extent;
     let table = if extent == 3 {
-        let weights =
+        let of_line =
             |values: &Vec<f64>| ring_weights([values[0], values[1], values[2]], spacing, duration, time);
-        Table::Rings(distinct.iter().map(weights).collect())
+        let mut weights: Vec<_> = distinct.iter().map(of_line).collect();
+        if by_cells {
+            // As they are renewed, to the bit.
+            for (lines, weights) in distinct.chunks(ring3::LINES).zip(weights.chunks_mut(ring3::LINES)) {
+                let mut rings = RingBatch::default();
+                for (line, values) in lines.iter().enumerate() {
+                    rings.add(line, [values[0], values[1], values[2]]);
+                }
+                rings.fill(level, weights, spacing, duration, time);
+            }
+        }
+        Table::Rings(weights)
     } else if is_constant {
         let transform = |values: &Vec<f64>| {
             let wavenumber_unit = core::f64::consts::TAU / (extent as f64 * spacing);

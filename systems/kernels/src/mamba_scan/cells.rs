@@ -59,6 +59,8 @@ pub struct CellMetric<T> {
     /// E = G − γ of each cell.
     tensors: Aligned<T>,
     limits: Vec<Limits<T>>,
+    /// The largest Σ t|E| of a block that is done to second order.
+    limit: f64,
     /// Where cells are runs of nodes; what follows is then empty.
     lattice: Option<(Lattice, Numbers<T>)>,
     /// a·Tr G of each node's cell, the greatest step that the cell allows, and its |E|.
@@ -88,6 +90,7 @@ impl<T: Real> CellMetric<T> {
             starts: starts.collect(),
             tensors: Aligned::zeros(n_cells * TENSOR),
             limits: vec![[T::default(), infinity, T::default(), infinity]; n_cells],
+            limit: blocks::limit::<T>(),
             lattice: None,
             density_weight: zeros(),
             step_max: vec![infinity; of_node.len()],
@@ -202,12 +205,7 @@ impl<T: Real> CellMetric<T> {
 
 impl<T: Real> CellMetric<T> {
     /// Records of all nodes.
-    fn fill_records(
-        &mut self,
-        recurrence: &Recurrence,
-        pages: &[PageRef<'_, T>],
-        openness: Values<'_, T>,
-    ) {
+    fn fill_records(&mut self, recurrence: &Recurrence, pages: &[PageRef<'_, T>], openness: Values<'_, T>) {
         let mut first = 0;
         for (p, page) in pages.iter().enumerate() {
             let openness = match openness {
@@ -228,7 +226,7 @@ impl<T: Real> CellMetric<T> {
         openness: Values<'_, T>,
         slices: &[u32],
     ) {
-        let Self { level, limits, lattice, .. } = self;
+        let Self { level, limits, limit, lattice, .. } = self;
         let Some((lattice, numbers)) = lattice else { return };
         let page_nodes = pages.first().map_or(0, |page| page.re.len());
         let is_whole = |page: &PageRef<'_, T>| page.re.len() == page_nodes && page.im.len() == page_nodes;
@@ -255,6 +253,7 @@ impl<T: Real> CellMetric<T> {
                     lattice,
                     recurrence,
                     limits,
+                    limit: *limit,
                     pages,
                     openness,
                     turned,

@@ -46,7 +46,7 @@ pub(crate) fn structure_on_runs<T: Real>(
     }
 }
 
-/// The structure tensors of some cells of a page, cell after cell. Built only with pages of the runs.
+/// The structure tensors of some cells of a page, component after component. Built only with pages of the runs.
 pub struct RunStructure<'a, T: SimdReal> {
     runs: &'a Runs,
     tables: &'a RunTables<T>,
@@ -64,11 +64,12 @@ impl<T: Real> Kernel<T> for RunStructure<'_, T> {
         let mut slopes = RunSlopes::new(runs, tables, pages, slot);
         let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         let mut rows = [0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
-        let mut out = Vec::with_capacity(n_components(n_axes) * cells.len());
-        for cell in cells {
+        let mut out = vec![0.0; n_components(n_axes) * cells.len()];
+        for (at, cell) in cells.enumerate() {
             // SAFETY: a cell of the page.
             unsafe { slopes.fill::<V>(cell - slot * per_page, &mut gradients.0) };
-            products::<V>(gradients.0.as_flattened().as_flattened(), n_axes, PITCH, &mut rows, &mut out);
+            let of_cell = (&mut out[..], at);
+            products::<V>(gradients.0.as_flattened().as_flattened(), n_axes, PITCH, &mut rows, of_cell);
         }
         out
     }

@@ -10,7 +10,7 @@ use crate::kinetic::remainder::{Gradients, PITCH};
 use crate::simd::{Kernel, Lanes, SimdReal};
 use core::ops::Range;
 
-/// The structure tensors of some cells, cell after cell. Built only with pages of the stencil's shape.
+/// The structure tensors of some cells, component after component. Built only with pages of the stencil's shape.
 pub struct StructurePass<'a, T: SimdReal> {
     pub(super) stencil: &'a CellStencil,
     pub(super) pages: &'a [PageRef<'a, T>],
@@ -36,12 +36,13 @@ impl<T: Real> StructurePass<'_, T> {
         let mut slopes = Slopes::new(rings, V::N);
         let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
         let mut rows = [0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
-        let mut out = Vec::with_capacity(n_components(axes) * self.cells.len());
+        let mut out = vec![0.0; n_components(axes) * self.cells.len()];
         let planes = [self.pages[0].re.as_ptr(), self.pages[0].im.as_ptr()];
-        for cell in self.cells {
+        let cells = self.cells.clone();
+        for (at, cell) in cells.enumerate() {
             // SAFETY: the page has the stencil's nodes, as its rings have.
             unsafe { slopes.fill::<V, false>(planes, core::ptr::null(), cell, &mut gradients) };
-            products::<V>(gradients.as_flattened().as_flattened(), axes, PITCH, &mut rows, &mut out);
+            products::<V>(gradients.as_flattened().as_flattened(), axes, PITCH, &mut rows, (&mut out, at));
         }
         out
     }
@@ -53,9 +54,9 @@ impl<T: Real> StructurePass<'_, T> {
         // ∂_dΨ on the cell's nodes, real then imaginary part of each axis; lanes beyond the last node stay 0.
         let mut gradients = vec![T::default(); 2 * axes * width];
         let mut rows = vec![0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
-        let mut out = Vec::with_capacity(n_components(axes) * self.cells.len());
+        let mut out = vec![0.0; n_components(axes) * self.cells.len()];
         let mut place = self.stencil.place(self.cells.start);
-        for _ in self.cells.clone() {
+        for at in 0..self.cells.len() {
             let origin = place.origin();
             for (r, first) in self.stencil.runs.iter().enumerate() {
                 for d in 0..axes {
@@ -68,7 +69,7 @@ impl<T: Real> StructurePass<'_, T> {
                     self.slope::<V>(d, start, &mut re[at.clone()], &mut im[at]);
                 }
             }
-            products::<V>(&gradients, axes, width, &mut rows, &mut out);
+            products::<V>(&gradients, axes, width, &mut rows, (&mut out, at));
             place.advance(axes);
         }
         out
@@ -180,16 +181,18 @@ impl<T: Real> StructurePass<'_, T> {
     }
 }
 
-/// Appends Σ_lanes (re_i re_j + im_i im_j) of all components to `out`; `rows` is room for eight numbers of each.
+/// Σ_lanes (re_i re_j + im_i im_j) of all components, those of cell `at` of the cells that `out` has room for; `rows` is room for
+/// eight numbers of each.
 #[inline(always)]
 pub(super) fn products<V: Lanes>(
     gradients: &[V::T],
     axes: usize,
     width: usize,
     rows: &mut [f64],
-    out: &mut Vec<f64>,
+    (out, at): (&mut [f64], usize),
 ) {
     let components = n_components(axes);
+    let n_cells = out.len() / components;
     let mut c = 0;
     for i in 0..axes {
         for j in i..axes {
@@ -222,6 +225,8 @@ pub(super) fn products<V: Lanes>(
             }
             total.store_array(&mut sum);
         }
-        out.extend_from_slice(&sum[..BATCH.min(components - first)]);
+        for (c, sum) in sum.iter().enumerate().take(BATCH.min(components - first)) {
+            out[(first + c) * n_cells + at] = *sum;
+        }
     }
 }

@@ -103,7 +103,7 @@ fn a_frozen_wave_leads_to_the_equilibrium() {
     let mut g = vec![0.0; n_components(axes)];
     (0..axes).for_each(|i| g[component(axes, i, i)] = rest[i]);
     for _ in 0..200 {
-        relax(&mut Tensors { g: &mut g, stride: 1, first: 0 }, &sums, &rest, 27, &rates);
+        relax(Level::detect(), &mut Tensors { g: &mut g, stride: 1, first: 0 }, &sums, &rest, 27, &rates);
     }
     for i in 0..axes {
         for j in i..axes {
@@ -116,7 +116,7 @@ fn a_frozen_wave_leads_to_the_equilibrium() {
     // Without return, the metric yields linearly.
     let mut g = vec![1.0; n_components(axes)];
     let rates = Relaxation { lambda: 0.0, ..rates };
-    relax(&mut Tensors { g: &mut g, stride: 1, first: 0 }, &sums, &rest, 27, &rates);
+    relax(Level::detect(), &mut Tensors { g: &mut g, stride: 1, first: 0 }, &sums, &rest, 27, &rates);
     assert!((g[0] - (1.0 - 0.3 * 0.05 * 3.0 / 6.27)).abs() < 1e-15);
 }
 

@@ -79,7 +79,7 @@ unsafe fn load_first_pd(p: *const f64, n: usize) -> __m256d {
 macro_rules! avx2_lanes {
     ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $part:ident, $records:ident, $put_records:ident, $load_first:ident, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
      $mul:ident, $div:ident, $sqrt:ident, $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $andnot:ident, $xor:ident,
-     $round:ident, $cmp:ident, $movemask:ident, $($more:item)+) => {
+     $round:ident, $cmp:ident, $movemask:ident, $($more:item),+) => {
         impl Lanes for $name {
             type T = $t;
             type Wide = F64x8;
@@ -283,7 +283,7 @@ macro_rules! avx2_lanes {
 
 /// The intrinsics of f32, named once for both widths.
 macro_rules! lanes_f32 {
-    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $($more:item)+) => {
+    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $($more:item),+) => {
         avx2_lanes!(
             $name,
             $registers,
@@ -313,7 +313,7 @@ macro_rules! lanes_f32 {
             _mm256_round_ps,
             _mm256_cmp_ps,
             _mm256_movemask_ps,
-            $($more)+
+            $($more),+
         );
     };
 }
@@ -334,7 +334,7 @@ lanes_f32!(
                 _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(part)),
             ])
         }
-    }
+    },
     #[inline(always)]
     unsafe fn column(packed: *const f32, _part: usize, j: usize) -> Self {
         // SAFETY: the features are there; the caller promises a packed matrix.
@@ -359,7 +359,7 @@ lanes_f32!(
 
 /// The intrinsics of f64, named once for both widths.
 macro_rules! lanes_f64 {
-    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $($more:item)+) => {
+    ($name:ident, $registers:tt, $count:literal, $narrow:ident, $n:literal, $($more:item),+) => {
         avx2_lanes!(
             $name,
             $registers,
@@ -389,7 +389,7 @@ macro_rules! lanes_f64 {
             _mm256_round_pd,
             _mm256_cmp_pd,
             _mm256_movemask_pd,
-            $($more)+
+            $($more),+
         );
     };
 }

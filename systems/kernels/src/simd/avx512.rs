@@ -26,7 +26,7 @@ macro_rules! avx512_lanes {
     ($name:ident, $t:ident, $n:literal, $mask:ident, $set1:ident, $loadu:ident, $storeu:ident,
      $maskz_loadu:ident, $mask_storeu:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident,
      $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $abs:ident, $xor:ident, $round:ident, $cmp:ident,
-     $tile:ident, $($more:item)+) => {
+     $tile:ident, $($more:item),+) => {
         impl Lanes for $name {
             type T = $t;
             type Wide = F64x8;
@@ -215,7 +215,7 @@ avx512_lanes!(
                 if half == 0 { _mm512_castps512_ps256(self.0) } else { _mm512_extractf32x8_ps::<1>(self.0) };
             F64x8(_mm512_cvtps_pd(part))
         }
-    }
+    },
     #[inline(always)]
     unsafe fn column(packed: *const f32, _part: usize, j: usize) -> Self {
         let [first, second] = groups(j);

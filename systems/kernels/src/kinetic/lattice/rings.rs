@@ -312,6 +312,17 @@ impl Kernel<f64> for CellChange<'_> {
                             V::load_n(after, n).sub(x).store_n(after, n);
                             V::load_n(before, n).add(x).store_n(before, n);
                         }
+                    } else if nodes.len() == run {
+                        // Whole rings, from the first on.
+                        for first in (0..run).step_by(3 * stride) {
+                            let (new, change) = (new.add(first), change.add(nodes.start + first));
+                            for k in 0..stride {
+                                let (a, b, c) = (*new.add(k), *new.add(k + stride), *new.add(k + 2 * stride));
+                                *change.add(k) += b - c;
+                                *change.add(k + stride) += c - a;
+                                *change.add(k + 2 * stride) += a - b;
+                            }
+                        }
                     } else {
                         for (k, node) in nodes.clone().enumerate() {
                             let [up, down] = ring3::beside(node, stride);

@@ -21,7 +21,7 @@ use super::super::{Order, STATE, State};
 use super::aligned::Pair;
 use super::images::{Image, together};
 use super::lattice;
-use super::{CellMetric, RECORD, ROW_SUMS, TENSOR, WIDTH, apply};
+use super::{CellMetric, RECORD, ROW_SUMS, TENSOR, apply};
 use crate::field::Real;
 use crate::simd::{Kernel, Lanes, SimdReal};
 
@@ -161,7 +161,7 @@ impl<T: Real> CellWalk<'_, T> {
         let (order, slices) = self.way;
         let n = positions * C;
         let n_runs = order.positions.len() / positions;
-        let limit = limit::<T>();
+        let limit = self.metric.limit;
         let (source, mean) = (Source::new(self.metric), V::splat(self.mean));
         let mut sums = [[T::default(); 16]; SUMS_MAX];
         let mut cells = [[0; C]; 16];

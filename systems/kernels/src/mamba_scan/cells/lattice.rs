@@ -15,9 +15,9 @@ pub use units::UnitPass;
 pub(super) use {chain::Chain, units::Unit};
 
 use super::super::Order;
-use super::blocks::{CELLS_MAX, SUMS_MAX};
 use super::WIDTH;
 use super::aligned::Aligned;
+use super::blocks::{CELLS_MAX, SUMS_MAX};
 use crate::field::Real;
 use std::collections::BTreeMap;
 
@@ -73,8 +73,6 @@ pub(super) struct Lattice {
     pub n_units: usize,
     /// The cell of each slot. Slots that are left over repeat a cell of their unit and are not looked at.
     pub cells: Vec<u32>,
-    /// The slot of each cell.
-    pub slots: Vec<u32>,
     pub ways: Vec<Way>,
     /// What each slice adds to a node's index.
     pub slices: Vec<u32>,
@@ -148,7 +146,7 @@ impl Lattice {
         });
         let ways = ways.collect::<Option<Vec<_>>>()?;
         let (n_slices, n_units, slices) = (slices.len(), units.len(), slices.to_vec());
-        Some(Lattice { nodes, n_slices, n_units, cells, slots, ways, slices })
+        Some(Lattice { nodes, n_slices, n_units, cells, ways, slices })
     }
 
     /// Which of the plan's slices these are.
@@ -247,4 +245,3 @@ impl<T: Real> Numbers<T> {
         }
     }
 }
-

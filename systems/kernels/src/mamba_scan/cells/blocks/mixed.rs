@@ -5,11 +5,11 @@
 
 use super::super::super::STATE;
 use super::super::aligned::Pair;
-use super::super::{RECORD, ROW_SUMS, TENSOR, WIDTH, apply};
-use crate::simd::symmetric::PACKED;
+use super::super::{RECORD, ROW_SUMS, TENSOR, apply};
 use super::{CellWalk, Cursor, Source, TURNED_MAX};
 use crate::field::Real;
 use crate::simd::Lanes;
+use crate::simd::symmetric::PACKED;
 
 /// Nodes of a block, in parts that can go alone.
 pub(super) const MIXED: usize = 9;

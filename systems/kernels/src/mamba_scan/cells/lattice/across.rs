@@ -10,8 +10,8 @@
 use super::super::super::STATE;
 use super::super::aligned::Pair;
 use super::super::blocks::TURNED_MAX;
-use super::super::{ROW_SUMS, TENSOR, WIDTH};
 use super::super::images::{Image, together};
+use super::super::{ROW_SUMS, TENSOR, WIDTH};
 use super::chain::{Beside, Walk, add};
 use super::{Lattice, NINE, NODES, ROOM, SIDE, Visit};
 use crate::field::Real;
@@ -93,13 +93,15 @@ impl<'a, T: Real> Walk<'a, T> {
                         let part = if visit.is_reversed { n_parts - 1 - turn } else { turn };
                         // SAFETY: prepared.
                         unsafe {
-                            let sums = room.sums.add((2 * part + usize::from(visit.is_reversed)) * SUMS * ROOM);
+                            let sums =
+                                room.sums.add((2 * part + usize::from(visit.is_reversed)) * SUMS * ROOM);
                             let block = part * visits.len() + k;
                             if (*sums.add(3 * ROOM + place)).to_f64() <= 1.0 {
                                 let inputs = room.inputs.add(block * 2 * WIDTH).cast_const();
                                 let matrix = room.operators.add(block * PACKED).cast_const();
                                 add::<V>(h, inputs, &mut start);
-                                let (from, start, scale) = (&raw const *h, &raw const start, *sums.add(place));
+                                let (from, start, scale) =
+                                    (&raw const *h, &raw const start, *sums.add(place));
                                 beside.go::<V>(Some(Image { matrix, from, start, to: h, scale }));
                             } else {
                                 let slots = &group[part * NINE..][..NINE];

@@ -9,7 +9,7 @@
 
 use super::super::super::{STATE, State};
 use super::super::aligned::Pair;
-use super::super::blocks::{ROOMS, SUMS_MAX, limit};
+use super::super::blocks::{ROOMS, SUMS_MAX};
 use super::super::images::{Image, together};
 use super::super::{Around, CellMetric, TENSOR, WIDTH, apply, mean, steps};
 use super::{Lattice, Numbers, SIDE, Way};
@@ -25,11 +25,13 @@ pub(in super::super) struct Chain<'a, T> {
     at: usize,
     h: Pair<T>,
     state: &'a mut State,
-    /// The next cell, where it goes as a whole: its tensor, its sums, and how far it is.
+    /// The next cell, where it goes as a whole: its tensor and its sums.
     cell: Option<(*const T, *const T)>,
     second: Pair<T>,
     first: Pair<T>,
     start: Pair<T>,
+    /// What a past works in; the first stays zero.
+    rooms: [Pair<T>; ROOMS],
 }
 
 impl<'a, T: Real> Chain<'a, T> {
@@ -37,7 +39,8 @@ impl<'a, T: Real> Chain<'a, T> {
     pub fn new(lattice: &'a Lattice, way: usize, state: &'a mut State) -> Self {
         let (h, number) = (Pair::default(), lattice.n_before(way));
         let way = &lattice.ways[way];
-        Chain { way, number, slice: 0, at: 0, h, state, cell: None, second: h, first: h, start: h }
+        let rooms = [h; ROOMS];
+        Chain { way, number, slice: 0, at: 0, h, state, cell: None, second: h, first: h, start: h, rooms }
     }
 
     /// A cell to second order, in two images: h ← (h + X − E[Th + R − E(T₂h + R₂)])/turned.
@@ -85,7 +88,7 @@ impl<T: Real> Kernel<T> for LatticeWalk<'_, T> {
         let turned = &lattice.turned(around.slices)[..];
         let mean = T::from_f64(mean(around.recurrence));
         let of_slot = numbers.cells.len() / lattice.cells.len();
-        let limit = limit::<T>();
+        let limit = metric.limit;
         let walk = Walk { metric, around, lattice, numbers, turned, mean, limit, of_slot, scratch };
         while let Some(at) = chains.iter().position(|chain| matches!(chain.way, Way::Across { .. })) {
             let mut chain = chains.swap_remove(at);
@@ -296,9 +299,9 @@ impl<T: Real, const C: usize> Kernel<T> for Past<'_, '_, '_, T, C> {
             *cell = walk.lattice.cells[slot + SIDE * slice] as usize;
         }
         if walk.metric.is_within(sums, lane, &cells, walk.limit) {
-            let mut room = [Pair::default(); ROOMS];
+            let Chain { rooms, h, .. } = chain;
             // SAFETY: the cells exist.
-            unsafe { walk.metric.advance::<V, C>(sums, lane, &cells, &mut room, &mut chain.h) };
+            unsafe { walk.metric.advance::<V, C>(sums, lane, &cells, rooms, h) };
         } else {
             V::call(Nodes { walk, cells, places: walk.places(unit, places), h: &mut chain.h });
         }

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers.
 
 use super::super::super::Recurrence;
-use super::super::blocks::{SUMS_MAX, Sums, TURNED_MAX, limit};
+use super::super::blocks::{SUMS_MAX, Sums, TURNED_MAX};
 use super::super::{Limits, WIDTH, mean, steps};
 use super::{Lattice, NODES, ROOM, SIDE, Way};
 use crate::field::{PageRef, Real, Values};
@@ -24,6 +24,8 @@ pub struct UnitPass<'a, T: SimdReal> {
     pub(in super::super) lattice: &'a Lattice,
     pub(in super::super) recurrence: &'a Recurrence,
     pub(in super::super) limits: &'a [Limits<T>],
+    /// The largest Σ t|E| of a cell that goes as a whole.
+    pub(in super::super) limit: f64,
     pub(in super::super) pages: &'a [PageRef<'a, T>],
     pub(in super::super) openness: Values<'a, T>,
     /// Slices, the oldest first.
@@ -113,7 +115,7 @@ impl<T: Real> UnitPass<'_, T> {
         let (n, first) = (self.lattice.nodes, SIDE * slice);
         let n_ways = self.lattice.n_before(self.lattice.ways.len());
         let mean = V::splat(T::from_f64(mean(self.recurrence)));
-        let limit = limit::<T>();
+        let limit = self.limit;
         let cells = &self.lattice.cells[(self.unit.number * self.lattice.n_slices + slice) * SIDE..][..SIDE];
         let mut sums = [[T::default(); 16]; SUMS_MAX];
         let mut way = 0;
