@@ -155,7 +155,7 @@ mod tests {
                 for (edge, (re, im)) in expected.into_iter().enumerate() {
                     let found = (reference[2 * edge][line], reference[2 * edge + 1][line]);
                     let error = (found.0 - re).abs().max((found.1 - im).abs());
-                    assert!(error < 4e-16 * (re.abs() + im.abs()).max(0.1), "{line} {duration}: {error:e}");
+                    assert!(error < 1e-15 * (re.abs() + im.abs()).max(0.1), "{line} {duration}: {error:e}");
                 }
             }
         }
