@@ -12,7 +12,7 @@ use super::super::aligned::Pair;
 use super::super::blocks::TURNED_MAX;
 use super::super::images::{Image, together};
 use super::super::{ROW_SUMS, TENSOR, WIDTH};
-use super::chain::{Beside, Walk, add};
+use super::chain::{Beside, STAGES, Walk, add};
 use super::{Lattice, NINE, NODES, ROOM, SIDE, Visit};
 use crate::field::Real;
 use crate::simd::symmetric::PACKED;
@@ -89,27 +89,33 @@ impl<'a, T: Real> Walk<'a, T> {
                 for (k, visit) in visits.iter().enumerate() {
                     beside.begin::<V>(self);
                     let place = lattice.place(visit.node, V::N);
-                    for turn in 0..n_parts {
-                        let part = if visit.is_reversed { n_parts - 1 - turn } else { turn };
-                        // SAFETY: prepared.
-                        unsafe {
-                            let sums =
-                                room.sums.add((2 * part + usize::from(visit.is_reversed)) * SUMS * ROOM);
-                            let block = part * visits.len() + k;
-                            if (*sums.add(3 * ROOM + place)).to_f64() <= 1.0 {
-                                let inputs = room.inputs.add(block * 2 * WIDTH).cast_const();
-                                let matrix = room.operators.add(block * PACKED).cast_const();
-                                add::<V>(h, inputs, &mut start);
-                                let (from, start, scale) =
-                                    (&raw const *h, &raw const start, *sums.add(place));
-                                beside.go::<V>(Some(Image { matrix, from, start, to: h, scale }));
-                            } else {
-                                let slots = &group[part * NINE..][..NINE];
-                                V::call(Threes { walk: self, slots, slice, visit: *visit, h });
+                    for turn in 0..n_parts.max(STAGES) {
+                        let part = if visit.is_reversed { n_parts - 1 - turn.min(n_parts - 1) } else { turn };
+                        let mut image = None;
+                        if turn < n_parts {
+                            // SAFETY: prepared.
+                            unsafe {
+                                let direction = usize::from(visit.is_reversed);
+                                let sums = room.sums.add((2 * part + direction) * SUMS * ROOM + place);
+                                let block = part * visits.len() + k;
+                                if (*sums.add(3 * ROOM)).to_f64() <= 1.0 {
+                                    let inputs = room.inputs.add(block * 2 * WIDTH).cast_const();
+                                    let matrix = room.operators.add(block * PACKED).cast_const();
+                                    add::<V>(h, inputs, &mut start);
+                                    let (from, start) = (&raw const *h, &raw const start);
+                                    image = Some(Image { matrix, from, start, to: h, scale: *sums });
+                                } else {
+                                    let slots = &group[part * NINE..][..NINE];
+                                    V::call(Threes { walk: self, slots, slice, visit: *visit, h });
+                                }
                             }
                         }
+                        beside.go::<V>(image);
                     }
-                    beside.end::<V>(self, n_visits);
+                    // A block of all slices is as many as there are slices.
+                    if usize::is_multiple_of(n_visits, self.turned.len()) {
+                        beside.pasts::<V>(self);
+                    }
                     n_visits += 1;
                 }
             }

@@ -98,14 +98,10 @@ impl<T: Real> Kernel<T> for LatticeWalk<'_, T> {
             }
             chain.end();
         }
-        let mut beside = Beside { chains: &mut chains, stage: 0 };
-        let mut turn = 0;
-        while beside.chains.iter().any(|chain| !walk.is_done(chain)) {
-            beside.begin::<V>(&walk);
-            beside.end::<V>(&walk, turn);
-            turn += 1;
+        for mut chain in chains {
+            walk.rest::<V>(&mut chain);
+            chain.end();
         }
-        chains.into_iter().for_each(Chain::end);
     }
 }
 
@@ -133,19 +129,23 @@ pub(super) struct Beside<'a, 'b, T: SimdReal> {
 }
 
 /// Images of a cell that goes to second order.
-const STAGES: usize = 2;
+pub(super) const STAGES: usize = 2;
 
 /// Images side by side, at most.
 const SIDE_BY_SIDE: usize = 3;
 
 impl<T: Real> Beside<'_, '_, T> {
-    /// The next cell of each chain that goes cell after cell.
+    /// The next cell of each chain that goes cell after cell, as many as have room beside another one.
     #[inline(always)]
     pub fn begin<V: Lanes<T = T>>(&mut self, walk: &Walk<'_, T>) {
         self.stage = 0;
+        let mut n_cells = 0;
         for chain in self.chains.iter_mut() {
-            if let Way::Cells { slots, places } = chain.way {
+            if let Way::Cells { slots, places } = chain.way
+                && n_cells < SIDE_BY_SIDE - 1
+            {
                 walk.next_cell::<V>(slots, places, chain);
+                n_cells += 1;
             }
         }
     }
@@ -158,21 +158,17 @@ impl<T: Real> Beside<'_, '_, T> {
         if let Some(image) = other {
             (images[0], n_images) = (image, 1);
         }
-        let has_stage = self.stage < STAGES;
-        for chain in self.chains.iter_mut().filter(|_| has_stage) {
-            if let Some(image) = chain.image::<V>(self.stage) {
-                if n_images == SIDE_BY_SIDE {
-                    // SAFETY: each image is of a chain of its own.
-                    unsafe { together::<V, SIDE_BY_SIDE>(&images) };
-                    n_images = 0;
+        if self.stage < STAGES {
+            for chain in self.chains.iter_mut() {
+                if let Some(image) = chain.image::<V>(self.stage) {
+                    images[n_images] = image;
+                    n_images += 1;
                 }
-                images[n_images] = image;
-                n_images += 1;
             }
         }
         self.stage += 1;
         let [a, b, _] = images;
-        // SAFETY: as above.
+        // SAFETY: each image is of a chain of its own.
         unsafe {
             match n_images {
                 0 => {}
@@ -183,34 +179,43 @@ impl<T: Real> Beside<'_, '_, T> {
         }
     }
 
-    /// What the turn has left to do.
+    /// The next block of each chain that goes over all slices.
     #[inline(always)]
-    pub fn end<V: Lanes<T = T>>(&mut self, walk: &Walk<'_, T>, turn: usize) {
-        while self.stage < STAGES {
-            self.go::<V>(None);
-        }
-        // A block of all slices is as many as there are slices.
-        if !turn.is_multiple_of(walk.turned.len()) {
-            return;
-        }
+    pub fn pasts<V: Lanes<T = T>>(&mut self, walk: &Walk<'_, T>) {
         for chain in self.chains.iter_mut() {
-            if let Way::Pasts { slots, places } = chain.way {
-                match walk.turned.len() {
-                    1 => V::call(Past::<_, 1> { walk, slots, places, chain }),
-                    2 => V::call(Past::<_, 2> { walk, slots, places, chain }),
-                    _ => V::call(Past::<_, 3> { walk, slots, places, chain }),
-                }
-            }
+            walk.past::<V>(chain);
         }
     }
 }
 
 impl<T: Real> Walk<'_, T> {
-    fn is_done(&self, chain: &Chain<'_, T>) -> bool {
-        match chain.way {
-            Way::Cells { .. } => chain.slice == self.turned.len(),
-            Way::Pasts { slots, .. } => chain.at == slots.len(),
-            Way::Across { .. } => true,
+    /// What is left of a chain.
+    #[inline(always)]
+    fn rest<V: Lanes<T = T>>(&self, chain: &mut Chain<'_, T>) {
+        loop {
+            match chain.way {
+                Way::Cells { slots, places } if chain.slice < self.turned.len() => {
+                    self.next_cell::<V>(slots, places, chain);
+                    for stage in 0..STAGES {
+                        if let Some(image) = chain.image::<V>(stage) {
+                            // SAFETY: a chain's tensor and pairs.
+                            unsafe { together::<V, 1>(&[image]) };
+                        }
+                    }
+                }
+                Way::Pasts { slots, .. } if chain.at < slots.len() => self.past::<V>(chain),
+                _ => return,
+            }
+        }
+    }
+
+    /// The next block of a chain that goes over all slices.
+    fn past<V: Lanes<T = T>>(&self, chain: &mut Chain<'_, T>) {
+        let Way::Pasts { slots, places } = chain.way else { return };
+        match self.turned.len() {
+            1 => V::call(Past::<_, 1> { walk: self, slots, places, chain }),
+            2 => V::call(Past::<_, 2> { walk: self, slots, places, chain }),
+            _ => V::call(Past::<_, 3> { walk: self, slots, places, chain }),
         }
     }
 
