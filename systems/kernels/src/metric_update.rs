@@ -236,7 +236,7 @@ pub fn moved(
         let far = relaxation::Far { tensors, factorised, components, cells: cells.clone() };
         let far = dispatch::<f64, _>(level, far);
         // What is no number is not near.
-        found.extend(cells.clone().filter(|k| !(far[k - block] <= tolerance)));
+        found.extend(cells.clone().filter(|k| far[k - block] > tolerance || far[k - block].is_nan()));
     }
 }
 

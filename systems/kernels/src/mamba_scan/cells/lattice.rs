@@ -3,7 +3,7 @@
 //!
 //! Invariant: cells whose nodes all traversals visit in the same order stand side by side, sixteen at a time, the slices of a
 //! position one after the other; what one cell does to h in one go does not depend on its place. A lattice is planned from the
-//! traversals alone. Source: the traversals of `components/geometry/traversal.rs`, of which two orders of a cell's nodes come, a
+//! traversals alone. Source: the traversals of `components/src/geometry/traversal.rs`, of which two orders of a cell's nodes come, a
 //! Peano curve and its reverse.
 
 mod across;
