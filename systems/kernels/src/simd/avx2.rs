@@ -77,7 +77,7 @@ unsafe fn load_first_pd(p: *const f64, n: usize) -> __m256d {
 }
 
 macro_rules! avx2_lanes {
-    ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $part:ident, $records:ident, $put_records:ident, $load_first:ident, $set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident,
+    ($name:ident, [$($i:tt)*], $registers:literal, $narrow:ident, $t:ident, $n:literal, $tile:ident, $part:ident, $records:ident, $put_records:ident, $load_first:ident, $set1:ident, $loadu:ident, $add:ident, $sub:ident,
      $mul:ident, $div:ident, $sqrt:ident, $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $andnot:ident, $xor:ident,
      $round:ident, $cmp:ident, $movemask:ident, $($more:item),+) => {
         impl Lanes for $name {
@@ -100,7 +100,7 @@ macro_rules! avx2_lanes {
             unsafe fn store(self, p: *mut $t) {
                 // SAFETY: the caller promises N writable scalars.
                 unsafe {
-                    $($storeu(p.add($i * ($n / $registers)), self.0[$i]);)*
+                    $(core::ptr::write_unaligned(p.add($i * ($n / $registers)).cast(), self.0[$i]);)*
                 }
             }
             #[inline(always)]
@@ -298,7 +298,6 @@ macro_rules! lanes_f32 {
             load_first_ps,
             _mm256_set1_ps,
             _mm256_loadu_ps,
-            _mm256_storeu_ps,
             _mm256_add_ps,
             _mm256_sub_ps,
             _mm256_mul_ps,
@@ -374,7 +373,6 @@ macro_rules! lanes_f64 {
             load_first_pd,
             _mm256_set1_pd,
             _mm256_loadu_pd,
-            _mm256_storeu_pd,
             _mm256_add_pd,
             _mm256_sub_pd,
             _mm256_mul_pd,

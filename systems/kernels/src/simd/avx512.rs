@@ -23,7 +23,7 @@ unsafe fn enter<V: Lanes, K: Kernel<V::T>>(kernel: K) -> K::Out {
 }
 
 macro_rules! avx512_lanes {
-    ($name:ident, $t:ident, $n:literal, $mask:ident, $set1:ident, $loadu:ident, $storeu:ident,
+    ($name:ident, $t:ident, $n:literal, $mask:ident, $set1:ident, $loadu:ident,
      $maskz_loadu:ident, $mask_storeu:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident,
      $fmadd:ident, $fnmadd:ident, $min:ident, $max:ident, $abs:ident, $xor:ident, $round:ident, $cmp:ident,
      $tile:ident, $($more:item),+) => {
@@ -46,8 +46,8 @@ macro_rules! avx512_lanes {
             }
             #[inline(always)]
             unsafe fn store(self, p: *mut $t) {
-                // SAFETY: as above.
-                unsafe { $storeu(p, self.0) }
+                // SAFETY: as above. What the intrinsic does, which debug builds do not always inline.
+                unsafe { core::ptr::write_unaligned(p.cast(), self.0) }
             }
             #[inline(always)]
             unsafe fn load_n(p: *const $t, n: usize) -> Self {
@@ -190,7 +190,6 @@ avx512_lanes!(
     __mmask16,
     _mm512_set1_ps,
     _mm512_loadu_ps,
-    _mm512_storeu_ps,
     _mm512_maskz_loadu_ps,
     _mm512_mask_storeu_ps,
     _mm512_add_ps,
@@ -236,7 +235,6 @@ avx512_lanes!(
     __mmask8,
     _mm512_set1_pd,
     _mm512_loadu_pd,
-    _mm512_storeu_pd,
     _mm512_maskz_loadu_pd,
     _mm512_mask_storeu_pd,
     _mm512_add_pd,
