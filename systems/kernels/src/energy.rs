@@ -240,7 +240,7 @@ impl<T: Real> Kernel<T> for RingChunk<'_, T> {
 fn load<V: Lanes>(x: &[V::T], i: usize) -> V {
     let rest = x.len().saturating_sub(i);
     let start = x.as_ptr().wrapping_add(i);
-    // SAFETY: reads at most `rest` scalars from `i` on.
+    // SAFETY: the slice has `rest` scalars from `i` on; N are read where there are so many, else `rest`, which may be none.
     unsafe { if rest >= V::N { V::load(start) } else { V::load_n(start, rest) } }
 }
 

@@ -74,9 +74,10 @@ pub(crate) struct Planes<T> {
     pub len: usize,
 }
 
-// SAFETY: the sweeps hand disjoint runs to different threads.
+// SAFETY: two addresses of scalars, which any thread may read and write, and a length: safe code can only copy them. Reading and
+// writing through them is unsafe, and says where it is done which run its thread owns.
 unsafe impl<T: Real> Send for Planes<T> {}
-// SAFETY: as above.
+// SAFETY: as above; a shared `Planes` gives its copies only.
 unsafe impl<T: Real> Sync for Planes<T> {}
 
 impl<T> Planes<T> {
@@ -97,7 +98,7 @@ impl<T> Planes<T> {
     /// `start ≤ len`.
     #[inline(always)]
     pub unsafe fn offset(self, start: usize) -> Self {
-        // SAFETY: inside the planes, says the caller.
+        // SAFETY: both planes have `len` scalars and `start ≤ len`, says the caller, so this is inside them or at their end.
         unsafe { Planes { re: self.re.add(start), im: self.im.add(start), len: self.len - start } }
     }
 }
@@ -120,9 +121,9 @@ pub(crate) struct Operands<T> {
     damping: *const T,
 }
 
-// SAFETY: read only.
+// SAFETY: addresses of scalars that are only read, in columns that a flow borrows for as long as its sweep runs.
 unsafe impl<T: Real> Send for Operands<T> {}
-// SAFETY: read only.
+// SAFETY: as above.
 unsafe impl<T: Real> Sync for Operands<T> {}
 
 impl<T: Real> Operands<T> {

@@ -119,7 +119,8 @@ pub struct MetricWorld {
     pub slopes: Vec<Vec<f32>>,
     /// Storage axes that the remainder couples, ascending; none without a remainder.
     pub coupled: Vec<usize>,
-    /// D^{ij} of the pairs i < j of coupled axes, row by row, cell after cell.
+    /// D^{ij} of the pairs i < j of coupled axes, row by row, cell after cell; of a wave form the numbers that
+    /// `wave_form::leapfrog::lines` describes.
     pub off_diagonal: Vec<f32>,
     /// Whether structure tensors will be asked for.
     pub is_plastic: bool,
