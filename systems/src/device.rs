@@ -298,16 +298,12 @@ pub fn scatter_fields(pairs: &[[f32; 2]], fields: &mut Fields<'_, '_>) {
     wave_form::scatter(&pairs[n..], velocities.map(Mut::into_inner));
 }
 
-/// All pairs of the columns, as a backend has them.
-pub fn gather_fields(fields: &Fields<'_, '_>) -> Vec<[f32; 2]> {
-    let mut pairs: Vec<[f32; 2]> = Vec::new();
-    for (psi, _) in fields {
-        pairs.extend(psi.re.iter().zip(psi.im.iter()).map(|(&re, &im)| [re, im]));
-    }
-    for velocity in fields.iter().filter_map(|(_, velocity)| velocity) {
-        pairs.extend(velocity.re.iter().zip(velocity.im.iter()).map(|(&re, &im)| [re, im]));
-    }
-    pairs
+/// All pairs of the columns, as a backend has them: Ψ page by page, then Ψ̇.
+pub fn pairs<'a>(fields: &'a Fields<'_, '_>) -> impl Iterator<Item = [f32; 2]> + 'a {
+    let psi = fields.iter().flat_map(|(psi, _)| psi.re.iter().zip(psi.im.iter()));
+    let velocities = fields.iter().filter_map(|(_, velocity)| velocity);
+    let velocity = velocities.flat_map(|velocity| velocity.re.iter().zip(velocity.im.iter()));
+    psi.chain(velocity).map(|(&re, &im)| [re, im])
 }
 
 /// Copies the pairs of Ψ into the columns.
@@ -374,7 +370,7 @@ pub fn send(mut device: ResMut<'_, Device>, fields: Fields<'_, '_>) {
     if !std::mem::take(&mut inner.is_host_ahead) {
         return;
     }
-    let copy = gather_fields(&fields);
+    let copy: Vec<[f32; 2]> = pairs(&fields).collect();
     inner.call(|backend| backend.write(&copy));
     (inner.copy, inner.has_injected) = (copy, true);
 }

@@ -4,7 +4,7 @@
 mod checkpoints;
 
 use crate::device::balance::DeviceLog;
-use crate::device::{self, Device, Fields, device_world, gather_fields, scatter_fields};
+use crate::device::{self, Device, Fields, device_world, pairs, scatter_fields};
 use crate::mamba_scan::RunningReadout;
 use crate::metric_update::{MetricCounts, PlasticMetric};
 use crate::observables::{ObservedColumns, measure};
@@ -321,7 +321,7 @@ impl Simulation {
     /// The columns as a backend has them.
     fn gathered(&mut self) -> Vec<[f32; 2]> {
         let mut state = SystemState::<Fields<'static, 'static>>::new(&mut self.world);
-        state.get_mut(&mut self.world).map(|fields| gather_fields(&fields)).unwrap_or_default()
+        state.get_mut(&mut self.world).map(|fields| pairs(&fields).collect()).unwrap_or_default()
     }
 
     /// Nanoseconds per stage of the last tick.

@@ -74,9 +74,9 @@ pub fn send_psi(mut device: ResMut<'_, Device>, fields: super::Fields<'_, '_>) {
     if inner.failure.is_some() {
         return;
     }
-    let copy = super::gather_fields(&fields);
-    let is_same = |(now, before): (&[f32; 2], &[f32; 2])| now.map(f32::to_bits) == before.map(f32::to_bits);
-    if !copy.iter().zip(&inner.copy).all(is_same) {
+    let is_same = |(now, before): ([f32; 2], &[f32; 2])| now.map(f32::to_bits) == before.map(f32::to_bits);
+    if !super::pairs(&fields).zip(&inner.copy).all(is_same) {
+        let copy: Vec<[f32; 2]> = super::pairs(&fields).collect();
         inner.call(|backend| backend.write(&copy));
         inner.copy = copy;
     }

@@ -6,7 +6,7 @@
 //! is booked by its exact change of H; the device does the rest of the tick between, so that such a tick waits for one copy of
 //! both fields there and one back.
 
-use super::{Device, Fields, Inner, gather_fields, kick, scatter_fields};
+use super::{Device, Fields, Inner, kick, pairs, scatter_fields};
 use crate::ingress::TickPlan;
 use crate::metric_update::PlasticMetric;
 use crate::propagators::Propagators;
@@ -151,7 +151,8 @@ pub fn advance_watched(
 pub fn keep_copy(mut device: ResMut<'_, Device>, fields: Fields<'_, '_>, tick: Res<'_, Tick>) {
     let inner = device.inner();
     if inner.failure.is_none() {
-        inner.copy = gather_fields(&fields);
+        inner.copy.clear();
+        inner.copy.extend(pairs(&fields));
         (inner.is_current, inner.copied_at, inner.has_injected) = (true, tick.0, false);
     }
 }
