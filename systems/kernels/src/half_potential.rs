@@ -9,7 +9,8 @@
 use crate::field::{PageMut, PageRef, Real, Threads, Values};
 use crate::simd::{Kernel, Lanes, Level};
 use crate::threads::for_each_chunk;
-use crate::transcendental::{SMALL_ANGLE, loss_and_weight, sin_cosm1, sin_cosm1_small};
+use crate::transcendental::{SMALL_ANGLE, TINY_ANGLE, loss_and_weight};
+use crate::transcendental::{sin_cosm1, sin_cosm1_small, sin_cosm1_tiny};
 
 /// Which time the flow runs in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,7 +118,7 @@ impl<T: Real> Planes<T> {
 /// Where V and Γ of a run of nodes are; null means uniform.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands<T> {
-    potential: *const T,
+    pub potential: *const T,
     damping: *const T,
 }
 
@@ -181,16 +182,25 @@ impl Prefactor {
     pub const NONE: Prefactor = Prefactor { angle: 0.0, scale: 1.0 };
 }
 
+/// Which loop a flow takes.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Free { gain: bool, potential: bool },
+pub(crate) enum Kind {
+    /// Real time without damping.
+    Free {
+        /// Whether there is one.
+        gain: bool,
+        /// Whether V differs from node to node.
+        potential: bool,
+    },
+    /// Real time with damping.
     Damped,
+    /// Imaginary time.
     Imaginary,
 }
 
 /// The constants of a flow, rounded once.
 pub(crate) struct LocalPlan<T> {
-    kind: Kind,
+    pub kind: Kind,
     /// Angle of the prefactor.
     c0: T,
     /// −h.
@@ -327,7 +337,10 @@ impl<T: Real, const GAIN: bool, const POTENTIAL: bool> Kernel<T> for FreeRun<'_,
                     (r0, r1)
                 };
                 let (a0, a1) = (angle(r0, m0, v0), angle(r1, m1, v1));
-                let ((x0, y0), (x1, y1)) = if a0.abs().max(a1.abs()).all_below(flow.bound) {
+                let largest = a0.abs().max(a1.abs());
+                let ((x0, y0), (x1, y1)) = if largest.all_below(flow.tiny) {
+                    (flow.turn_tiny(r0, m0, a0), flow.turn_tiny(r1, m1, a1))
+                } else if largest.all_below(flow.small) {
                     (flow.turn_small(r0, m0, a0), flow.turn_small(r1, m1, a1))
                 } else {
                     (flow.turn(r0, m0, a0), flow.turn(r1, m1, a1))
@@ -343,8 +356,13 @@ impl<T: Real, const GAIN: bool, const POTENTIAL: bool> Kernel<T> for FreeRun<'_,
                 let (r, m) = (V::load_n(src.re.add(i), n), V::load_n(src.im.add(i), n));
                 let v = if POTENTIAL { V::load_n(operands.potential.add(i), n) } else { r };
                 let a = angle(r, m, v);
-                let (x, y) =
-                    if a.abs().all_below(flow.bound) { flow.turn_small(r, m, a) } else { flow.turn(r, m, a) };
+                let (x, y) = if a.abs().all_below(flow.tiny) {
+                    flow.turn_tiny(r, m, a)
+                } else if a.abs().all_below(flow.small) {
+                    flow.turn_small(r, m, a)
+                } else {
+                    flow.turn(r, m, a)
+                };
                 x.store_n(dst.re.add(i), n);
                 y.store_n(dst.im.add(i), n);
                 i += n;
@@ -354,41 +372,53 @@ impl<T: Real, const GAIN: bool, const POTENTIAL: bool> Kernel<T> for FreeRun<'_,
 }
 
 /// The undamped flow on vectors: the constants in registers.
-struct FreeFlow<V, const GAIN: bool> {
+pub(crate) struct FreeFlow<V, const GAIN: bool> {
     c0: V,
     c1: V,
     c2: V,
     gain: V,
-    bound: V,
+    /// Below it [`Self::turn_tiny`] does.
+    pub tiny: V,
+    /// Below it [`Self::turn_small`] does.
+    pub small: V,
 }
 
 impl<V: Lanes, const GAIN: bool> FreeFlow<V, GAIN> {
     #[inline(always)]
-    fn new(plan: &LocalPlan<V::T>) -> Self {
+    pub fn new(plan: &LocalPlan<V::T>) -> Self {
+        let is_slight = plan.gain.to_f64().abs() * TINY_ANGLE < 0.25 * V::T::EPSILON;
         FreeFlow {
             c0: V::splat(plan.c0),
             c1: V::splat(plan.c1),
             c2: V::splat(plan.c2),
             gain: V::splat(plan.gain),
-            bound: V::splat(V::T::from_f64(SMALL_ANGLE)),
+            tiny: V::splat(V::T::from_f64(if is_slight { TINY_ANGLE } else { 0.0 })),
+            small: V::splat(V::T::from_f64(SMALL_ANGLE)),
         }
     }
 
     #[inline(always)]
-    fn angle<const POTENTIAL: bool>(&self, re: V, im: V, v: V) -> V {
+    pub fn angle<const POTENTIAL: bool>(&self, re: V, im: V, v: V) -> V {
         let density = im.mul_add(im, re.mul(re));
         let base = if POTENTIAL { self.c1.mul_add(v, self.c0) } else { self.c0 };
         self.c2.mul_add(density, base)
     }
 
+    /// For a gain whose share in the turning is below a quarter unit in the last place.
     #[inline(always)]
-    fn turn_small(&self, re: V, im: V, a: V) -> (V, V) {
+    pub fn turn_tiny(&self, re: V, im: V, a: V) -> (V, V) {
+        let (s, c) = sin_cosm1_tiny(a);
+        Self::add_turned(re, im, s, if GAIN { c.add(self.gain) } else { c })
+    }
+
+    #[inline(always)]
+    pub fn turn_small(&self, re: V, im: V, a: V) -> (V, V) {
         let (s, c) = sin_cosm1_small(a);
         self.increment(re, im, s, c)
     }
 
     #[inline(always)]
-    fn turn(&self, re: V, im: V, a: V) -> (V, V) {
+    pub fn turn(&self, re: V, im: V, a: V) -> (V, V) {
         let (s, c) = sin_cosm1(a);
         self.increment(re, im, s, c)
     }
@@ -397,6 +427,12 @@ impl<V: Lanes, const GAIN: bool> FreeFlow<V, GAIN> {
     fn increment(&self, re: V, im: V, s: V, c: V) -> (V, V) {
         let (s, c) =
             if GAIN { (self.gain.mul_add(s, s), self.gain.mul_add(c, c).add(self.gain)) } else { (s, c) };
+        Self::add_turned(re, im, s, c)
+    }
+
+    /// Ψ + Ψ·(c + is).
+    #[inline(always)]
+    fn add_turned(re: V, im: V, s: V, c: V) -> (V, V) {
         (re.add(im.neg_mul_add(s, re.mul(c))), im.add(im.mul_add(c, re.mul(s))))
     }
 }
@@ -438,7 +474,7 @@ fn damp<V: Lanes>(plan: &LocalPlan<V::T>, re: V, im: V, v: V, damping: V) -> (V,
     let (loss, weight) = loss_and_weight(damping.mul(V::splat(plan.h)));
     let density = im.mul_add(im, re.mul(re));
     let a = flow.c2.mul(density).mul_add(weight, flow.c1.mul_add(v, flow.c0));
-    let (s, c) = if a.abs().all_below(flow.bound) { sin_cosm1_small(a) } else { sin_cosm1(a) };
+    let (s, c) = if a.abs().all_below(flow.small) { sin_cosm1_small(a) } else { sin_cosm1(a) };
     let (s, c) = (loss.neg_mul_add(s, s), loss.neg_mul_add(c, c).sub(loss));
     flow.increment(re, im, s, c)
 }

@@ -4,7 +4,7 @@
 //! three groups, and a whole Strang step is two sweeps over memory:
 //!
 //! ```text
-//! sweep_inner, per page:   opening local flow → G0: trailing axes, blocks transposed into a small scratch
+//! sweep_inner, per slab:   opening local flow → G0: trailing axes, blocks transposed into a small scratch
 //!                                             → G1: the page's other axes, vertical over contiguous runs
 //! sweep_outer, per batch:  gather rows → G2: axes that cross pages (or, with one page, leading ones)
 //!                                             → closing local flow → scatter
@@ -17,6 +17,7 @@
 
 pub(crate) mod bundle;
 mod cells;
+mod closing;
 pub(crate) mod dft;
 pub(crate) mod direct;
 mod fft;
@@ -37,7 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::field::{PageMut, Real, Shape, Threads, Values};
 use crate::half_potential::{LocalFlow, LocalPlan, Operands, Planes, Prefactor, Time};
 use crate::simd::{Level, SimdReal};
-use crate::threads::{for_each_chunk, for_each_level};
+use crate::threads::for_each_chunk;
 use direct::DirectPlan;
 use fft::FftPlan;
 
@@ -48,7 +49,7 @@ pub use cells::CellPass;
 #[doc(hidden)]
 pub use remainder::{CombinePass, FluxPass};
 #[doc(hidden)]
-pub use sweep::{OuterBatch, PagePart, PageSweep};
+pub use sweep::{OuterBatch, PageSweep};
 
 /// Kinetic term of one storage axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,6 +74,14 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// This for every fourth chunk of a sweep, and one that measures nothing for the others: the chunks are alike, only
+    /// proportions are asked for, and looking at a clock takes its time.
+    fn sample(&self, chunk: usize) -> &Self {
+        static OFF: Probe =
+            Probe { now_nanos: None, local_nanos: AtomicU64::new(0), kinetic_nanos: AtomicU64::new(0) };
+        if chunk.is_multiple_of(4) { self } else { &OFF }
+    }
+
     fn now(&self) -> u64 {
         self.now_nanos.map_or(0, |clock| clock())
     }
@@ -163,10 +172,10 @@ const BATCH_VECTORS: usize = 4;
 /// Batches of a chunk of the outer sweep, at most; and chunks per sweep, at least, where there are batches enough.
 const CHUNK_BATCHES: usize = 16;
 const MIN_CHUNKS: usize = 16;
-/// Blocks of one page that one thread takes at a time: a multiple of every vector's lanes.
-const PART_BLOCKS: usize = 32;
-/// Parts into which the lines of a group of axes of one page are cut, at most.
-const GROUP_PARTS: usize = 9;
+/// Blocks of a slab where nothing couples them: a multiple of every vector's lanes.
+const SLAB_BLOCKS: usize = 32;
+/// Slabs into which one page is cut, at least, where its lines allow.
+const MIN_SLABS: usize = 4;
 /// Fewer lines than this along an axis, and lanes are not worth filling.
 const MIN_LINES: usize = 4;
 
@@ -240,34 +249,38 @@ impl<T: Real> Kinetic<T> {
         probe: &Probe,
     ) {
         let planes = self.planes(pages);
+        let page_nodes = self.shape.page_nodes;
         let opening = opening.map(|flow| (LocalPlan::new(flow, Prefactor::NONE), flow));
-        let run = |p: usize, part: PagePart| {
-            let opening =
-                opening.as_ref().map(|(plan, flow)| (plan, Operands::of(flow, p, self.shape.page_nodes)));
+        let slab = self.slab_nodes();
+        let n_slabs = page_nodes.div_ceil(slab);
+        for_each_chunk(threads, planes.len() * n_slabs, |chunk| {
+            let (p, first) = (chunk / n_slabs, chunk % n_slabs * slab);
+            let opening = opening.as_ref().map(|(plan, flow)| (plan, Operands::of(flow, p, page_nodes)));
+            // SAFETY: a slab begins inside its page.
+            let (planes, opening) = unsafe {
+                let planes = Planes { len: slab.min(page_nodes - first), ..planes[p].offset(first) };
+                (planes, opening.map(|(plan, operands)| (plan, operands.offset(first))))
+            };
+            let probe = probe.sample(chunk);
             sweep::with_scratch(self.scratch, |scratch| {
-                let sweep = PageSweep { kinetic: self, planes: planes[p], part, opening, scratch, probe };
-                T::page_sweep(self.level, sweep);
+                T::page_sweep(self.level, PageSweep { kinetic: self, planes, opening, scratch, probe });
             });
+        });
+    }
+
+    /// Nodes of a slab of the inner sweep: whole lines of all its axes. Among several pages, a page.
+    fn slab_nodes(&self) -> usize {
+        let (page, block) = (self.shape.page_nodes, self.block_rows());
+        let line = match &self.axes[self.split.0..self.split.1] {
+            _ if self.shape.n_pages() > 1 => return page,
+            [] => return page.min(block * SLAB_BLOCKS),
+            [outermost, ..] => outermost.extent * outermost.stride,
         };
-        if let (Threads::Crew(_), [page]) = (threads, &planes[..]) {
-            // One page: its blocks, then each group of axes, shared out.
-            let n_blocks = page.len / self.block_rows();
-            let groups = sweep::page_groups(&self.axes[self.split.0..self.split.1], page.len);
-            let sizes: Vec<usize> = core::iter::once(n_blocks.div_ceil(PART_BLOCKS))
-                .chain(groups.iter().map(|group| group.n_lines.min(GROUP_PARTS)))
-                .collect();
-            for_each_level(threads, &sizes, |level, i| {
-                if level == 0 {
-                    run(0, PagePart::Blocks(i * PART_BLOCKS..n_blocks.min((i + 1) * PART_BLOCKS)));
-                } else {
-                    let (group, n_parts) = (&groups[level - 1], sizes[level]);
-                    let cut = |i: usize| i * group.n_lines / n_parts;
-                    run(0, PagePart::Group(group.axes.clone(), cut(i)..cut(i + 1)));
-                }
-            });
-            return;
-        }
-        for_each_chunk(threads, planes.len(), |p| run(p, PagePart::Whole));
+        // Of the widths that make slabs enough, the one whose blocks fill the widest vectors best.
+        let blocks = line / block;
+        let fill = |width: usize| (width * blocks) as f64 / (width * blocks).next_multiple_of(16) as f64;
+        let widths = 1..=(page / line).div_ceil(MIN_SLABS);
+        line * widths.reduce(|best, width| if fill(width) > fill(best) { width } else { best }).unwrap_or(1)
     }
 
     /// Axes that cross pages, then the closing local flow. Panics if pages, shape and flow disagree.
@@ -299,8 +312,9 @@ impl<T: Real> Kinetic<T> {
         let operands: Vec<_> =
             (0..planes.len()).map(|p| Operands::of(flow, p, self.shape.page_nodes)).collect();
         let run = self.shape.n_nodes() / self.outer_rows();
-        self.for_each_columns(threads, run, |columns| {
+        self.for_each_columns(threads, run, |chunk, columns| {
             let (planes, operands, closing) = (&planes[..], &operands[..], &plan);
+            let probe = probe.sample(chunk);
             sweep::with_scratch(self.scratch, |scratch| {
                 let batch =
                     OuterBatch { kinetic: self, planes, operands, closing, run, columns, scratch, probe };
@@ -314,13 +328,13 @@ impl<T: Real> Kinetic<T> {
         &self,
         threads: Threads<'_>,
         run: usize,
-        work: impl Fn(core::ops::Range<usize>) + Sync,
+        work: impl Fn(usize, core::ops::Range<usize>) + Sync,
     ) {
         // Chunks of several batches, so that each batch can fetch ahead for the next.
         let columns =
             self.batch_lanes * CHUNK_BATCHES.min(run.div_ceil(self.batch_lanes * MIN_CHUNKS)).max(1);
         for_each_chunk(threads, run.div_ceil(columns), |chunk| {
-            work(chunk * columns..run.min((chunk + 1) * columns));
+            work(chunk, chunk * columns..run.min((chunk + 1) * columns));
         });
     }
 

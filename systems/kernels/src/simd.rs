@@ -115,6 +115,12 @@ pub trait Lanes: Copy + 'static {
     fn sqrt(self) -> Self;
     /// `self·b + c`, rounded once.
     fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `self + o`, the bits of [`Lanes::add`], as `self·one + o`: for kernels of many additions and few products, where a
+    /// processor has units of their own for both.
+    #[inline(always)]
+    fn add_by(self, _one: Self, o: Self) -> Self {
+        self.add(o)
+    }
     /// `c − self·b`, rounded once.
     fn neg_mul_add(self, b: Self, c: Self) -> Self;
     /// `self < o ? self : o` (the second where either is NaN).

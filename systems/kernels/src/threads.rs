@@ -1,8 +1,9 @@
 //! Chunks on a lent crew. Invariant: which chunk runs where or when never matters, because chunks are disjoint and
 //! cut by the data's shape. Source: plain work sharing over an atomic counter.
 //!
-//! Every other thread takes chunks from the end, so that in call after call it finds most of its data where it left them: in
-//! its own cache.
+//! Every other thread begins in the middle, so that in call after call it finds most of its data where it left them: in its
+//! own cache. Both halves are taken upwards: at the place where they meet one thread begins and the other ends, so that they
+//! do not write to the same cache lines at the same time.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
@@ -31,7 +32,7 @@ fn share(threads: Threads<'_>, n_chunks: usize, work: &(dyn Fn(usize) + Sync)) {
     }
 }
 
-/// Which end of a queue a thread takes from.
+/// Which half of a queue a thread takes from first.
 #[derive(Clone, Copy, PartialEq)]
 enum Side {
     Front,
@@ -39,7 +40,7 @@ enum Side {
 }
 
 impl Side {
-    /// The caller's is the front.
+    /// The caller's is the front one.
     fn of_this_thread() -> Self {
         match rayon::current_thread_index() {
             Some(helper) if helper.is_multiple_of(2) => Self::Back,
@@ -48,12 +49,13 @@ impl Side {
     }
 }
 
-/// Numbers below some n, taken from both ends: how many from the front, and in the upper half how many from the back.
+/// Numbers below some n, each half taken upwards by its side and, when the other side is done with its own, downwards by
+/// that: how many the front took, and in the upper half of the bits how many the back did.
 #[derive(Default)]
 struct Queue(AtomicU64);
 
 impl Queue {
-    /// One from the back.
+    /// One for the back.
     const BACK: u64 = 1 << 32;
 
     /// The next number below `n`, which is below 2^31; none when all are taken.
@@ -62,7 +64,13 @@ impl Queue {
         let taken = self.0.fetch_add(step, Ordering::Relaxed);
         let (front, back) = ((taken % Self::BACK) as usize, (taken / Self::BACK) as usize);
         let is_left = front + back < n;
-        is_left.then(|| if side == Side::Front { front } else { n - 1 - back })
+        let lower = n / 2;
+        is_left.then(|| match side {
+            Side::Front if front < lower => front,
+            Side::Front => n - 1 - (front - lower),
+            Side::Back if back < n - lower => lower + back,
+            Side::Back => n - 1 - back,
+        })
     }
 }
 
@@ -178,17 +186,23 @@ mod tests {
     use crate::crew::Crew;
 
     #[test]
-    fn a_queue_gives_each_number_once_from_the_end_that_is_asked() {
-        for pattern in 0..64_usize {
-            let (queue, n) = (Queue::default(), 6);
+    fn a_queue_gives_each_number_once_from_the_half_that_is_asked() {
+        for pattern in 0..128_usize {
+            let (queue, n) = (Queue::default(), 7);
             let (mut front, mut back) = (Vec::new(), Vec::new());
             for turn in 0.. {
-                let side = if pattern >> (turn % 6) & 1 == 0 { Side::Front } else { Side::Back };
+                let side = if pattern >> (turn % 7) & 1 == 0 { Side::Front } else { Side::Back };
                 let Some(i) = queue.take(side, n) else { break };
                 if side == Side::Front { &mut front } else { &mut back }.push(i);
             }
-            assert!(front.is_sorted() && back.iter().rev().is_sorted(), "{front:?} {back:?}");
-            assert_eq!([front, back.into_iter().rev().collect()].concat(), [0, 1, 2, 3, 4, 5]);
+            let own = |numbers: &[usize], half: core::ops::Range<usize>| {
+                let own = numbers.iter().filter(|i| half.contains(i));
+                own.clone().eq(numbers.iter().take(own.clone().count())) && own.is_sorted()
+            };
+            assert!(own(&front, 0..3) && own(&back, 3..7), "{front:?} {back:?}");
+            let mut all = [front, back].concat();
+            all.sort_unstable();
+            assert_eq!(all, [0, 1, 2, 3, 4, 5, 6]);
             assert!([Side::Front, Side::Back].iter().all(|&side| queue.take(side, n).is_none()));
         }
     }

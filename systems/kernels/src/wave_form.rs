@@ -91,7 +91,7 @@ impl<T: Real> WaveForm<T> {
         let (psi, velocity) = (self.transform.planes(psi), self.transform.planes(velocity));
         let run = self.modes.run;
         let scratch = self.transform.scratch + self.transform.outer_batch_scalars();
-        self.transform.for_each_columns(threads, run, |columns| {
+        self.transform.for_each_columns(threads, run, |_, columns| {
             let table = |planes| RowTable { planes, run, page_nodes: self.transform.shape.page_nodes };
             let (psi, velocity) = (table(&psi[..]), table(&velocity[..]));
             let (transform, modes) = (&self.transform, &self.modes);

@@ -54,6 +54,16 @@ impl<V: Lanes> Complex<V> {
     pub fn add(self, o: Self) -> Self {
         Complex { re: self.re.add(o.re), im: self.im.add(o.im) }
     }
+    /// The same bits, by the units for products.
+    #[inline(always)]
+    pub fn add_by(self, one: V, o: Self) -> Self {
+        Complex { re: self.re.add_by(one, o.re), im: self.im.add_by(one, o.im) }
+    }
+    /// The same bits, the real part by the units for products.
+    #[inline(always)]
+    pub fn add_half_by(self, one: V, o: Self) -> Self {
+        Complex { re: self.re.add_by(one, o.re), im: self.im.add(o.im) }
+    }
     #[inline(always)]
     pub fn sub(self, o: Self) -> Self {
         Complex { re: self.re.sub(o.re), im: self.im.sub(o.im) }

@@ -69,7 +69,7 @@ impl<T: Real> FetchRings<T> {
     fn fetch<V: Lanes<T = T>>(self) {
         let [(b_re, b_im), (c_re, c_im)] = self.b;
         let splat = V::splat;
-        let pair = Pair { b: (splat(b_re), splat(b_im)), c: (splat(c_re), splat(c_im)) };
+        let pair = Pair { b: (splat(b_re), splat(b_im)), c: (splat(c_re), splat(c_im)), one: one() };
         for nine in 0..self.rows / 9 {
             let mut lane = 0;
             while lane < self.lanes {
@@ -96,9 +96,9 @@ impl<T: Real, const AXES: usize, const PASS: u8> RingPass<T, AXES, PASS> {
         for axis in 0..AXES {
             b[axis] = (V::splat(self.b[axis].0), V::splat(self.b[axis].1));
         }
-        let rows = Rows::new(self.planes, step);
+        let (rows, one) = (Rows::new(self.planes, step), one());
         if AXES == 2 && PASS == FLOW && lanes >= V::N {
-            let couple = Pair { b: b[0], c: b[AXES - 1] };
+            let couple = Pair { b: b[0], c: b[AXES - 1], one };
             for o in 0..outer {
                 for i in 0..inner {
                     // SAFETY: the geometry stays inside the planes, and this chunk owns them.
@@ -114,11 +114,11 @@ impl<T: Real, const AXES: usize, const PASS: u8> RingPass<T, AXES, PASS> {
                 // SAFETY: the geometry stays inside the planes, and this chunk owns them.
                 unsafe {
                     while lane + V::N <= lanes {
-                        couple::<V, AXES, PASS, true>(rows.shifted(opaque(base + lane)), V::N, &b);
+                        couple::<V, AXES, PASS, true>(rows.shifted(opaque(base + lane)), V::N, &b, one);
                         lane += V::N;
                     }
                     if lane < lanes {
-                        couple::<V, AXES, PASS, false>(rows.shifted(base + lane), lanes - lane, &b);
+                        couple::<V, AXES, PASS, false>(rows.shifted(base + lane), lanes - lane, &b, one);
                     }
                 }
             }
@@ -133,6 +133,14 @@ struct Pair<V> {
     b: (V, V),
     /// Of the major axis.
     c: (V, V),
+    /// 1, see [`Lanes::add_by`].
+    one: V,
+}
+
+/// 1, but the compiler does not know.
+#[inline(always)]
+pub(crate) fn one<V: Lanes>() -> V {
+    V::splat(V::T::from_f64(opaque(1) as f64))
 }
 
 impl<V: Lanes> Pair<V> {
@@ -198,7 +206,8 @@ impl<V: Lanes> Pair<V> {
             for k in 0..3 {
                 for j in 0..3 {
                     let x = from.load::<V, true>(3 * k + j, V::N);
-                    to.store::<V, true>(3 * k + j, V::N, x.add(along[k].add(across[j])));
+                    let added = along[k].add(across[j]);
+                    to.store::<V, true>(3 * k + j, V::N, x.add_by(self.one, added));
                 }
             }
         }
@@ -212,12 +221,20 @@ unsafe fn couple<V: Lanes, const AXES: usize, const PASS: u8, const FULL: bool>(
     rows: Rows<V::T>,
     n: usize,
     b: &[(V, V); AXES],
+    one: V,
 ) {
     // SAFETY: says the caller.
     unsafe {
         if AXES == 1 {
             let x = [rows.load::<V, FULL>(0, n), rows.load::<V, FULL>(1, n), rows.load::<V, FULL>(2, n)];
-            let x = ring::<V, PASS>(x, b[0]);
+            let x = match PASS {
+                FLOW => {
+                    let [x, y, z] = x;
+                    let t = x.add(y).add(z).mul(b[0].0, b[0].1);
+                    [x.add_half_by(one, t), y.add_half_by(one, t), z.add_half_by(one, t)]
+                }
+                _ => ring::<V, PASS>(x, b[0]),
+            };
             for k in 0..3 {
                 rows.store::<V, FULL>(k, n, x[k]);
             }

@@ -6,6 +6,7 @@
 use core::ops::Range;
 use std::cell::RefCell;
 
+use super::closing::RingRun;
 use super::fft::FftPass;
 use super::lines::{FLOW, Lines};
 use super::ring::{FetchRings, RingPass};
@@ -39,21 +40,11 @@ pub(crate) fn with_scratch<T, R>(scalars: usize, work: impl FnOnce(*mut T) -> R)
     })
 }
 
-/// What of a page the inner sweep does.
-pub enum PagePart {
-    /// All of it.
-    Whole,
-    /// The local flow and the trailing axes on these blocks.
-    Blocks(Range<usize>),
-    /// These of the page's other axes, on these of their outer lines; done when all blocks are.
-    Group(Range<usize>, Range<usize>),
-}
-
-/// One page of the inner sweep, or a part of it. Built only with planes, operands and scratch of the plan's sizes.
+/// A slab of a page, or all of it, in the inner sweep. Built only with planes, operands and scratch of the plan's sizes.
 pub struct PageSweep<'a, T: SimdReal> {
     pub(crate) kinetic: &'a Kinetic<T>,
+    /// Whole lines of all axes that the sweep does.
     pub(crate) planes: Planes<T>,
-    pub(crate) part: PagePart,
     pub(crate) opening: Option<(&'a LocalPlan<T>, Operands<T>)>,
     pub(crate) scratch: *mut T,
     pub(crate) probe: &'a Probe,
@@ -63,29 +54,19 @@ impl<T: Real> Kernel<T> for PageSweep<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let PageSweep { kinetic, planes, part, opening, scratch, probe } = self;
+        let PageSweep { kinetic, planes, opening, scratch, probe } = self;
         let block = kinetic.block_rows();
-        let inside = &kinetic.axes[kinetic.split.0..kinetic.split.1];
+        let blocks = planes.len / block;
         let start = probe.now();
-        let (blocks, is_whole) = match part {
-            PagePart::Whole => (0..planes.len / block, true),
-            PagePart::Blocks(blocks) => (blocks, false),
-            PagePart::Group(axes, outer) => {
-                // SAFETY: the group and its lines are the page's, and the caller owns these lines.
-                unsafe { page_group::<V, FLOW>(&inside[axes], planes, outer, scratch) };
-                probe.record(0, probe.now() - start);
-                return;
-            }
-        };
         let (mut local, mut sampled) = (0, 0);
         // SAFETY: the scratch holds `block` rows and the buffer of the hungriest axis, see `size_scratch`; a batch
-        // is inside the page.
+        // is inside the slab.
         unsafe {
-            for first in blocks.clone().step_by(V::N) {
-                let n = V::N.min(blocks.end - first);
+            for first in (0..blocks).step_by(V::N) {
+                let n = V::N.min(blocks - first);
                 let nodes = planes.offset(first * block);
                 // Every eighth batch is timed, the first always.
-                let timed = probe.now_nanos.is_some() && (first - blocks.start) % (8 * V::N) == 0;
+                let timed = probe.now_nanos.is_some() && first % (8 * V::N) == 0;
                 let before = if timed { probe.now() } else { 0 };
                 if let Some((plan, operands)) = opening {
                     let operands = operands.offset(first * block);
@@ -100,9 +81,7 @@ impl<T: Real> Kernel<T> for PageSweep<'_, T> {
                 }
             }
             let inner = probe.now() - start;
-            if is_whole {
-                page_axes::<V, FLOW>(inside, planes, scratch);
-            }
+            page_axes::<V, FLOW>(&kinetic.axes[kinetic.split.0..kinetic.split.1], planes, scratch);
             if sampled > 0 {
                 let local = (inner as f64 * local as f64 / sampled as f64) as u64;
                 probe.record(local, probe.now() - start - local);
@@ -203,6 +182,17 @@ impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
                         {
                             let (from, b) = (table.at(0, first), [*b, *c]);
                             V::call(FetchRings { from, run, batch, step, rows, lanes, b });
+                            if let [Axis { scheme: Scheme::Ring { b }, .. }] = rest
+                                && RingRun::is_possible(closing)
+                            {
+                                let middle = probe.now();
+                                let operands = table.operands(operands, 0, first);
+                                let (batch, page) = ((batch, step), (from, run));
+                                let b = *b;
+                                V::call(RingRun { plan: closing, operands, batch, page, rows, lanes, b });
+                                probe.record(probe.now() - middle, middle - start);
+                                continue;
+                            }
                             run_axes::<V, FLOW>(rest, batch, (rows, 9), step, whole, buffer);
                         }
                         _ => {
@@ -378,49 +368,20 @@ pub(crate) unsafe fn page_axes<V: Lanes, const PASS: u8>(
     while end > 0 {
         let take = ring_pair(&axes[..end]);
         let group = &axes[end - take..end];
-        let n_lines = planes.len / (group[0].extent * group[0].stride);
+        let outer_stride = group[0].extent * group[0].stride;
+        let stride = group[take - 1].stride;
+        let lines = Lines {
+            outer: planes.len / outer_stride,
+            outer_stride,
+            inner: 1,
+            inner_stride: 0,
+            step: stride,
+            lanes: stride,
+        };
         // SAFETY: the lines cover exactly the page.
-        unsafe { page_group::<V, PASS>(group, planes, 0..n_lines, buffer) };
+        unsafe { run_group::<V, PASS>(group, planes, lines, buffer) };
         end -= take;
     }
-}
-
-/// A group of axes of [`page_axes`] on some of its outer lines.
-///
-/// # Safety
-/// As [`page_axes`]; the lines exist.
-#[inline(always)]
-unsafe fn page_group<V: Lanes, const PASS: u8>(
-    group: &[Axis<V::T>],
-    planes: Planes<V::T>,
-    outer: Range<usize>,
-    buffer: *mut V::T,
-) {
-    let outer_stride = group[0].extent * group[0].stride;
-    let stride = group[group.len() - 1].stride;
-    let lines =
-        Lines { outer: outer.len(), outer_stride, inner: 1, inner_stride: 0, step: stride, lanes: stride };
-    // SAFETY: says the caller.
-    unsafe { run_group::<V, PASS>(group, planes.offset(outer.start * outer_stride), lines, buffer) };
-}
-
-/// A group of axes that a pass over a page does together.
-pub(crate) struct PageGroup {
-    pub axes: Range<usize>,
-    /// Blocks of a page that the group couples within, never between.
-    pub n_lines: usize,
-}
-
-/// The groups of [`page_axes`], in its order.
-pub(crate) fn page_groups<T: Real>(axes: &[Axis<T>], page_nodes: usize) -> Vec<PageGroup> {
-    let (mut groups, mut end) = (Vec::new(), axes.len());
-    while end > 0 {
-        let first = end - ring_pair(&axes[..end]);
-        let n_lines = page_nodes / (axes[first].extent * axes[first].stride);
-        groups.push(PageGroup { axes: first..end, n_lines });
-        end = first;
-    }
-    groups
 }
 
 /// 2 if the last two axes are rings, else 1.

@@ -170,6 +170,29 @@ fn mixed_shapes_match_the_plain_transform() {
 }
 
 #[test]
+fn a_step_is_the_same_in_one_page_and_in_many() {
+    fn worst<T: Real>([one, many]: [&Case; 2]) -> f64 {
+        let [a, b] = [one, many].map(|case| run::<T>(case, Level::detect(), Threads::Serial, true, 3));
+        let pairs = a.0.iter().zip(&b.0).chain(a.1.iter().zip(&b.1));
+        pairs.fold(0.0, |worst, (a, b)| worst.max((a.to_f64() - b.to_f64()).abs()))
+    }
+    for extents in [&[3; 7][..], &[3, 3, 3, 5, 2, 27], &[27, 27], &[3, 3, 3, 11]] {
+        let n: usize = extents.iter().product();
+        for (duration, time) in [(0.003, Time::Real), (0.6, Time::Real), (0.013, Time::Imaginary { mu: 0.4 })]
+        {
+            let cases = [n, n / 9].map(|page_nodes| Case {
+                shape: Shape { extents: extents.to_vec(), page_nodes },
+                duration,
+                time,
+            });
+            let (double, single) =
+                (worst::<f64>([&cases[0], &cases[1]]), worst::<f32>([&cases[0], &cases[1]]));
+            assert!(double < 5e-14 && single < 2e-5, "{extents:?} {duration}: {double:e} {single:e}");
+        }
+    }
+}
+
+#[test]
 fn levels_and_threads_change_no_bit() {
     let crews: Vec<_> = [1, 2, 4].map(|n| Crew::new(n).expect("threads")).into();
     let more: [(&[usize], usize); 3] = [(&[64, 48], 192), (&[11, 97], 97), (&[9, 16, 30], 480)];

@@ -156,6 +156,10 @@ macro_rules! avx2_lanes {
                 $name(unsafe { [$($fmadd(self.0[$i], b.0[$i], c.0[$i])),*] })
             }
             #[inline(always)]
+            fn add_by(self, one: Self, o: Self) -> Self {
+                self.mul_add(one, o)
+            }
+            #[inline(always)]
             fn neg_mul_add(self, b: Self, c: Self) -> Self {
                 // SAFETY: the features are there, see the module's invariant.
                 $name(unsafe { [$($fnmadd(self.0[$i], b.0[$i], c.0[$i])),*] })

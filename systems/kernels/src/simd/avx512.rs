@@ -90,6 +90,10 @@ macro_rules! avx512_lanes {
                 $name(unsafe { $fmadd(self.0, b.0, c.0) })
             }
             #[inline(always)]
+            fn add_by(self, one: Self, o: Self) -> Self {
+                self.mul_add(one, o)
+            }
+            #[inline(always)]
             fn neg_mul_add(self, b: Self, c: Self) -> Self {
                 // SAFETY: as above.
                 $name(unsafe { $fnmadd(self.0, b.0, c.0) })
@@ -139,14 +143,22 @@ macro_rules! avx512_lanes {
                 unsafe {
                     let mut tile = [Self::splat(0.0); $n];
                     if rows == $n && cols == $n {
-                        for r in 0..$n {
-                            tile[r] = Self::load(src.add(r * src_stride));
+                        for k in 0..$n {
+                            let (row, column) = half_row(k, $n);
+                            let first = src.add(row * src_stride + column);
+                            tile[k] = Self::halves(first, first.add($n / 4 * src_stride));
                         }
                     } else {
+                        let mut whole = tile;
                         for r in 0..$n {
                             if r < rows {
-                                tile[r] = Self::load_n(src.add(r * src_stride), cols);
+                                whole[r] = Self::load_n(src.add(r * src_stride), cols);
                             }
+                        }
+                        for k in 0..$n / 2 {
+                            let (row, _) = half_row(k, $n);
+                            [tile[k], tile[$n / 2 + k]] =
+                                whole[row].exchange_halves(whole[row + $n / 4]);
                         }
                     }
                     $tile(&mut tile);
@@ -257,59 +269,114 @@ avx512_lanes!(
     }
 );
 
-/// 16 × 16 transposition in registers: 4 stages of 16 two-source shuffles.
-#[inline(always)]
-fn tile16(t: &mut [F32x16; 16]) {
-    // SAFETY: the features are there, see the module's invariant.
-    unsafe {
-        let mut a = [_mm512_setzero_ps(); 16];
-        for i in 0..8 {
-            a[2 * i] = _mm512_unpacklo_ps(t[2 * i].0, t[2 * i + 1].0);
-            a[2 * i + 1] = _mm512_unpackhi_ps(t[2 * i].0, t[2 * i + 1].0);
+impl F32x16 {
+    /// Eight lanes from each of two places.
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    unsafe fn halves(low: *const f32, high: *const f32) -> Self {
+        // SAFETY: the features are there, see the module's invariant; the rest says the caller.
+        unsafe {
+            F32x16(_mm512_insertf32x8::<1>(
+                _mm512_castps256_ps512(_mm256_loadu_ps(low)),
+                _mm256_loadu_ps(high),
+            ))
         }
-        let mut b = [_mm512_setzero_ps(); 16];
-        for i in 0..4 {
-            for h in 0..2 {
-                let x = _mm512_castps_pd(a[4 * i + h]);
-                let y = _mm512_castps_pd(a[4 * i + 2 + h]);
-                b[4 * i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
-                b[4 * i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
-            }
-        }
-        // b[4i + c]: column c of each 4-column group (128-bit lane g = columns 4g + c), rows 4i..4i+4.
-        for c in 0..4 {
-            let p = _mm512_shuffle_f32x4::<0x88>(b[c], b[4 + c]);
-            let q = _mm512_shuffle_f32x4::<0xdd>(b[c], b[4 + c]);
-            let r = _mm512_shuffle_f32x4::<0x88>(b[8 + c], b[12 + c]);
-            let s = _mm512_shuffle_f32x4::<0xdd>(b[8 + c], b[12 + c]);
-            t[c] = F32x16(_mm512_shuffle_f32x4::<0x88>(p, r));
-            t[8 + c] = F32x16(_mm512_shuffle_f32x4::<0xdd>(p, r));
-            t[4 + c] = F32x16(_mm512_shuffle_f32x4::<0x88>(q, s));
-            t[12 + c] = F32x16(_mm512_shuffle_f32x4::<0xdd>(q, s));
+    }
+
+    /// The lower halves of both, and the upper ones.
+    #[inline(always)]
+    fn exchange_halves(self, other: Self) -> [Self; 2] {
+        // SAFETY: the features are there, see the module's invariant.
+        unsafe {
+            [
+                F32x16(_mm512_shuffle_f32x4::<0x44>(self.0, other.0)),
+                F32x16(_mm512_shuffle_f32x4::<0xee>(self.0, other.0)),
+            ]
         }
     }
 }
 
-/// 8 × 8 transposition in registers: 3 stages of 8 two-source shuffles.
+impl F64x8 {
+    /// Four lanes from each of two places.
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    unsafe fn halves(low: *const f64, high: *const f64) -> Self {
+        // SAFETY: the features are there, see the module's invariant; the rest says the caller.
+        unsafe {
+            F64x8(_mm512_insertf64x4::<1>(
+                _mm512_castpd256_pd512(_mm256_loadu_pd(low)),
+                _mm256_loadu_pd(high),
+            ))
+        }
+    }
+
+    /// The lower halves of both, and the upper ones.
+    #[inline(always)]
+    fn exchange_halves(self, other: Self) -> [Self; 2] {
+        // SAFETY: the features are there, see the module's invariant.
+        unsafe {
+            [
+                F64x8(_mm512_shuffle_f64x2::<0x44>(self.0, other.0)),
+                F64x8(_mm512_shuffle_f64x2::<0xee>(self.0, other.0)),
+            ]
+        }
+    }
+}
+
+/// Which half row of a tile of n × n is the lower half of vector `k` of what [`tile16`] and [`tile8`] take: its row and first
+/// column. The upper half of the vector is n/4 rows below it. Loads put it together, which saves a stage of shuffles.
+#[inline(always)]
+fn half_row(k: usize, n: usize) -> (usize, usize) {
+    let row = k % (n / 2);
+    (row + row / (n / 4) * (n / 4), k / (n / 2) * (n / 2))
+}
+
+/// 16 × 16 transposition in registers, of half rows as [`half_row`] says: 3 stages of 16 two-source shuffles.
+#[inline(always)]
+fn tile16(t: &mut [F32x16; 16]) {
+    // SAFETY: the features are there, see the module's invariant.
+    unsafe {
+        let mut b = [_mm512_setzero_ps(); 16];
+        for i in 0..4 {
+            let [r, s, u, v] = [t[4 * i].0, t[4 * i + 1].0, t[4 * i + 2].0, t[4 * i + 3].0];
+            let low =
+                [_mm512_castps_pd(_mm512_unpacklo_ps(r, s)), _mm512_castps_pd(_mm512_unpacklo_ps(u, v))];
+            let high =
+                [_mm512_castps_pd(_mm512_unpackhi_ps(r, s)), _mm512_castps_pd(_mm512_unpackhi_ps(u, v))];
+            b[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low[0], low[1]));
+            b[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low[0], low[1]));
+            b[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high[0], high[1]));
+            b[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high[0], high[1]));
+        }
+        // b[8h + 4q + c]: columns 8h + c and 8h + 4 + c, of four rows each, in the first and the second four of eight rows.
+        for h in 0..2 {
+            for c in 0..4 {
+                let (p, q) = (b[8 * h + c], b[8 * h + 4 + c]);
+                t[8 * h + c] = F32x16(_mm512_shuffle_f32x4::<0x88>(p, q));
+                t[8 * h + 4 + c] = F32x16(_mm512_shuffle_f32x4::<0xdd>(p, q));
+            }
+        }
+    }
+}
+
+/// 8 × 8 transposition in registers, of half rows as [`half_row`] says: 2 stages of 8 two-source shuffles.
 #[inline(always)]
 fn tile8(t: &mut [F64x8; 8]) {
     // SAFETY: the features are there, see the module's invariant.
     unsafe {
-        let mut a = [_mm512_setzero_pd(); 8];
-        for i in 0..4 {
-            a[2 * i] = _mm512_unpacklo_pd(t[2 * i].0, t[2 * i + 1].0);
-            a[2 * i + 1] = _mm512_unpackhi_pd(t[2 * i].0, t[2 * i + 1].0);
-        }
-        // a[2i + c]: column c of each 2-column group (lane g = columns 2g + c), rows 2i..2i+2.
-        for c in 0..2 {
-            let p = _mm512_shuffle_f64x2::<0x88>(a[c], a[2 + c]);
-            let q = _mm512_shuffle_f64x2::<0xdd>(a[c], a[2 + c]);
-            let r = _mm512_shuffle_f64x2::<0x88>(a[4 + c], a[6 + c]);
-            let s = _mm512_shuffle_f64x2::<0xdd>(a[4 + c], a[6 + c]);
-            t[c] = F64x8(_mm512_shuffle_f64x2::<0x88>(p, r));
-            t[4 + c] = F64x8(_mm512_shuffle_f64x2::<0xdd>(p, r));
-            t[2 + c] = F64x8(_mm512_shuffle_f64x2::<0x88>(q, s));
-            t[6 + c] = F64x8(_mm512_shuffle_f64x2::<0xdd>(q, s));
+        for h in 0..2 {
+            let [r, s, u, v] = [t[4 * h].0, t[4 * h + 1].0, t[4 * h + 2].0, t[4 * h + 3].0];
+            // Columns 4h + c and 4h + 2 + c, of two rows each, in the first and the second four rows.
+            let even = (_mm512_unpacklo_pd(r, s), _mm512_unpacklo_pd(u, v));
+            let odd = (_mm512_unpackhi_pd(r, s), _mm512_unpackhi_pd(u, v));
+            t[4 * h] = F64x8(_mm512_shuffle_f64x2::<0x88>(even.0, even.1));
+            t[4 * h + 1] = F64x8(_mm512_shuffle_f64x2::<0x88>(odd.0, odd.1));
+            t[4 * h + 2] = F64x8(_mm512_shuffle_f64x2::<0xdd>(even.0, even.1));
+            t[4 * h + 3] = F64x8(_mm512_shuffle_f64x2::<0xdd>(odd.0, odd.1));
         }
     }
 }
