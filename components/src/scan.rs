@@ -3,6 +3,7 @@
 
 use crate::fill::Profile;
 use crate::geometry::traversal::Traversal;
+use crate::metric::MetricProfile;
 use bevy_ecs::prelude::Resource;
 
 /// Components of the recurrence's state: one per axis of the metric.
@@ -19,8 +20,10 @@ pub struct ScanSetup {
     pub input_weight: f64,
     /// 1 − r̂ at every node.
     pub openness: Profile,
-    /// Diagonal of the metric G along r…z.
+    /// Diagonal of the metric G along r…z; where it varies, that of axes of one node.
     pub metric: [f64; STATE],
+    /// g^{ij}, the inverse of G, on every node, where it is no constant diagonal and does not learn.
+    pub inverse_metric: Option<MetricProfile>,
     /// Ways through the torus, each with a state of its own.
     pub traversals: Vec<Traversal>,
     /// Ticks between scans.

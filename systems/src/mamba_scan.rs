@@ -17,7 +17,7 @@ use nikola_components::fill::Profile;
 use nikola_components::geometry::axis::Axis;
 use nikola_components::geometry::traversal::{self, Traversal};
 use nikola_components::growth::Growth;
-use nikola_components::metric::{CellRule, MetricCells};
+use nikola_components::metric::{CellRule, MetricCells, MetricProfile};
 use nikola_components::noise;
 use nikola_components::scan::{Feature, ReadoutSetup, STATE, ScanOutput, Scanned};
 use nikola_components::setup::Setup;
@@ -25,7 +25,7 @@ use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::torus::Torus;
 use nikola_components::wave::Psi;
 use nikola_kernels::mamba_scan::{CellMetric, Order, Recurrence, Scan, State};
-use nikola_kernels::metric_update::{component, n_components};
+use nikola_kernels::metric_update::{self, BATCH, COMPONENTS_MAX, component, n_components};
 use nikola_kernels::readout::{self, Recursive};
 use nikola_kernels::simd::Level;
 use nikola_kernels::{PageRef, Real, Values};
@@ -41,7 +41,9 @@ pub struct RunningScan<T: Real> {
     traversals: Vec<Traversal>,
     recurrence: Recurrence,
     openness_law: Profile,
-    has_cells: bool,
+    /// g^{ij} on every node, where it varies and does not learn.
+    metric_law: Option<MetricProfile>,
+    learns: bool,
     /// What follows from the set of pages.
     path: Path<T>,
     states: Vec<State>,
@@ -75,17 +77,10 @@ pub struct RunningReadout {
 /// Adds the resources of the scan to a world that is being built; its pages and its metric are there.
 ///
 /// # Errors
-/// [`BuildError::NotFinite`] when r̂ is not finite somewhere, [`BuildError::Unsupported`] on a metric that varies but does
-/// not learn.
+/// [`BuildError::NotFinite`] when r̂ or the metric is not finite somewhere.
 pub fn insert<T: Real + Scalar>(world: &mut World, setup: &Setup) -> Result<(), BuildError> {
     let Some(scan) = &setup.scan else { return Ok(()) };
     let torus = &setup.torus;
-    if setup.metric.is_some() && !scan.traversals.is_empty() {
-        return Err(BuildError::Unsupported {
-            what: "a scan over a metric that varies in space without learning".into(),
-            remedy: "give the metric constants, or `plasticity`, or the scan no traversals".into(),
-        });
-    }
     let empty = |&traversal| Scanned { traversal, re: [0.0; STATE], im: [0.0; STATE], output: (0.0, 0.0) };
     let n_features = scan.readout.as_ref().map_or(0, |readout| readout.n_features(scan.traversals.len()));
     world.insert_resource(ScanOutput {
@@ -118,7 +113,8 @@ pub fn insert<T: Real + Scalar>(world: &mut World, setup: &Setup) -> Result<(), 
         traversals: scan.traversals.clone(),
         recurrence,
         openness_law: scan.openness.clone(),
-        has_cells: setup.plasticity.is_some(),
+        metric_law: scan.inverse_metric.clone(),
+        learns: setup.plasticity.is_some(),
         path: Path::default(),
         states: vec![State::default(); scan.traversals.len()],
     };
@@ -178,8 +174,11 @@ impl<T: Real> RunningScan<T> {
         let last_positions = orders.iter().filter_map(|order| order.positions.last().copied()).collect();
         let mut scan = Scan::new(self.recurrence, n_nodes, slices.clone(), orders);
         let n_cells = n_nodes / cell_nodes;
-        if self.has_cells {
+        if self.learns || self.metric_law.is_some() {
             scan.set_cells(CellMetric::new(level, cells_of_nodes(torus, cell_nodes, pages.len()), n_cells));
+        }
+        if let Some(law) = &self.metric_law {
+            self.fill_metric(law, level, torus, pages, &mut scan)?;
         }
         Ok(Path {
             revision: 0,
@@ -187,8 +186,72 @@ impl<T: Real> RunningScan<T> {
             openness: openness(&self.openness_law, torus, pages)?,
             scan,
             slices,
-            is_stale: vec![self.has_cells; if self.has_cells { n_cells } else { 0 }],
+            is_stale: vec![true; if self.learns { n_cells } else { 0 }],
         })
+    }
+
+    /// Gives every node of `pages` its G, the inverse of `law` there.
+    fn fill_metric(
+        &self,
+        law: &MetricProfile,
+        level: Level,
+        torus: &Torus,
+        pages: &[usize],
+        scan: &mut Scan<T>,
+    ) -> Result<(), BuildError> {
+        let (storage, nodes) = (torus.storage(), torus.page_nodes());
+        let n = storage.len();
+        let mut of_page = vec![vec![0.0; nodes]; n_components(n)];
+        let place = |axis: &Axis| storage.iter().position(|other| other == axis);
+        for (position, &page) in pages.iter().enumerate() {
+            let mut fill = |i: usize, j: usize, profile: &Profile| {
+                let values = &mut of_page[component(n, i.min(j), i.max(j))];
+                fill_profile(profile, page, values);
+                match values.iter().position(|value| !value.is_finite()) {
+                    None => Ok(()),
+                    Some(at) => Err(BuildError::NotFinite {
+                        what: "a component of the metric",
+                        found: values[at],
+                        coordinates: torus.node(page, at),
+                    }),
+                }
+            };
+            for (i, axis) in storage.iter().enumerate() {
+                fill(i, i, &law.diagonal[axis.index()])?;
+            }
+            for (a, b, profile) in &law.off_diagonal {
+                if let (Some(a), Some(b)) = (place(a), place(b)) {
+                    fill(a, b, profile)?;
+                }
+            }
+            for first in (0..nodes).step_by(BATCH) {
+                let batch = BATCH.min(nodes - first);
+                let mut g = [[0.0; BATCH]; COMPONENTS_MAX];
+                for (lanes, values) in g.iter_mut().zip(&of_page) {
+                    lanes[..batch].copy_from_slice(&values[first..first + batch]);
+                }
+                let inverse = metric_update::inverse(level, n, &g);
+                for lane in 0..batch {
+                    let g = self.tensor(storage, |c| inverse[c][lane]);
+                    scan.set_metric(position * nodes + first + lane, &g);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// G of a cell from its components over the storage axes. Along axes of one node it is the recurrence's own.
+    fn tensor(&self, storage: &[Axis], of: impl Fn(usize) -> f64) -> [[f64; STATE]; STATE] {
+        let mut g = [[0.0; STATE]; STATE];
+        (0..STATE).for_each(|d| g[d][d] = self.recurrence.metric[d]);
+        for (i, a) in storage.iter().enumerate() {
+            for (j, b) in storage.iter().enumerate().skip(i) {
+                let value = of(component(storage.len(), i, j));
+                g[a.index()][b.index()] = value;
+                g[b.index()][a.index()] = value;
+            }
+        }
+        g
     }
 
     /// Takes over g of the cells that changed.
@@ -202,16 +265,7 @@ impl<T: Real> RunningScan<T> {
                 if !std::mem::take(&mut self.path.is_stale[first + at]) {
                     continue;
                 }
-                let mut g = [[0.0; STATE]; STATE];
-                // Along axes of one node nothing learns.
-                (0..STATE).for_each(|d| g[d][d] = self.recurrence.metric[d]);
-                for (i, a) in storage.iter().enumerate() {
-                    for (j, b) in storage.iter().enumerate().skip(i) {
-                        let value = page.factorised[component(storage.len(), i, j) * per_page + at];
-                        g[a.index()][b.index()] = value;
-                        g[b.index()][a.index()] = value;
-                    }
-                }
+                let g = self.tensor(storage, |c| page.factorised[c * per_page + at]);
                 self.path.scan.set_metric(first + at, &g);
             }
             first += per_page;
@@ -362,7 +416,7 @@ fn scan_pages<T: Real>(
         return;
     }
     let (torus, compute) = (&*around.torus, &around.compute);
-    if running.has_cells {
+    if running.learns {
         running.take_over_metric(torus, &around.cells);
     }
     let Path { scan, openness, last_positions, slices: of_time, .. } = &mut running.path;

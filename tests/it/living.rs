@@ -361,16 +361,45 @@ fn scan(torus: &Torus) -> ScanSetup {
         input_weight: 0.3,
         openness: profile(torus, |p| 0.5 + 0.3 * (0.4 * p[8]).sin()),
         metric: [1.0; STATE],
+        inverse_metric: None,
         traversals: Traversal::ALL.to_vec(),
         every: 1,
         readout: None,
     }
 }
 
-/// The raster traversal by its definition over the active pages of a plastic world, G that of the node's cell.
-fn raster(world: &Simulation) -> [[f64; STATE]; 2] {
+/// G of the node at these coordinates, on the page at a position, of this index.
+type MetricAt<'a> = &'a dyn Fn(&[usize; 9], usize, usize) -> [[f64; STATE]; STATE];
+
+/// G of the node's cell, as it was learnt.
+fn learnt(world: &Simulation, position: usize, i: usize) -> [[f64; STATE]; STATE] {
     let torus = world.torus();
-    let (axes, nodes) = (torus.storage().len(), torus.page_nodes());
+    let packed = world.read_metric(position, i).expect("a cell per node");
+    let mut g = [[0.0; STATE]; STATE];
+    (0..STATE).for_each(|d| g[d][d] = 1.0);
+    for (a, x) in torus.storage().iter().enumerate() {
+        for (b, y) in torus.storage().iter().enumerate() {
+            g[x.index()][y.index()] = packed[component(torus.storage().len(), a.min(b), a.max(b))];
+        }
+    }
+    g
+}
+
+/// The inverse of the metric that [`world`] can have, at z.
+fn inverse_at(z: f64) -> [[f64; STATE]; STATE] {
+    let (yz, zz) = (0.2 * (0.35 * z).sin(), 1.0 + 0.3 * (0.35 * z).cos());
+    let determinant = zz - yz * yz;
+    let mut g = [[0.0; STATE]; STATE];
+    (0..STATE).for_each(|d| g[d][d] = 1.0);
+    (g[7][7], g[8][8]) = (zz / determinant, 1.0 / determinant);
+    (g[7][8], g[8][7]) = (-yz / determinant, -yz / determinant);
+    g
+}
+
+/// The raster traversal by its definition over the active pages.
+fn raster(world: &Simulation, metric_at: MetricAt<'_>) -> [[f64; STATE]; 2] {
+    let torus = world.torus();
+    let nodes = torus.page_nodes();
     let mut seen = Vec::new();
     for (position, &page) in world.active_pages().iter().enumerate() {
         let (mut re, mut im) = (vec![0.0; nodes], vec![0.0; nodes]);
@@ -380,14 +409,7 @@ fn raster(world: &Simulation) -> [[f64; STATE]; 2] {
     seen.sort_unstable_by_key(|(coordinates, ..)| *coordinates);
     let mut h = [[0.0; STATE]; 2];
     for (coordinates, position, i, re, im) in seen {
-        let packed = world.read_metric(position, i).expect("a cell per node");
-        let mut g = [[0.0; STATE]; STATE];
-        (0..STATE).for_each(|d| g[d][d] = 1.0);
-        for (a, x) in torus.storage().iter().enumerate() {
-            for (b, y) in torus.storage().iter().enumerate() {
-                g[x.index()][y.index()] = packed[component(axes, a.min(b), a.max(b))];
-            }
-        }
+        let g = metric_at(&coordinates, position, i);
         let trace: f64 = (0..STATE).map(|d| g[d][d]).sum();
         let openness = 0.5 + 0.3 * (0.4 * torus.coordinate(Axis::Z, coordinates[8])).sin();
         let step = 0.01 / (1.0 + 10.0 * (re * re + im * im) * trace) * openness;
@@ -413,7 +435,7 @@ fn the_scan_reads_the_metric_of_every_cell_on_whole_and_sparse_tori() {
             let mut world = build(&scene);
             for _ in 0..6 {
                 advance(&mut world, 150);
-                let expected = raster(&world);
+                let expected = raster(&world, &|_, position, i| learnt(&world, position, i));
                 let scanned = &world.scan().expect("the scene has a scan").traversals[0];
                 let bound = if precision == Precision::F64 { 1e-11 } else { 1e-3 };
                 for d in 0..STATE {
@@ -421,6 +443,32 @@ fn the_scan_reads_the_metric_of_every_cell_on_whole_and_sparse_tori() {
                     assert!(error < bound, "{is_sparse} {precision:?} component {d}: {error:e}");
                 }
             }
+            let differs = scan_differs(&world);
+            assert!(differs > 1e-3, "components differ because the metric does: {differs:e}");
+        }
+    }
+}
+
+#[test]
+fn the_scan_reads_a_metric_given_by_expressions_on_whole_and_sparse_tori() {
+    for is_sparse in [false, true] {
+        for precision in [Precision::F64, Precision::F32] {
+            let mut scene = world(precision, On { metric: true, growth: is_sparse, ..OPEN });
+            scene.scan = Some(ScanSetup { inverse_metric: scene.metric.clone(), ..scan(&scene.torus) });
+            let mut world = build(&scene);
+            let first_pages = world.active_pages().to_vec();
+            for _ in 0..6 {
+                advance(&mut world, 150);
+                let z = |coordinates: &[usize; 9]| world.torus().coordinate(Axis::Z, coordinates[8]);
+                let expected = raster(&world, &|coordinates, _, _| inverse_at(z(coordinates)));
+                let scanned = &world.scan().expect("the scene has a scan").traversals[0];
+                let bound = if precision == Precision::F64 { 1e-11 } else { 1e-3 };
+                for d in 0..STATE {
+                    let error = (scanned.re[d] - expected[0][d]).hypot(scanned.im[d] - expected[1][d]);
+                    assert!(error < bound, "{is_sparse} {precision:?} component {d}: {error:e}");
+                }
+            }
+            assert!(!is_sparse || world.active_pages() != first_pages, "the set of pages changes");
             let differs = scan_differs(&world);
             assert!(differs > 1e-3, "components differ because the metric does: {differs:e}");
         }

@@ -27,6 +27,7 @@ fn scan(torus: &Torus) -> ScanSetup {
         input_weight: 0.3,
         openness: profile(torus, openness),
         metric: METRIC,
+        inverse_metric: None,
         traversals: Traversal::ALL.to_vec(),
         every: 1,
         readout: Some(ReadoutSetup {

@@ -90,6 +90,7 @@ fn taught_scene(precision: Precision) -> Setup {
         input_weight: 1.0,
         openness: Profile::Uniform(0.5),
         metric: [1.0; 9],
+        inverse_metric: None,
         traversals: vec![Traversal::XyzFastest],
         every: 2,
         readout: Some(readout),

@@ -39,44 +39,19 @@ enum Speed {
 /// # Errors
 /// The first component that is no positive definite metric, by node.
 pub fn metric(context: &Context<'_>, document: &Document, grid: &Arc<Grid>) -> Result<Metric, SceneError> {
-    let EquationParameters { c0, metric, off_diagonal, .. } = document.equation.parameters();
+    let EquationParameters { c0, .. } = document.equation.parameters();
     let speed = speed(context, document, context.positive(c0, "equation.c0")?, grid)?;
+    let components = components(context, document, grid)?;
     let mut diffusion = [0.0; 9];
     let mut diagonal = [const { Profile::Uniform(0.0) }; 9];
-    for axis in Axis::ALL {
-        let d = axis.index();
-        let component = match metric.get(axis) {
-            Some(quantity) => {
-                let field = format!("equation.metric.{}", metric.key(axis));
-                let node = context.node(quantity, &field, Names::Space)?;
-                if node.number().is_some() {
-                    context.positive(quantity, &field)?;
-                } else {
-                    refuse_not_positive(context, &field, &node, grid)?;
-                }
-                node
-            }
-            None => Node::Number(1.0),
-        };
-        // An axis of one node has no derivative: whatever stands there stays a number.
-        let is_idle = grid.torus.extents()[d] == 1 && component.number().is_none();
-        let component = if is_idle { Node::Number(1.0) } else { component };
+    for (d, component) in components.diagonal.iter().enumerate() {
         (diagonal[d], diffusion[d]) = match &speed {
             Speed::Varying(c0, _) if grid.torus.extents()[d] == 1 => (Profile::Uniform(c0 * c0), c0 * c0),
-            speed => profile(speed, &component, grid),
+            speed => profile(speed, component, grid),
         };
     }
-    let mut pairs = Vec::new();
-    for (name, quantity) in &off_diagonal.0 {
-        let field = format!("equation.off_diagonal.{name}");
-        let (a, b) = pair(context, &field, name, grid, &pairs)?;
-        let node = context.node(quantity, &field, Names::Space)?;
-        if node.number().is_none() {
-            survey::real(grid, &RealExpression::new(grid.clone(), &node))
-                .map_err(|bad| context.not_finite(&field, &bad))?;
-        }
-        pairs.push((a, b, profile(&speed, &node, grid).0));
-    }
+    let pairs: Vec<_> =
+        components.pairs.iter().map(|(a, b, node)| (*a, *b, profile(&speed, node, grid).0)).collect();
     let is_constant = pairs.is_empty() && diagonal.iter().all(|d| matches!(d, Profile::Uniform(_)));
     if !is_constant && grid.growth.is_some() && grid.torus.n_nodes() > survey::SPARSE_NODES_MAX {
         return Err(context.value(
@@ -95,6 +70,68 @@ pub fn metric(context: &Context<'_>, document: &Document, grid: &Arc<Grid>) -> R
         Some(form) => Some(plasticity(context, form, &speed)?),
     };
     Ok(Metric { diffusion, profile, plasticity })
+}
+
+/// g^{ij} as the scene writes it, without c: numbers where it is constant, 1 for what varies, and all of it where it is no
+/// constant diagonal.
+///
+/// # Errors
+/// As [`metric`].
+pub fn inverse(
+    context: &Context<'_>,
+    document: &Document,
+    grid: &Arc<Grid>,
+) -> Result<([f64; 9], Option<MetricProfile>), SceneError> {
+    let Components { diagonal, pairs } = components(context, document, grid)?;
+    let constants = diagonal.each_ref().map(|node| node.number().unwrap_or(1.0));
+    if pairs.is_empty() && diagonal.iter().all(|node| node.number().is_some()) {
+        return Ok((constants, None));
+    }
+    let of = |node: &Node| profile(&Speed::Constant(1.0), node, grid).0;
+    let off_diagonal = pairs.iter().map(|(a, b, node)| (*a, *b, of(node))).collect();
+    Ok((constants, Some(MetricProfile { diagonal: diagonal.each_ref().map(of), off_diagonal })))
+}
+
+/// g^{ij} of a scene.
+struct Components {
+    /// g^{dd} along r…z; a number along axes of one node.
+    diagonal: [Node; 9],
+    /// g^{ij} of different axes.
+    pairs: Vec<(Axis, Axis, Node)>,
+}
+
+fn components(
+    context: &Context<'_>,
+    document: &Document,
+    grid: &Arc<Grid>,
+) -> Result<Components, SceneError> {
+    let EquationParameters { metric, off_diagonal, .. } = document.equation.parameters();
+    let mut diagonal = [const { Node::Number(1.0) }; 9];
+    for axis in Axis::ALL {
+        let Some(quantity) = metric.get(axis) else { continue };
+        let field = format!("equation.metric.{}", metric.key(axis));
+        let node = context.node(quantity, &field, Names::Space)?;
+        if node.number().is_some() {
+            context.positive(quantity, &field)?;
+        } else {
+            refuse_not_positive(context, &field, &node, grid)?;
+        }
+        // An axis of one node has no derivative: whatever stands there stays a number.
+        let is_idle = grid.torus.extents()[axis.index()] == 1 && node.number().is_none();
+        diagonal[axis.index()] = if is_idle { Node::Number(1.0) } else { node };
+    }
+    let mut pairs = Vec::new();
+    for (name, quantity) in &off_diagonal.0 {
+        let field = format!("equation.off_diagonal.{name}");
+        let (a, b) = pair(context, &field, name, grid, &pairs)?;
+        let node = context.node(quantity, &field, Names::Space)?;
+        if node.number().is_none() {
+            survey::real(grid, &RealExpression::new(grid.clone(), &node))
+                .map_err(|bad| context.not_finite(&field, &bad))?;
+        }
+        pairs.push((a, b, node));
+    }
+    Ok(Components { diagonal, pairs })
 }
 
 fn speed(context: &Context<'_>, document: &Document, c0: f64, grid: &Arc<Grid>) -> Result<Speed, SceneError> {
@@ -174,7 +211,7 @@ fn pair(
     field: &str,
     name: &str,
     grid: &Grid,
-    known: &[(Axis, Axis, Profile)],
+    known: &[(Axis, Axis, Node)],
 ) -> Result<(Axis, Axis), SceneError> {
     let axis = |letter: char| Axis::ALL.into_iter().find(|axis| axis.name().starts_with(letter));
     let letters: Vec<Option<Axis>> = name.chars().map(axis).collect();

@@ -11,7 +11,7 @@ use super::evaluate::{Grid, RealExpression};
 use super::field::FieldBuilder;
 use super::growth::{self, initial_pages};
 use super::limits::NODES_MAX;
-use super::metric::{Metric, metric};
+use super::metric::{self, Metric, metric};
 use super::plan::{RunPlan, plan};
 use super::potential::PotentialBuilder;
 use super::quantity::{PerAxis, Quantity};
@@ -124,7 +124,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
     };
     let emitters = fields.emitters(&document.emitters, end)?;
     let injections = fields.injections(&document.injections, document.ticks)?;
-    let scan = scan(&context, document, resonance, metric.is_some(), &grid)?;
+    let scan = scan(&context, document, resonance, &grid)?;
     let setup = Setup {
         torus,
         precision,
@@ -243,15 +243,6 @@ fn refuse_in_wave_form(context: &Context<'_>, setup: &Setup) -> Result<(), Scene
 /// What the fields describe but no propagator computes.
 fn refuse_unsupported(context: &Context<'_>, setup: &Setup) -> Result<(), SceneError> {
     let field = if setup.plasticity.is_some() { "plasticity" } else { "equation.metric" };
-    let has_path = setup.scan.as_ref().is_some_and(|scan| !scan.traversals.is_empty());
-    if setup.metric.is_some() && has_path {
-        return Err(context.value(
-            "scan",
-            "a scan over a metric that varies in space without learning",
-            "a metric of constants, or a plastic one, whose cells the scan reads",
-            "give equation.metric, equation.off_diagonal and state numbers, or write traversals: []",
-        ));
-    }
     match check_metric(setup) {
         Err(BuildError::Unsupported { what, remedy }) => {
             Err(context.value(field, what, "a metric that the kinetic step can propagate", remedy))
@@ -437,17 +428,13 @@ fn scan(
     context: &Context<'_>,
     document: &Document,
     resonance: Profile,
-    is_varying: bool,
     grid: &Arc<Grid>,
 ) -> Result<Option<ScanSetup>, SceneError> {
     let Some(form) = &document.scan else { return Ok(None) };
     let state = context.node(&document.state, "state", Names::Space)?.number().unwrap_or(0.0);
-    // Where the metric varies the scan takes it from the cells, or is refused.
-    let inverse_metric = match is_varying {
-        true => [1.0; 9],
-        false => context.per_axis(document.equation.parameters().metric, "equation.metric", 1.0)?,
-    };
-    scan::scan(context, form, Surroundings { state, resonance, inverse_metric }, grid).map(Some)
+    let (inverse_metric, varying) = metric::inverse(context, document, grid)?;
+    let surroundings = Surroundings { state, resonance, inverse_metric, varying };
+    scan::scan(context, form, surroundings, grid).map(Some)
 }
 
 /// The norm to scale to; descent in imaginary time always keeps one, 1 unless the scene says otherwise.

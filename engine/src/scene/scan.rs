@@ -7,6 +7,7 @@ use super::evaluate::Grid;
 use super::quantity::Quantity;
 use nikola_components::fill::{Profile, RealFill};
 use nikola_components::geometry::traversal::Traversal;
+use nikola_components::metric::MetricProfile;
 use nikola_components::scan::{Feature, ReadoutSetup, STATE, ScanSetup};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -123,8 +124,10 @@ pub struct Surroundings {
     pub state: f64,
     /// r̂ at every node.
     pub resonance: Profile,
-    /// Diagonal of the inverse metric along r…z.
+    /// Diagonal of the inverse metric along r…z, 1 where it varies.
     pub inverse_metric: [f64; STATE],
+    /// The inverse metric, where it is no constant diagonal.
+    pub varying: Option<MetricProfile>,
 }
 
 /// Checks a scan.
@@ -182,6 +185,7 @@ pub fn scan(
         input_weight,
         openness: complement(surroundings.resonance),
         metric: surroundings.inverse_metric.map(|inverse| 1.0 / inverse),
+        inverse_metric: surroundings.varying,
         traversals,
         every: form.every,
         readout,

@@ -41,9 +41,9 @@ pub const EIGENVALUE_MIN: f64 = 1e-3;
 pub const EIGENVALUE_MAX: f64 = 1e3;
 
 /// Most components.
-const COMPONENTS_MAX: usize = AXES_MAX * (AXES_MAX + 1) / 2;
+pub const COMPONENTS_MAX: usize = AXES_MAX * (AXES_MAX + 1) / 2;
 /// Cells that are factorised together: the lanes of an f64 vector.
-const BATCH: usize = 8;
+pub const BATCH: usize = 8;
 /// Cells that are relaxed together, component by component.
 const BLOCK_CELLS: usize = 64;
 /// Cells per chunk of the structure tensor.
@@ -271,7 +271,16 @@ pub fn factorise(level: Level, axes: usize, g: &mut [[f64; BATCH]; COMPONENTS_MA
             was_projected[lane] = project(axes, g, lane);
         }
     }
-    Factorised { inverse: dispatch::<f64, _>(level, Invert { axes, g }), was_projected }
+    Factorised { inverse: inverse(level, axes, g), was_projected }
+}
+
+/// The inverses of up to eight positive definite tensors, as they are: g from g⁻¹, or g⁻¹ from g; see [`factorise`].
+pub fn inverse(
+    level: Level,
+    axes: usize,
+    g: &[[f64; BATCH]; COMPONENTS_MAX],
+) -> [[f64; BATCH]; COMPONENTS_MAX] {
+    dispatch::<f64, _>(level, Invert { axes, g })
 }
 
 /// Moves the eigenvalues of one lane into the allowed range; says whether any was outside.
