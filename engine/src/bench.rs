@@ -91,6 +91,18 @@ pub struct BenchReport {
     pub norm_drift: f64,
     /// The stages.
     pub stages: Vec<StageRow>,
+    /// Every measured tick in the order they ran.
+    #[serde(skip)]
+    pub ticks: Vec<TickRow>,
+}
+
+/// One measured tick in nanoseconds: the whole of it, and each stage in the order of [`Stage::ALL`].
+#[derive(Debug, Clone, Copy)]
+pub struct TickRow {
+    /// Around the whole tick.
+    pub whole: u64,
+    /// Of each stage.
+    pub stages: [u64; Stage::COUNT],
 }
 
 /// Why a bench cannot run.
@@ -184,20 +196,17 @@ fn measure(
 ) -> Result<BenchReport, BenchError> {
     let mut simulation = Simulation::new(setup, options)?;
     let before = simulation.sample().norm;
-    let mut ticks: Vec<f64> = Vec::with_capacity(SAMPLES_MAX);
-    let mut stages: [Vec<u64>; Stage::COUNT] = Default::default();
+    let mut rows: Vec<TickRow> = Vec::with_capacity(SAMPLES_MAX);
     for _ in 0..n_warm {
         simulation.tick();
     }
     let began = now_nanos();
     let budget = (secs * 1e9) as u64;
-    while ticks.len() < SAMPLES_MAX && (ticks.len() < 3 || now_nanos() - began < budget) {
+    while rows.len() < SAMPLES_MAX && (rows.len() < 3 || now_nanos() - began < budget) {
         let start = now_nanos();
         simulation.tick();
-        ticks.push((now_nanos() - start) as f64 * 1e-6);
-        for (samples, nanos) in stages.iter_mut().zip(simulation.stage_times().nanos) {
-            samples.push(nanos);
-        }
+        let whole = now_nanos() - start;
+        rows.push(TickRow { whole, stages: simulation.stage_times().nanos });
     }
     let norm_drift = simulation.sample().norm / before - 1.0;
     let nodes = simulation.active_pages().len() * simulation.torus().page_nodes();
@@ -208,13 +217,17 @@ fn measure(
     let bytes_per_node = 2.0 * 4.0 * scalar + 2.0 * scalar;
     let threads = options.threads.max(1);
     let bandwidth = copy_bandwidth((3.0 * scalar * nodes as f64) as usize, threads);
-    ticks.sort_by(f64::total_cmp);
-    let ms = ticks[ticks.len() / 2];
+    let mut wholes: Vec<u64> = rows.iter().map(|row| row.whole).collect();
+    wholes.sort_unstable();
+    let ms = wholes[wholes.len() / 2] as f64 * 1e-6;
     let floor_ms = bytes_per_node * nodes as f64 / bandwidth * 1e3;
     let stages = Stage::ALL
         .iter()
-        .zip(&mut stages)
-        .map(|(stage, samples)| stage_row(*stage, samples, scalar * nodes as f64, bandwidth))
+        .enumerate()
+        .map(|(index, stage)| {
+            let mut samples: Vec<u64> = rows.iter().map(|row| row.stages[index]).collect();
+            stage_row(*stage, &mut samples, scalar * nodes as f64, bandwidth)
+        })
         .collect();
     Ok(BenchReport {
         shape,
@@ -223,8 +236,8 @@ fn measure(
         threads,
         simd,
         ms,
-        ms_min: ticks[0],
-        samples: ticks.len(),
+        ms_min: wholes[0] as f64 * 1e-6,
+        samples: rows.len(),
         bandwidth_bytes_per_sec: bandwidth,
         bytes_per_node,
         floor_ms,
@@ -232,6 +245,7 @@ fn measure(
         peak_bytes_per_node,
         norm_drift,
         stages,
+        ticks: rows,
     })
 }
 
@@ -294,6 +308,24 @@ pub fn peak_resident_bytes() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|n| n.parse::<u64>().ok());
     kibibytes.unwrap_or(0) * 1024
+}
+
+/// The measured ticks as CSV, in microseconds.
+pub fn ticks_csv(report: &BenchReport) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::from("tick,whole_micros");
+    for stage in Stage::ALL {
+        let _ = write!(out, ",{}_micros", stage.name());
+    }
+    out.push('\n');
+    for (tick, row) in report.ticks.iter().enumerate() {
+        let _ = write!(out, "{tick},{:.3}", row.whole as f64 * 1e-3);
+        for nanos in row.stages {
+            let _ = write!(out, ",{:.3}", nanos as f64 * 1e-3);
+        }
+        out.push('\n');
+    }
+    out
 }
 
 /// The report as a person reads it.

@@ -38,6 +38,9 @@ pub(super) struct BenchArguments {
     /// Print one JSON object.
     #[arg(long)]
     pub(super) json: bool,
+    /// Write every measured tick, stage by stage, to this file as CSV: what is rare and slow shows there.
+    #[arg(long, value_name = "FILE", conflicts_with = "realtime")]
+    pub(super) ticks: Option<PathBuf>,
     /// Run the scene, or the built-in one, at one thousand ticks per second, beside a loop that only sleeps.
     #[arg(long, conflicts_with = "shape")]
     pub(super) realtime: bool,
@@ -77,6 +80,13 @@ pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
         })
     };
     let report = report.map_err(usage)?;
+    if let Some(path) = &arguments.ticks {
+        std::fs::write(path, bench::ticks_csv(&report)).map_err(|error| {
+            let place = path.display();
+            let message = format!("cannot write {place}: {error}; expected a file in a folder that can be written to");
+            Failure::new(message, exit::OUTPUT)
+        })?;
+    }
     if arguments.json {
         let text = serde_json::to_string(&report).map_err(|error| Failure::new(error, exit::INTERNAL))?;
         print_line(&text)

@@ -13,7 +13,7 @@ pub use libm::{cos, cosh, exp, expm1, fabs, log as ln, log1p, pow, sin, sincos, 
 pub(crate) const SMALL_ANGLE: f64 = 0.1;
 
 /// Angles below this need the shortest polynomials: those of most steps.
-pub(crate) const TINY_ANGLE: f64 = 0.015;
+pub(crate) const TINY_ANGLE: f64 = 0.03;
 
 /// Exponents below this need no halving.
 const SMALL_EXPONENT: f64 = 0.25;
@@ -56,12 +56,12 @@ fn alternating<V: Lanes>(u: V, first: usize, last: usize) -> V {
 }
 
 /// (sin a, cos a − 1) for |a| < [`TINY_ANGLE`]; error below a quarter unit in the last place of 1. The modulus has a bias
-/// below |a|⁶/60 in single precision, |a|⁸/2000 in double.
+/// below |a|⁶/60 in single precision, |a|⁸/20,000 in double.
 #[inline(always)]
 pub(crate) fn sin_cosm1_tiny<V: Lanes>(a: V) -> (V, V) {
     let single = V::T::BYTES == 4;
     let u = a.mul(a);
-    let s = alternating::<V>(u, 3, if single { 3 } else { 5 });
+    let s = alternating::<V>(u, 3, if single { 3 } else { 7 });
     let c = alternating::<V>(u, 2, if single { 4 } else { 6 });
     (s.mul_add(a.mul(u), a), c.mul(u))
 }
