@@ -83,7 +83,8 @@ pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.ticks {
         std::fs::write(path, bench::ticks_csv(&report)).map_err(|error| {
             let place = path.display();
-            let message = format!("cannot write {place}: {error}; expected a file in a folder that can be written to");
+            let message =
+                format!("cannot write {place}: {error}; expected a file in a folder that can be written to");
             Failure::new(message, exit::OUTPUT)
         })?;
     }

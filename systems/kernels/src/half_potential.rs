@@ -9,7 +9,7 @@
 use crate::field::{PageMut, PageRef, Real, Threads, Values};
 use crate::simd::{Kernel, Lanes, Level};
 use crate::threads::for_each_chunk;
-use crate::transcendental::{SMALL_ANGLE, TINY_ANGLE, loss_and_weight};
+use crate::transcendental::{SMALL_ANGLE, loss_and_weight, tiny_angle};
 use crate::transcendental::{sin_cosm1, sin_cosm1_small, sin_cosm1_tiny};
 
 /// Which time the flow runs in.
@@ -386,13 +386,14 @@ pub(crate) struct FreeFlow<V, const GAIN: bool> {
 impl<V: Lanes, const GAIN: bool> FreeFlow<V, GAIN> {
     #[inline(always)]
     pub fn new(plan: &LocalPlan<V::T>) -> Self {
-        let is_slight = plan.gain.to_f64().abs() * TINY_ANGLE < 0.25 * V::T::EPSILON;
+        let tiny = tiny_angle::<V::T>();
+        let is_slight = plan.gain.to_f64().abs() * tiny < 0.25 * V::T::EPSILON;
         FreeFlow {
             c0: V::splat(plan.c0),
             c1: V::splat(plan.c1),
             c2: V::splat(plan.c2),
             gain: V::splat(plan.gain),
-            tiny: V::splat(V::T::from_f64(if is_slight { TINY_ANGLE } else { 0.0 })),
+            tiny: V::splat(V::T::from_f64(if is_slight { tiny } else { 0.0 })),
             small: V::splat(V::T::from_f64(SMALL_ANGLE)),
         }
     }

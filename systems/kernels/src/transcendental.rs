@@ -12,8 +12,11 @@ pub use libm::{cos, cosh, exp, expm1, fabs, log as ln, log1p, pow, sin, sincos, 
 /// `Angles` below this need no range reduction and the short polynomials.
 pub(crate) const SMALL_ANGLE: f64 = 0.1;
 
-/// Angles below this need the shortest polynomials: those of most steps.
-pub(crate) const TINY_ANGLE: f64 = 0.03;
+/// Angles below this need the shortest polynomials: those of most steps. In single precision it is what keeps the modulus over
+/// millions of ticks.
+pub(crate) fn tiny_angle<T: Real>() -> f64 {
+    if T::BYTES == 4 { 0.015 } else { 0.03 }
+}
 
 /// Exponents below this need no halving.
 const SMALL_EXPONENT: f64 = 0.25;
@@ -55,7 +58,7 @@ fn alternating<V: Lanes>(u: V, first: usize, last: usize) -> V {
     p
 }
 
-/// (sin a, cos a − 1) for |a| < [`TINY_ANGLE`]; error below a quarter unit in the last place of 1. The modulus has a bias
+/// (sin a, cos a − 1) for |a| < [`tiny_angle`]; error below a quarter unit in the last place of 1. The modulus has a bias
 /// below |a|⁶/60 in single precision, |a|⁸/20,000 in double.
 #[inline(always)]
 pub(crate) fn sin_cosm1_tiny<V: Lanes>(a: V) -> (V, V) {
@@ -165,7 +168,7 @@ mod tests {
         fn run<V: Lanes<T = T>>(self) -> [f64; 4] {
             let x = V::splat(self.0);
             let (s, c) = match self.0.to_f64().abs() {
-                a if a < TINY_ANGLE => sin_cosm1_tiny(x),
+                a if a < tiny_angle::<T>() => sin_cosm1_tiny(x),
                 a if a < SMALL_ANGLE => sin_cosm1_small(x),
                 _ => sin_cosm1(x),
             };
