@@ -161,6 +161,12 @@ impl<T: Real> Propagators<T> {
         self.active.is_some()
     }
 
+    /// The cells of a metric that learns on a dense torus, all of T that can change there.
+    pub fn learning_cells(&self) -> Option<core::ops::Range<usize>> {
+        let learns = self.active.as_ref().is_some_and(ActiveMetric::learns_densely);
+        self.diffusion.as_ref().filter(|_| learns).map(|diffusion| 0..diffusion.grid.n_cells())
+    }
+
     /// Plans every distinct kinetic flow anew, for real time, with D `scale` times that of the scene's `terms`. A plastic
     /// metric must have been given its new D before.
     pub fn rescale(&mut self, level: Level, terms: &[AxisTerm], scale: f64) {

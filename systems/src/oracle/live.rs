@@ -87,6 +87,22 @@ impl LivePower {
         }
     }
 
+    /// As [`Self::follow`] where all of T changed, by its cells: the images need not be made anew. None where they were not
+    /// those of T before, or T has more to it than cells.
+    pub fn follow_all<T: Real>(
+        &mut self,
+        border: &Border<'_, T>,
+        sources: &Sources<T>,
+        propagators: &Propagators<T>,
+    ) -> Option<f64> {
+        let cells = propagators.learning_cells()?;
+        if self.revision? + 1 != propagators.revision {
+            return None;
+        }
+        self.revision = Some(propagators.revision);
+        Some(self.follow(border, sources, propagators, &cells.collect::<Vec<_>>()))
+    }
+
     /// Work of the two half kicks at a tick border, energy and norm.
     pub fn at<T: Real>(
         &self,

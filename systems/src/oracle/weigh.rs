@@ -90,6 +90,9 @@ impl<T: Real + Scalar> SourceWork<'_, T> {
         let Some(watch) = &mut self.watch else { return 0.0 };
         let Energies::Live(power) = &mut watch.energies else { return 0.0 };
         let border = Border { tick: *self.tick, pages, wave, volume: self.torus.cell_volume() };
+        if let Some(gained) = power.follow_all(&border, &self.sources, propagators) {
+            return gained;
+        }
         // What V and β contribute cancels.
         let zero = Values::Uniform(T::from_f64(0.0));
         let before = power.at(&border, &self.sources, &zero).energy;

@@ -112,6 +112,11 @@ impl ActiveMetric {
         self.pages.is_none()
     }
 
+    /// Whether every page is there and its metric learns.
+    pub fn learns_densely(&self) -> bool {
+        self.is_dense() && self.is_plastic
+    }
+
     /// D where it is a constant diagonal.
     pub fn constant(&self) -> &Diffusion {
         &self.constant
@@ -222,6 +227,10 @@ impl<T: Real> Propagators<T> {
                 (Plan::Active(plan), Some(diffusion)) => {
                     plan.forget(&self.terms);
                     plan.activate(&pages, diffusion);
+                }
+                // As if every cell had learnt.
+                (Plan::Varying(plan), Some(diffusion)) if active.is_plastic => {
+                    plan.renew(diffusion, &(0..diffusion.grid.n_cells()).collect::<Vec<_>>());
                 }
                 (Plan::Varying(plan), Some(diffusion)) => {
                     let (time, rule) = (active.time, active.rule);
