@@ -53,7 +53,7 @@ fn nikola(binary: &Path, folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Arguments (`SCENE` stands for a scene of the house) · exit code · parts of the message.
-const ROWS: [(&[&str], u8, &[&str]); 33] = [
+const ROWS: [(&[&str], u8, &[&str]); 34] = [
     (&["frob"], exit::USAGE, &["frob", "Usage"]),
     (&["run", "--frob"], exit::USAGE, &["--frob", "Usage"]),
     (&["run", "a", "b"], exit::USAGE, &["'b'", "Usage"]),
@@ -99,6 +99,11 @@ const ROWS: [(&[&str], u8, &[&str]); 33] = [
     (&["task", "narma10", "--scene", "none.ron"], exit::INPUT, &["none.ron", "check the path"]),
     (&["bench", "--shape", "3xq"], exit::USAGE, &["3xq", "27x27x27"]),
     (&["bench", "--secs", "-1"], exit::USAGE, &["--secs -1", "above 0"]),
+    (
+        &["bench", "--shape", "3x3", "--secs", "0.01", "--ticks", "full/file/t.csv"],
+        exit::OUTPUT,
+        &["--ticks full/file/t.csv", "found:", "expected:", "remedy:"],
+    ),
 ];
 
 #[test]
@@ -173,6 +178,27 @@ fn a_diverging_run_says_when_and_exits_with_its_code() {
     assert_eq!(output.status.code(), Some(i32::from(exit::DIVERGED)), "{message}");
     for part in ["not finite", "after tick", "remedy:", "burst-1"] {
         assert!(message.contains(part), "no {part:?} in: {message}");
+    }
+}
+
+#[test]
+fn a_bench_writes_its_ticks_as_rows_that_add_up() {
+    let Some(binary) = binary() else { return };
+    let scratch = Scratch::new("ticks");
+    let arguments = ["bench", "--shape", "9x9", "--secs", "0.05", "--ticks", "ticks.csv", "--json"];
+    let output = nikola(&binary, scratch.path(), &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let text = std::fs::read_to_string(scratch.path().join("ticks.csv")).expect("a file");
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
+    assert!(header.starts_with(&["tick", "whole_micros", "ingress_micros"]), "{header:?}");
+    let rows: Vec<Vec<f64>> =
+        lines.map(|line| line.split(',').map(|x| x.parse().expect("a number")).collect()).collect();
+    assert_eq!(report["samples"], rows.len());
+    for (tick, row) in rows.iter().enumerate() {
+        let stages: f64 = row[2..].iter().sum();
+        assert!(row.len() == header.len() && row[0] == tick as f64 && stages <= row[1], "{row:?}");
     }
 }
 

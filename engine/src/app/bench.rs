@@ -82,9 +82,11 @@ pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
     let report = report.map_err(usage)?;
     if let Some(path) = &arguments.ticks {
         std::fs::write(path, bench::ticks_csv(&report)).map_err(|error| {
-            let place = path.display();
-            let message =
-                format!("cannot write {place}: {error}; expected a file in a folder that can be written to");
+            let message = format!(
+                "--ticks {}\n  found:    {error}\n  expected: a file in a folder that can be written to\n  remedy:   give \
+                 another path",
+                path.display()
+            );
             Failure::new(message, exit::OUTPUT)
         })?;
     }
