@@ -444,28 +444,65 @@ impl<T: Real, const IMAGINARY: bool> Kernel<T> for OtherRun<'_, T, IMAGINARY> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) {
-        let LocalRun { plan, src, dst, operands, len } = self.0;
-        let mut i = 0;
-        while i < len {
-            let n = V::N.min(len - i);
-            // SAFETY: all accesses stay below `len`, see LocalRun.
-            unsafe {
-                let (re, im) = (V::load_n(src.re.add(i), n), V::load_n(src.im.add(i), n));
-                let operand = |p: *const T, uniform: T| {
-                    if p.is_null() { V::splat(uniform) } else { V::load_n(p.add(i), n) }
-                };
-                let v = operand(operands.potential, plan.potential);
-                let (x, y) = if IMAGINARY {
-                    relax::<V>(plan, re, im, v)
-                } else {
-                    damp::<V>(plan, re, im, v, operand(operands.damping, plan.damping))
-                };
+        let whole = self.0.len / V::N * V::N;
+        // SAFETY: all accesses stay below `len`, see LocalRun.
+        unsafe {
+            for i in (0..whole).step_by(V::N) {
+                self.vector::<V, true>(i, V::N);
+            }
+            if whole < self.0.len {
+                self.vector::<V, false>(whole, self.0.len - whole);
+            }
+        }
+    }
+}
+
+impl<T: Real, const IMAGINARY: bool> OtherRun<'_, T, IMAGINARY> {
+    /// N nodes from `i` on, or `n`.
+    ///
+    /// # Safety
+    /// They are below `len`.
+    #[inline(always)]
+    unsafe fn vector<V: Lanes<T = T>, const FULL: bool>(&self, i: usize, n: usize) {
+        let LocalRun { plan, src, dst, operands, .. } = &self.0;
+        // SAFETY: says the caller.
+        unsafe {
+            let (re, im) = (load::<V, FULL>(src.re.add(i), n), load::<V, FULL>(src.im.add(i), n));
+            let v = operand::<V, FULL>(operands.potential, i, n, plan.potential);
+            let (x, y) = if IMAGINARY {
+                relax::<V>(plan, re, im, v)
+            } else {
+                damp::<V>(plan, re, im, v, operand::<V, FULL>(operands.damping, i, n, plan.damping))
+            };
+            if FULL {
+                x.store(dst.re.add(i));
+                y.store(dst.im.add(i));
+            } else {
                 x.store_n(dst.re.add(i), n);
                 y.store_n(dst.im.add(i), n);
             }
-            i += n;
         }
     }
+}
+
+/// A vector, or the first `n` lanes of one.
+///
+/// # Safety
+/// They are readable.
+#[inline(always)]
+unsafe fn load<V: Lanes, const FULL: bool>(p: *const V::T, n: usize) -> V {
+    // SAFETY: says the caller.
+    unsafe { if FULL { V::load(p) } else { V::load_n(p, n) } }
+}
+
+/// V or Γ of nodes `i` on; everywhere the same where there is no column.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+unsafe fn operand<V: Lanes, const FULL: bool>(p: *const V::T, i: usize, n: usize, uniform: V::T) -> V {
+    // SAFETY: says the caller.
+    if p.is_null() { V::splat(uniform) } else { unsafe { load::<V, FULL>(p.add(i), n) } }
 }
 
 /// Real time with damping: Ψ' = (1+g)(1−loss)e^{ia}Ψ in increment form.
@@ -475,7 +512,13 @@ fn damp<V: Lanes>(plan: &LocalPlan<V::T>, re: V, im: V, v: V, damping: V) -> (V,
     let (loss, weight) = loss_and_weight(damping.mul(V::splat(plan.h)));
     let density = im.mul_add(im, re.mul(re));
     let a = flow.c2.mul(density).mul_add(weight, flow.c1.mul_add(v, flow.c0));
-    let (s, c) = if a.abs().all_below(flow.small) { sin_cosm1_small(a) } else { sin_cosm1(a) };
+    let (s, c) = if a.abs().all_below(flow.tiny) {
+        sin_cosm1_tiny(a)
+    } else if a.abs().all_below(flow.small) {
+        sin_cosm1_small(a)
+    } else {
+        sin_cosm1(a)
+    };
     let (s, c) = (loss.neg_mul_add(s, s), loss.neg_mul_add(c, c).sub(loss));
     flow.increment(re, im, s, c)
 }

@@ -18,6 +18,8 @@ pub(crate) fn tiny_angle<T: Real>() -> f64 {
     if T::BYTES == 4 { 0.015 } else { 0.03 }
 }
 
+/// Exponents below this need a short series: those of most steps.
+const TINY_EXPONENT: f64 = 0.005;
 /// Exponents below this need no halving.
 const SMALL_EXPONENT: f64 = 0.25;
 /// Halvings applied beyond: exponents below `SMALL_EXPONENT·2^4` stay in vectors.
@@ -104,13 +106,17 @@ pub(crate) fn sin_cosm1<V: Lanes>(a: V) -> (V, V) {
 #[inline(always)]
 pub(crate) fn loss_and_weight<V: Lanes>(y: V) -> (V, V) {
     let reach = SMALL_EXPONENT * f64::from(1u32 << HALVINGS);
-    if y.abs().all_below(constant::<V>(SMALL_EXPONENT)) {
-        let phi = phi_small(y);
+    if y.abs().all_below(constant::<V>(TINY_EXPONENT)) {
+        let phi = phi_small(y, if V::SINGLE { 2 } else { 5 });
+        let loss = y.mul(phi);
+        (loss, weight_from(phi, loss))
+    } else if y.abs().all_below(constant::<V>(SMALL_EXPONENT)) {
+        let phi = phi_small(y, if V::SINGLE { 6 } else { 12 });
         let loss = y.mul(phi);
         (loss, weight_from(phi, loss))
     } else if y.abs().all_below(constant::<V>(reach)) {
         let mut x = y.mul(constant::<V>(1.0 / f64::from(1u32 << HALVINGS)));
-        let mut phi = phi_small(x);
+        let mut phi = phi_small(x, if V::SINGLE { 6 } else { 12 });
         for _ in 0..HALVINGS {
             // φ(2x) = φ(x)(1 − xφ(x)/2).
             phi = weight_from(phi, x.mul(phi));
@@ -123,10 +129,9 @@ pub(crate) fn loss_and_weight<V: Lanes>(y: V) -> (V, V) {
     }
 }
 
-/// φ(y) = (1 − e^{−y})/y by its series, |y| < [`SMALL_EXPONENT`].
+/// φ(y) = (1 − e^{−y})/y by its series up to y^`last`, |y| < [`SMALL_EXPONENT`].
 #[inline(always)]
-fn phi_small<V: Lanes>(y: V) -> V {
-    let last = if V::T::BYTES == 4 { 6 } else { 12 };
+fn phi_small<V: Lanes>(y: V, last: usize) -> V {
     let mut p = constant::<V>(INVERSE_FACTORIAL[last + 1]);
     let mut k = last;
     while k > 0 {
@@ -193,7 +198,9 @@ mod tests {
                     assert!((a - b).abs() <= 4.0 * resolution * scale.max(1e-300), "{level} {y}: {a} {b}");
                 };
                 near(s, sin(y), y.abs().min(1.0));
-                near(c, -2.0 * sin(0.5 * y) * sin(0.5 * y), (y * y).min(1.0));
+                // The shortest polynomials are as near to 1 as they promise; the others keep every digit of cos − 1.
+                let (cosm1, shortest) = (-2.0 * sin(0.5 * y) * sin(0.5 * y), y.abs() < tiny_angle::<T>());
+                near(c, cosm1, (y * y).min(1.0).max(if shortest { 1.0 / 16.0 } else { 0.0 }));
                 near(l, -expm1(-y), 4.0 * expm1(-y).abs());
                 near(w, crate::nonlinear::effective_duration(y, 1.0), 4.0 * exp(-2.0 * y).max(1.0));
             }
