@@ -338,14 +338,6 @@ const SPARSE: &[Row] = &[
         "integrator",
     ),
     (
-        "growth: (), equation: Schrodinger(metric: {z: \"1 + 0.1*cos(z)\"}), scan: (input_weight: 1)",
-        "value",
-        "scan",
-        "without learning",
-        "constants",
-        "traversals: []",
-    ),
-    (
         "growth: (), equation: Schrodinger(metric: {z: \"cos(z)\"})",
         "value",
         "equation.metric.z",
