@@ -67,9 +67,10 @@ pub struct AxisTerm {
 pub struct Probe {
     /// A monotonic clock in nanoseconds.
     pub now_nanos: Option<fn() -> u64>,
-    /// Nanoseconds of processor time spent in local flows, summed over chunks.
+    /// Nanoseconds of processor time spent in local flows, summed over the chunks that are looked at: every fourth of a sweep of
+    /// [`Kinetic`], else all. A ring that shares its pass with the closing flow counts here.
     pub local_nanos: AtomicU64,
-    /// Nanoseconds of processor time spent in kinetic passes, summed over chunks.
+    /// The same of kinetic passes.
     pub kinetic_nanos: AtomicU64,
 }
 
