@@ -22,7 +22,7 @@ use crate::persist::open::{StateRequest, open};
 use crate::persist::replay::Replay;
 use crate::persist::{PersistError, blink};
 use crate::runner::privileges::{self, Privileges};
-use crate::runner::{self, Pace, PaceReport, Pacing, WatchdogPlan, now_nanos};
+use crate::runner::{self, Pace, PaceReport, Pacing, WatchdogPlan, counter, now_nanos};
 use crate::scene::{self, Resolved, RunPlan, Scene, SceneError, SeriesFormat};
 use crate::shm::ShmError;
 use crate::shm::publish::{FrameRequest, Publisher};
@@ -191,6 +191,7 @@ pub fn run(request: &RunRequest) -> Result<Summary, RunError> {
         threads: request.threads,
         level: request.level,
         now_nanos: Some(now_nanos),
+        counter: Some(counter),
         memory_advice: Some(memory::advise_huge_pages),
     };
     let mut simulation = Simulation::new(&resolved.setup, &options)

@@ -120,6 +120,16 @@ pub fn now_nanos() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// The processor's own counter, which is read in a third of the time of a clock; where it has none, [`now_nanos`].
+#[allow(unsafe_code)]
+pub fn counter() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every such processor has it.
+    return unsafe { core::arch::x86_64::_rdtsc() };
+    #[cfg(not(target_arch = "x86_64"))]
+    now_nanos()
+}
+
 /// Runs until `until` ticks are done, an edge stops the run or a halt is asked for; then the edges' ends, in order.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //! Invariant: reads the world, changes nothing but its own queue; a full queue drops its oldest entry and counts it.
 
 use crate::ingress::TickPlan;
-use crate::observables::{ObservedColumns, measure};
+use crate::observables::{Known, ObservedColumns, measure};
 use crate::oracle::NormLedger;
 use crate::propagators::Propagators;
 use crate::world::{Compute, Environment};
@@ -38,6 +38,7 @@ pub fn report<T: Real + Scalar>(
     columns: ObservedColumns<'_, '_, T>,
     mut egress: ResMut<'_, Egress>,
     mut times: ResMut<'_, StageTimes>,
+    mut known: ResMut<'_, Known>,
     sampling: Res<'_, Sampling>,
     plan: Res<'_, TickPlan>,
     torus: Res<'_, Torus>,
@@ -50,8 +51,12 @@ pub fn report<T: Real + Scalar>(
 ) {
     let began = times.now();
     if plan.wants_sample || sampling.is_due(*tick) {
-        egress.push(measure(&columns, &torus, &wave, &environment, &propagators, &compute, &ledger, *tick));
+        let (tick, known) = (*tick, &mut known);
+        let sample =
+            measure(&columns, &torus, &wave, &environment, &propagators, &compute, &ledger, tick, known);
+        egress.push(sample);
     }
+    *known = Known::default();
     let ended = times.now();
     times.add(Stage::Egress, ended - began);
 }

@@ -14,7 +14,7 @@ pub(crate) use survival::restore;
 
 use crate::damping::set_damping;
 use crate::metric_update::{PlasticMetric, fill_diffusion};
-use crate::observables::pages_ref;
+use crate::observables::{Known, pages_ref};
 use crate::oracle::weigh::SourceWork;
 use crate::propagators::Propagators;
 use crate::world::{Compute, Environment};
@@ -337,6 +337,7 @@ pub fn update<T: Real + Scalar>(
     columns: ReadColumns<'_, '_, T>,
     mut updated: Updated<'_>,
     mut times: ResMut<'_, StageTimes>,
+    mut known: ResMut<'_, Known>,
     propagators: Res<'_, Propagators<T>>,
     compute: Res<'_, Compute>,
     torus: Res<'_, Torus>,
@@ -362,7 +363,7 @@ pub fn update<T: Real + Scalar>(
                 let kinetic = form.value(level, threads, &pages, one);
                 updated.scaled(kinetic)
             }
-            None => propagators.kinetic_form(threads, &pages, one),
+            None => *known.kinetic.get_or_insert_with(|| propagators.kinetic_form(threads, &pages, one)),
         };
         let velocity = columns.iter().filter_map(|(.., velocity)| velocity);
         let velocity: Vec<_> = velocity.map(|v| PageRef { re: &v.re[..], im: &v.im[..] }).collect();

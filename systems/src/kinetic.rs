@@ -83,8 +83,8 @@ pub fn propagate<T: Real + Scalar>(
 /// Splits the wall time of a fused sweep between the potential and the kinetic stage, in the proportion of the time
 /// that the workers spent in each.
 pub fn attribute(times: &mut StageTimes, probe: &mut Probe, elapsed: u64) {
-    let local = std::mem::take(probe.local_nanos.get_mut());
-    let kinetic = std::mem::take(probe.kinetic_nanos.get_mut());
+    let local = std::mem::take(probe.local.get_mut());
+    let kinetic = std::mem::take(probe.kinetic.get_mut());
     let total = local + kinetic;
     let share = if total == 0 { 0.0 } else { local as f64 / total as f64 };
     let local_part = (elapsed as f64 * share) as u64;

@@ -24,6 +24,13 @@ pub fn pages_ref<'a, T: Real + Scalar>(psi: impl Iterator<Item = &'a Psi<T>>) ->
     psi.map(|psi| PageRef { re: &psi.re[..], im: &psi.im[..] }).collect()
 }
 
+/// What stages of one tick, after Ψ has advanced, have already asked for; forgotten when Ψ changes and when the tick ends.
+#[derive(Debug, Default, Resource)]
+pub struct Known {
+    /// Σ over nodes of the density of ⟨Ψ,TΨ⟩, where T is [live](Propagators::is_live).
+    pub kinetic: Option<f64>,
+}
+
 /// Measures the world. Drifts are relative to the ledger's reference.
 #[allow(clippy::too_many_lines)]
 pub fn measure<T: Real + Scalar>(
@@ -35,6 +42,7 @@ pub fn measure<T: Real + Scalar>(
     compute: &Compute,
     ledger: &NormLedger,
     tick: Tick,
+    known: &mut Known,
 ) -> Sample {
     let pages = pages_ref(columns.iter().map(|(psi, ..)| psi));
     let potential: Vec<&[T]> = columns.iter().filter_map(|(.., v)| v.map(|v| &v.0[..])).collect();
@@ -56,7 +64,8 @@ pub fn measure<T: Real + Scalar>(
     }
     if propagators.diffusion.is_some() {
         let one = Values::Uniform(T::from_f64(1.0));
-        gradient = volume * propagators.kinetic_form(threads, &pages, one);
+        let kinetic = || propagators.kinetic_form(threads, &pages, one);
+        gradient = volume * *known.kinetic.get_or_insert_with(kinetic);
     }
     let velocity: Vec<_> = columns.iter().filter_map(|(_, velocity, _)| velocity).collect();
     let is_first_order = velocity.is_empty();

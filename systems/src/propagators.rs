@@ -299,7 +299,7 @@ pub fn propagators<T: Real>(
             .map_err(|long| too_long(torus.storage()[long.axis], long.extent))
     };
     let plans = durations.iter().map(plan).collect::<Result<_, _>>()?;
-    let probe = Probe { now_nanos: options.now_nanos, ..Probe::default() };
+    let probe = Probe { counter: options.counter, ..Probe::default() };
     let active = ActiveMetric::new(setup, &shape, &terms, diffusion.as_ref(), rule, time);
     let lattice = active.as_ref().map(|active| active.lattice(diffusion.as_ref()));
     let stencil = match (&diffusion, setup.plasticity, &setup.growth) {

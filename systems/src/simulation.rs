@@ -7,7 +7,7 @@ use crate::device::balance::DeviceLog;
 use crate::device::{self, Device, Fields, device_world, pairs, scatter_fields};
 use crate::mamba_scan::RunningReadout;
 use crate::metric_update::{MetricCounts, PlasticMetric};
-use crate::observables::{ObservedColumns, measure};
+use crate::observables::{Known, ObservedColumns, measure};
 use crate::oracle::NormLedger;
 use crate::propagators::{Plan, Propagators};
 use crate::state::{ColumnKind, Mark, PageColumn, StateError, StateTable};
@@ -538,5 +538,6 @@ fn sample<T: Real + Scalar>(world: &mut World) -> Sample {
     let mut state = MeasureState::<T>::new(world);
     let (columns, torus, wave, environment, propagators, compute, ledger, tick) =
         state.get(world).expect("every world has these resources");
-    measure(&columns, &torus, &wave, &environment, &propagators, &compute, &ledger, *tick)
+    let known = &mut Known::default();
+    measure(&columns, &torus, &wave, &environment, &propagators, &compute, &ledger, *tick, known)
 }

@@ -5,7 +5,7 @@ use super::{
     Failure, LevelName, PrecisionName, RealtimeArguments, SceneArguments, level, load, print_line, threads,
 };
 use crate::bench::{self, BenchRequest, parse_shape};
-use crate::runner::{now_nanos, privileges};
+use crate::runner::{counter, now_nanos, privileges};
 use crate::scene::{self, Scene};
 use crate::{exit, memory};
 use clap::Args;
@@ -59,6 +59,7 @@ pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
         threads: threads(Some(arguments.threads))?,
         level: level(arguments.simd)?,
         now_nanos: Some(now_nanos),
+        counter: Some(counter),
         memory_advice: Some(memory::advise_huge_pages),
     };
     if arguments.realtime {

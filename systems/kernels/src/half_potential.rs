@@ -9,8 +9,8 @@
 use crate::field::{PageMut, PageRef, Real, Threads, Values};
 use crate::simd::{Kernel, Lanes, Level};
 use crate::threads::for_each_chunk;
-use crate::transcendental::{SMALL_ANGLE, loss_and_weight, tiny_angle};
-use crate::transcendental::{sin_cosm1, sin_cosm1_small, sin_cosm1_tiny};
+use crate::transcendental::{MINUTE_ANGLE, SMALL_ANGLE, loss_and_weight, tiny_angle};
+use crate::transcendental::{sin_cosm1, sin_cosm1_minute, sin_cosm1_small, sin_cosm1_tiny};
 
 /// Which time the flow runs in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -338,7 +338,9 @@ impl<T: Real, const GAIN: bool, const POTENTIAL: bool> Kernel<T> for FreeRun<'_,
                 };
                 let (a0, a1) = (angle(r0, m0, v0), angle(r1, m1, v1));
                 let largest = a0.abs().max(a1.abs());
-                let ((x0, y0), (x1, y1)) = if largest.all_below(flow.tiny) {
+                let ((x0, y0), (x1, y1)) = if !V::SINGLE && largest.all_below(flow.minute) {
+                    (flow.turn_minute(r0, m0, a0), flow.turn_minute(r1, m1, a1))
+                } else if largest.all_below(flow.tiny) {
                     (flow.turn_tiny(r0, m0, a0), flow.turn_tiny(r1, m1, a1))
                 } else if largest.all_below(flow.small) {
                     (flow.turn_small(r0, m0, a0), flow.turn_small(r1, m1, a1))
@@ -379,6 +381,8 @@ pub(crate) struct FreeFlow<V, const GAIN: bool> {
     gain: V,
     /// Below it [`Self::turn_tiny`] does.
     pub tiny: V,
+    /// Below it [`Self::turn_minute`] does, in double precision.
+    minute: V,
     /// Below it [`Self::turn_small`] does.
     pub small: V,
 }
@@ -394,6 +398,7 @@ impl<V: Lanes, const GAIN: bool> FreeFlow<V, GAIN> {
             c2: V::splat(plan.c2),
             gain: V::splat(plan.gain),
             tiny: V::splat(V::T::from_f64(if is_slight { tiny } else { 0.0 })),
+            minute: V::splat(V::T::from_f64(if is_slight { MINUTE_ANGLE } else { 0.0 })),
             small: V::splat(V::T::from_f64(SMALL_ANGLE)),
         }
     }
@@ -409,7 +414,25 @@ impl<V: Lanes, const GAIN: bool> FreeFlow<V, GAIN> {
     #[inline(always)]
     pub fn turn_tiny(&self, re: V, im: V, a: V) -> (V, V) {
         let (s, c) = sin_cosm1_tiny(a);
-        Self::add_turned(re, im, s, if GAIN { c.add(self.gain) } else { c })
+        self.add_slightly(re, im, s, c)
+    }
+
+    /// The same below [`Self::minute`].
+    #[inline(always)]
+    pub fn turn_minute(&self, re: V, im: V, a: V) -> (V, V) {
+        let (s, c) = sin_cosm1_minute(a);
+        self.add_slightly(re, im, s, c)
+    }
+
+    #[inline(always)]
+    fn add_slightly(&self, re: V, im: V, s: V, c: V) -> (V, V) {
+        let c = if GAIN { c.add(self.gain) } else { c };
+        if V::SINGLE {
+            return Self::add_turned(re, im, s, c);
+        }
+        // Three products instead of four: units for sums have time.
+        let both = re.add(im).mul(c);
+        (re.add(im.neg_mul_add(s.add(c), both)), im.add(re.mul_add(s.sub(c), both)))
     }
 
     #[inline(always)]

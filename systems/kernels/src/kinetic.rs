@@ -62,35 +62,40 @@ pub struct AxisTerm {
     pub diffusion: f64,
 }
 
-/// Attributes time inside fused sweeps; the default measures nothing.
+/// Attributes time inside fused sweeps; the default measures nothing. Times are of processors, summed, in the counter's own
+/// measure: what can be read from them is a proportion.
 #[derive(Debug, Default)]
 pub struct Probe {
-    /// A monotonic clock in nanoseconds.
-    pub now_nanos: Option<fn() -> u64>,
-    /// Nanoseconds of processor time spent in local flows, summed over the chunks that are looked at: every fourth of a sweep of
-    /// [`Kinetic`], else all. A ring that shares its pass with the closing flow counts here.
-    pub local_nanos: AtomicU64,
+    /// A monotonic counter.
+    pub counter: Option<fn() -> u64>,
+    /// Time of local flows in the chunks that are looked at: every fourth of a sweep of [`Kinetic`], else all. A ring that shares
+    /// its pass with the closing flow counts here.
+    pub local: AtomicU64,
     /// The same of kinetic passes.
-    pub kinetic_nanos: AtomicU64,
+    pub kinetic: AtomicU64,
 }
 
 impl Probe {
-    /// This for every fourth chunk of a sweep, and one that measures nothing for the others: the chunks are alike, only
-    /// proportions are asked for, and looking at a clock takes its time.
+    /// This for every fourth chunk of a sweep, and one that measures nothing for the others: the chunks are alike, and looking at
+    /// a clock takes its time.
     fn sample(&self, chunk: usize) -> &Self {
-        static OFF: Probe =
-            Probe { now_nanos: None, local_nanos: AtomicU64::new(0), kinetic_nanos: AtomicU64::new(0) };
+        static OFF: Probe = Probe { counter: None, local: AtomicU64::new(0), kinetic: AtomicU64::new(0) };
         if chunk.is_multiple_of(4) { self } else { &OFF }
     }
 
     fn now(&self) -> u64 {
-        self.now_nanos.map_or(0, |clock| clock())
+        self.counter.map_or(0, |counter| counter())
+    }
+
+    /// From then to now.
+    fn since(&self, start: u64) -> u64 {
+        self.now().saturating_sub(start)
     }
 
     fn record(&self, local: u64, kinetic: u64) {
-        if self.now_nanos.is_some() {
-            self.local_nanos.fetch_add(local, Ordering::Relaxed);
-            self.kinetic_nanos.fetch_add(kinetic, Ordering::Relaxed);
+        if self.counter.is_some() {
+            self.local.fetch_add(local, Ordering::Relaxed);
+            self.kinetic.fetch_add(kinetic, Ordering::Relaxed);
         }
     }
 }

@@ -18,6 +18,9 @@ pub(crate) fn tiny_angle<T: Real>() -> f64 {
     if T::BYTES == 4 { 0.015 } else { 0.03 }
 }
 
+/// In double precision, angles below this need even less; the bias of the modulus is then below a⁶/360, 1e-17.
+pub(crate) const MINUTE_ANGLE: f64 = 0.004;
+
 /// Exponents below this need a short series: those of most steps.
 const TINY_EXPONENT: f64 = 0.005;
 /// Exponents below this need no halving.
@@ -68,6 +71,15 @@ pub(crate) fn sin_cosm1_tiny<V: Lanes>(a: V) -> (V, V) {
     let u = a.mul(a);
     let s = alternating::<V>(u, 3, if single { 3 } else { 7 });
     let c = alternating::<V>(u, 2, if single { 4 } else { 6 });
+    (s.mul_add(a.mul(u), a), c.mul(u))
+}
+
+/// The same for |a| < [`MINUTE_ANGLE`].
+#[inline(always)]
+pub(crate) fn sin_cosm1_minute<V: Lanes>(a: V) -> (V, V) {
+    let u = a.mul(a);
+    let s = alternating::<V>(u, 3, 5);
+    let c = alternating::<V>(u, 2, 4);
     (s.mul_add(a.mul(u), a), c.mul(u))
 }
 
@@ -173,6 +185,7 @@ mod tests {
         fn run<V: Lanes<T = T>>(self) -> [f64; 4] {
             let x = V::splat(self.0);
             let (s, c) = match self.0.to_f64().abs() {
+                a if !V::SINGLE && a < MINUTE_ANGLE => sin_cosm1_minute(x),
                 a if a < tiny_angle::<T>() => sin_cosm1_tiny(x),
                 a if a < SMALL_ANGLE => sin_cosm1_small(x),
                 _ => sin_cosm1(x),

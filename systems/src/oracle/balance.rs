@@ -10,7 +10,7 @@ use super::weigh::Energies;
 use super::{NormLedger, live::Border};
 use crate::damping::set_damping;
 use crate::ingress::{InputLog, TickPlan};
-use crate::observables::{ObservedColumns, measure, pages_ref};
+use crate::observables::{Known, ObservedColumns, measure, pages_ref};
 use crate::propagators::Propagators;
 use crate::wave_form::{EnergyKeeper, WaveFlow};
 use crate::world::{Compute, Environment, Sources, values};
@@ -75,7 +75,7 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
     }
 
     /// The energies that the scheme keeps: in the wave form less leapfrog's shadow.
-    fn measure(&self, scheme: &mut Scheme<'_, T>) -> Sample {
+    fn measure(&self, scheme: &mut Scheme<'_, T>, known: &mut Known) -> Sample {
         let around = self.around;
         let mut sample = measure(
             &self.columns,
@@ -86,6 +86,7 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
             &around.compute,
             self.ledger,
             *around.tick,
+            known,
         );
         let Some(flow) = &mut scheme.flow else { return sample };
         let pages = pages_ref(self.columns.iter().map(|(psi, ..)| psi));
@@ -185,7 +186,13 @@ impl<T: Real + Scalar> Watch<T> {
         let scale = self.kinetic_scale(look.around.wave.diffusion[0]);
         let work = look.work(&mut self.energies, scale);
         let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch);
-        let measured = Measured { sample: look.measure(scheme), work, totals, powers, gamma: look.gamma() };
+        let measured = Measured {
+            sample: look.measure(scheme, &mut Known::default()),
+            work,
+            totals,
+            powers,
+            gamma: look.gamma(),
+        };
         self.begin_from(&measured, (look.around.tick.0, look.around.wave.dt), flows, cause);
     }
 
@@ -292,6 +299,7 @@ pub fn balance<T: Real + Scalar>(
     mut reach: Reach<'_, T>,
     mut scheme: Scheme<'_, T>,
     mut times: ResMut<'_, StageTimes>,
+    mut known: ResMut<'_, Known>,
     around: Surroundings<'_, T>,
 ) {
     let Reach { watch, flows, report, log, environment, sources, ledger, egress } = &mut reach;
@@ -314,7 +322,7 @@ pub fn balance<T: Real + Scalar>(
         None => watch.book(&look, flows),
     };
     if tick.is_multiple_of(watch.settings.every) {
-        watch.check(look.measure(&mut scheme), around.wave.dt, &mut sight);
+        watch.check(look.measure(&mut scheme, &mut known), around.wave.dt, &mut sight);
         match &mut scheme.keeper {
             Some(keeper) => keeper.trim(watch.leak),
             None if !environment.is_closed => ledger.trim(watch.leak),
@@ -326,6 +334,7 @@ pub fn balance<T: Real + Scalar>(
     sight.restored = plan.restored;
     while let Some(turn) = watch.decide(&mut sight) {
         let (cause, change) = act(&turn, watch, &mut damping, environment, sources);
+        *known = Known::default();
         match change {
             Change::None => {}
             Change::Scale(factor) => scale_psi(&mut columns, |value| value * factor),

@@ -7,7 +7,7 @@
 
 use super::WaveFlow;
 use crate::ingress::TickPlan;
-use crate::observables::{ObservedColumns, measure, pages_ref};
+use crate::observables::{Known, ObservedColumns, measure, pages_ref};
 use crate::oracle::NormLedger;
 use crate::propagators::Propagators;
 use crate::state::{StateError, StateReader, StateWriter, Survives};
@@ -144,7 +144,9 @@ pub fn keep_energy<T: Real + Scalar>(
     }
     let is_rebased = keeper.is_needed && plan.is_rebased;
     let began = times.now();
-    let sample = measure(&columns, &torus, &wave, &environment, &propagators, &compute, &ledger, *tick);
+    let known = &mut Known::default();
+    let sample =
+        measure(&columns, &torus, &wave, &environment, &propagators, &compute, &ledger, *tick, known);
     let pages = pages_ref(columns.iter().map(|(psi, ..)| psi));
     let (means, size) = ((compute.level, compute.threads()), (wave.dt, torus.cell_volume()));
     let energy = sample.energy - flow.shadow(means, &pages, (&propagators, wave.beta), size);

@@ -75,7 +75,12 @@ impl<T: Real, const GAIN: bool, const POTENTIAL: bool> Kernel<T> for Fused<'_, T
                     let y = from.load::<V, true>(1, V::N);
                     let z = from.load::<V, true>(2, V::N);
                     let t = x.add(y).add(z).mul(b_re, b_im);
-                    let (x, y, z) = (x.add_half_by(one, t), y.add_half_by(one, t), z.add_half_by(one, t));
+                    // In double precision the flow fills the units for products.
+                    let (x, y, z) = if V::SINGLE {
+                        (x.add_half_by(one, t), y.add_half_by(one, t), z.add_half_by(one, t))
+                    } else {
+                        (x.add(t), y.add(t), z.add(t))
+                    };
                     let (u, v, w) = if POTENTIAL {
                         (V::load(v), V::load(v.add(third * page.1)), V::load(v.add(2 * third * page.1)))
                     } else {

@@ -406,7 +406,7 @@ impl<T: Real> SparseKinetic<T> {
     ) {
         let start = probe.now();
         half_potential::apply(self.level, threads, pages, closing);
-        probe.record(probe.now() - start, 0);
+        probe.record(probe.since(start), 0);
     }
 
     /// Rows of a transposed block of a run.

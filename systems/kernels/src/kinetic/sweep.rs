@@ -66,25 +66,25 @@ impl<T: Real> Kernel<T> for PageSweep<'_, T> {
                 let n = V::N.min(blocks - first);
                 let nodes = planes.offset(first * block);
                 // Every eighth batch is timed, the first always.
-                let timed = probe.now_nanos.is_some() && first % (8 * V::N) == 0;
+                let timed = probe.counter.is_some() && first % (8 * V::N) == 0;
                 let before = if timed { probe.now() } else { 0 };
                 if let Some((plan, operands)) = opening {
                     let operands = operands.offset(first * block);
                     V::call(LocalRun { plan, src: nodes, dst: nodes, operands, len: n * block });
                 }
                 if timed {
-                    local += probe.now() - before;
+                    local += probe.since(before);
                 }
                 block_axes::<V, FLOW>(kinetic, nodes, n, scratch);
                 if timed {
-                    sampled += probe.now() - before;
+                    sampled += probe.since(before);
                 }
             }
-            let inner = probe.now() - start;
+            let inner = probe.since(start);
             page_axes::<V, FLOW>(&kinetic.axes[kinetic.split.0..kinetic.split.1], planes, scratch);
             if sampled > 0 {
                 let local = (inner as f64 * local as f64 / sampled as f64) as u64;
-                probe.record(local, probe.now() - start - local);
+                probe.record(local, probe.since(start).saturating_sub(local));
             }
         }
     }
@@ -190,7 +190,7 @@ impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
                                 let (batch, page) = ((batch, step), (from, run));
                                 let b = *b;
                                 V::call(RingRun { plan: closing, operands, batch, page, rows, lanes, b });
-                                probe.record(probe.now() - middle, middle - start);
+                                probe.record(probe.since(middle), middle.saturating_sub(start));
                                 continue;
                             }
                             run_axes::<V, FLOW>(rest, batch, (rows, 9), step, whole, buffer);
@@ -211,7 +211,7 @@ impl<T: Real> Kernel<T> for OuterBatch<'_, T> {
                     let src = if rows > 1 { batch.offset(row * step) } else { dst };
                     V::call(LocalRun { plan: closing, src, dst, operands: own, len: lanes });
                 }
-                probe.record(probe.now() - middle, middle - start);
+                probe.record(probe.since(middle), middle.saturating_sub(start));
             }
         }
     }

@@ -267,7 +267,7 @@ impl<T: Real> Varying<T> {
         for line in self.axes[..self.n_outer].iter().rev() {
             line.pass.run(self.level, threads, &planes);
         }
-        probe.record(opened - began, probe.now() - opened);
+        probe.record(opened.saturating_sub(began), probe.since(opened));
     }
 
     /// The middle of the palindrome, block by block: the first half of it, or all, or (`is_half` and `closes`) the second
@@ -301,7 +301,7 @@ impl<T: Real> Varying<T> {
         if let Some(flow) = closing {
             half_potential::apply(self.level, threads, pages, flow);
         }
-        probe.record(probe.now() - began, 0);
+        probe.record(probe.since(began), 0);
     }
 
     /// Which scheme each storage axis runs.

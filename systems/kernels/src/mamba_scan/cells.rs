@@ -60,8 +60,6 @@ pub struct CellMetric<T> {
     /// E = G − γ of each cell.
     tensors: Aligned<T>,
     limits: Vec<Limits<T>>,
-    /// The largest Σ t|E| of a block that is done to second order.
-    limit: f64,
     /// Where cells are runs of nodes; what follows is then empty.
     lattice: Option<(Lattice, Numbers<T>)>,
     /// a·Tr G of each node's cell, the greatest step that the cell allows, and its |E|.
@@ -91,7 +89,6 @@ impl<T: Real> CellMetric<T> {
             starts: starts.collect(),
             tensors: Aligned::zeros(n_cells * TENSOR),
             limits: vec![[T::default(), infinity, T::default(), infinity]; n_cells],
-            limit: blocks::limit::<T>(),
             lattice: None,
             density_weight: zeros(),
             step_max: vec![infinity; of_node.len()],
@@ -227,7 +224,7 @@ impl<T: Real> CellMetric<T> {
         openness: Values<'_, T>,
         slices: &[u32],
     ) {
-        let Self { level, limits, limit, lattice, .. } = self;
+        let Self { level, limits, lattice, .. } = self;
         let Some((lattice, numbers)) = lattice else { return };
         let page_nodes = pages.first().map_or(0, |page| page.re.len());
         let is_whole = |page: &PageRef<'_, T>| page.re.len() == page_nodes && page.im.len() == page_nodes;
@@ -246,21 +243,13 @@ impl<T: Real> CellMetric<T> {
             .zip(numbers.cells.chunks_mut(n_cells))
             .zip(numbers.pasts.chunks_mut(SUMS_MAX * SIDE));
         let (limits, lattice) = (&limits[..], &*lattice);
+        let limit = blocks::second_order_limit::<T>(lattice.nodes);
         for_each_part(threads, units, |number, ((nodes, cells), pasts)| {
             let unit = Unit { number, nodes, cells, pasts };
             with_scratch(lattice.unit_scratch(), |scratch| {
                 let turned = &turned[..];
-                let pass = UnitPass {
-                    lattice,
-                    recurrence,
-                    limits,
-                    limit: *limit,
-                    pages,
-                    openness,
-                    turned,
-                    unit,
-                    scratch,
-                };
+                let pass =
+                    UnitPass { lattice, recurrence, limits, limit, pages, openness, turned, unit, scratch };
                 T::unit_pass(*level, pass);
             });
         });

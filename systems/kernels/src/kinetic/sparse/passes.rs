@@ -50,7 +50,7 @@ impl<T: Real> Kernel<T> for SparseUnit<'_, T> {
                 }
             }
         };
-        self.probe.record(local, (self.probe.now() - start).saturating_sub(local));
+        self.probe.record(local, self.probe.since(start).saturating_sub(local));
     }
 }
 
@@ -86,7 +86,7 @@ impl<T: Real> SparseUnit<'_, T> {
                     let (operands, len) =
                         (operands.offset(first * block), part.min(n_blocks - first) * block);
                     V::call(LocalRun { plan, src: nodes, dst: nodes, operands, len });
-                    local += self.probe.now() - before;
+                    local += self.probe.since(before);
                 }
                 if n_inside > 0 {
                     V::call(Transpose::<T, true> { page: nodes, rows, block, step, n });

@@ -444,7 +444,7 @@ impl<T: Real> SparseVarying<T> {
             }
             None => axes.iter().rev().for_each(|axis| axis.run(level, threads, &planes, self.scratch)),
         }
-        probe.record(opened - began, probe.now() - opened);
+        probe.record(opened.saturating_sub(began), probe.since(opened));
     }
 }
 

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! with sums over the cells c of the block. Where a traversal stays on few cells for a while the terms of second order are
-//! kept, where it changes cells at every node those of the first. What is dropped, β³/6 or β²/2 with β = Σ t|E|, is below the
-//! rounding of one step; where it is not, the block is cut, or goes node by node.
+//! kept, where it changes cells at every node those of the first. What is dropped, β³/6 or β²/2 with β = Σ t|E|, is below what as
+//! many steps round, half a unit in the last place each; where it is not, the block is cut, or goes node by node.
 //! Source: the Dyson series of a product, Magnus, Comm. Pure Appl. Math. 7 (1954) 649.
 
 mod mixed;
@@ -149,9 +149,14 @@ impl<T: Real> Kernel<T> for CellWalk<'_, T> {
     }
 }
 
-/// The largest Σ t|E| of a block that is done to second order.
-pub(super) fn limit<T: Real>() -> f64 {
-    libm::cbrt(3.0 * T::EPSILON)
+/// The largest Σ t|E| of a block of so many nodes that is done to first order.
+pub(super) fn first_order_limit<T: Real>(n_nodes: usize) -> f64 {
+    libm::sqrt(n_nodes as f64 * T::EPSILON)
+}
+
+/// The same of a block that is done to second order.
+pub(super) fn second_order_limit<T: Real>(n_nodes: usize) -> f64 {
+    libm::cbrt(3.0 * n_nodes as f64 * T::EPSILON)
 }
 
 impl<T: Real> CellWalk<'_, T> {
@@ -161,7 +166,7 @@ impl<T: Real> CellWalk<'_, T> {
         let (order, slices) = self.way;
         let n = positions * C;
         let n_runs = order.positions.len() / positions;
-        let limit = self.metric.limit;
+        let limit = second_order_limit::<T>(n);
         let (source, mean) = (Source::new(self.metric), V::splat(self.mean));
         let mut sums = [[T::default(); 16]; SUMS_MAX];
         let mut cells = [[0; C]; 16];

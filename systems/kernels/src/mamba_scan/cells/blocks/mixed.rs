@@ -6,7 +6,7 @@
 use super::super::super::STATE;
 use super::super::aligned::Pair;
 use super::super::{RECORD, ROW_SUMS, TENSOR, apply};
-use super::{CellWalk, Cursor, Source, TURNED_MAX};
+use super::{CellWalk, Cursor, Source, TURNED_MAX, first_order_limit};
 use crate::field::Real;
 use crate::simd::Lanes;
 use crate::simd::symmetric::PACKED;
@@ -33,7 +33,7 @@ impl<T: Real> CellWalk<'_, T> {
     #[inline(always)]
     pub(super) fn mixed<V: Lanes<T = T>>(&self, h: &mut Pair<T>) {
         let n_blocks = self.metric.n_nodes() / MIXED;
-        let limit = libm::sqrt(T::EPSILON);
+        let limits = [first_order_limit::<T>(MIXED), first_order_limit::<T>(MIXED / PARTS)];
         let (source, scratch) = (Source::new(self.metric), self.scratch);
         let mut sums = [[T::default(); 16]; 4 * (PARTS + 1)];
         let mut cells = [[0; MIXED]; 16];
@@ -63,7 +63,7 @@ impl<T: Real> CellWalk<'_, T> {
                 sum_parts::<V>(scratch, V::splat(self.mean), &mut sums);
                 for (lane, cells) in cells.iter().enumerate().take(lanes) {
                     let block = Block { lane, first: MIXED * (first + lane), cells };
-                    self.advance_mixed::<V>(&sums, &block, limit, &mut room, h);
+                    self.advance_mixed::<V>(&sums, &block, limits, &mut room, h);
                 }
             }
         }
@@ -79,14 +79,14 @@ impl<T: Real> CellWalk<'_, T> {
         &self,
         sums: &[[T; 16]; 4 * (PARTS + 1)],
         block: &Block<'_>,
-        limit: f64,
+        [of_all, of_part]: [f64; 2],
         room: &mut Room<T>,
         h: &mut Pair<T>,
     ) {
         let lane = block.lane;
         // SAFETY: says the caller.
         unsafe {
-            if sums[3][lane].to_f64() <= limit && sums[0][lane].to_f64() <= TURNED_MAX {
+            if sums[3][lane].to_f64() <= of_all && sums[0][lane].to_f64() <= TURNED_MAX {
                 let whole = [sums[0][lane], sums[1][lane], sums[2][lane]];
                 self.advance_sum::<V>(self.scratch.add(3 * MIXED * V::N), block, 0..MIXED, whole, room, h);
                 return;
@@ -94,7 +94,7 @@ impl<T: Real> CellWalk<'_, T> {
             for part in 0..PARTS {
                 let sums = &sums[4 * (part + 1)..];
                 let nodes = part * MIXED / PARTS..(part + 1) * MIXED / PARTS;
-                if sums[3][lane].to_f64() <= limit && sums[0][lane].to_f64() <= TURNED_MAX {
+                if sums[3][lane].to_f64() <= of_part && sums[0][lane].to_f64() <= TURNED_MAX {
                     let part = [sums[0][lane], sums[1][lane], sums[2][lane]];
                     self.advance_sum::<V>(self.scratch.add(MIXED * V::N), block, nodes, part, room, h);
                 } else {

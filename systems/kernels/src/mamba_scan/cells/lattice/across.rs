@@ -9,7 +9,7 @@
 
 use super::super::super::STATE;
 use super::super::aligned::Pair;
-use super::super::blocks::TURNED_MAX;
+use super::super::blocks::{TURNED_MAX, first_order_limit};
 use super::super::images::{Image, together};
 use super::super::{ROW_SUMS, TENSOR, WIDTH};
 use super::chain::{Beside, STAGES, Walk, add};
@@ -135,7 +135,7 @@ impl<'a, T: Real> Walk<'a, T> {
         part: usize,
         room: &Room<T>,
     ) {
-        let limits = (V::constant(1.0 / libm::sqrt(T::EPSILON)), V::constant(1.0 / TURNED_MAX));
+        let limits = (V::constant(1.0 / first_order_limit::<T>(NINE)), V::constant(1.0 / TURNED_MAX));
         // SAFETY: says the caller.
         unsafe {
             for v in (0..lattice.nodes).step_by(V::N) {
@@ -294,7 +294,7 @@ impl<T: Real> Kernel<T> for Threes<'_, '_, T> {
         let Threes { walk, slots, slice, visit, h } = self;
         let (lattice, numbers) = (walk.lattice, walk.numbers);
         let place = lattice.place(visit.node, V::N);
-        let limit = libm::sqrt(T::EPSILON);
+        let limit = first_order_limit::<T>(THREE);
         let mean = V::splat(walk.mean);
         let zero = V::splat(T::default());
         for three in 0..NINE / THREE {

@@ -9,7 +9,7 @@
 
 use super::super::super::{STATE, State};
 use super::super::aligned::Pair;
-use super::super::blocks::{ROOMS, SUMS_MAX};
+use super::super::blocks::{ROOMS, SUMS_MAX, second_order_limit};
 use super::super::images::{Image, together};
 use super::super::{Around, CellMetric, TENSOR, WIDTH, apply, mean, steps};
 use super::{Lattice, Numbers, SIDE, Way};
@@ -88,7 +88,7 @@ impl<T: Real> Kernel<T> for LatticeWalk<'_, T> {
         let turned = &lattice.turned(around.slices)[..];
         let mean = T::from_f64(mean(around.recurrence));
         let of_slot = numbers.cells.len() / lattice.cells.len();
-        let limit = metric.limit;
+        let limit = second_order_limit::<T>(lattice.nodes * turned.len());
         let walk = Walk { metric, around, lattice, numbers, turned, mean, limit, of_slot, scratch };
         while let Some(at) = chains.iter().position(|chain| matches!(chain.way, Way::Across { .. })) {
             let mut chain = chains.swap_remove(at);
@@ -115,6 +115,7 @@ pub(super) struct Walk<'a, T: SimdReal> {
     pub turned: &'a [usize],
     /// γ.
     pub mean: T,
+    /// The largest Σ t|E| of a past that is done as a whole.
     limit: f64,
     /// Numbers of a slot's cell.
     of_slot: usize,
