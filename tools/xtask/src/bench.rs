@@ -49,32 +49,37 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         bail!("the release build failed");
     }
     let peers = build_peers()?;
+    let mut turns: Vec<Vec<Turn>> = (0..2 * CASES.len()).map(|_| Vec::new()).collect();
+    for round in 1..=ROUNDS {
+        for (at, turns) in turns.iter_mut().enumerate() {
+            let (double, (shape, threads, _)) = (at >= CASES.len(), CASES[at % CASES.len()]);
+            let turn = measure(&peers[usize::from(double)], shape, threads, double)?;
+            println!("round {round} of {ROUNDS}: {}", line(shape, threads, double, &turn));
+            turns.push(turn);
+        }
+    }
+    println!("\nthe turns with the middle ratio:");
     let mut page = heading();
     let mut n_short = 0;
+    let mut rows = turns.into_iter().map(middle);
     for (title, double) in [("Single precision", false), ("Double precision", true)] {
         let _ = write!(
             page,
-            "\n## {title}\n\n| shape | threads | Nikola ms | C + FFTW ms | ratio | asked | floor ms | ÷ floor | peak B/node |\n\
-             |---|---|---|---|---|---|---|---|---|\n"
+            "\n## {title}\n\n| shape | threads | Nikola ms | C + FFTW ms | ratio | of all turns | asked | floor ms | ÷ floor | peak B/node |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n"
         );
         let mut stages = String::from(
             "\n| shape | threads | stage | p50 µs | p99 µs | floor µs | p50 ÷ floor |\n|---|---|---|---|---|---|---|\n",
         );
-        for (shape, threads, asked) in CASES {
+        for ((shape, threads, asked), (row, least, most)) in CASES.into_iter().zip(&mut rows) {
             let asked = if double { asked * DOUBLE_SHARE } else { asked };
-            let row = measure(&peers[usize::from(double)], shape, threads, double)?;
-            let ratio = row.peer_ms / row.ms;
+            let ratio = row.ratio();
             let verdict = if ratio < asked { " **short**" } else { "" };
             n_short += usize::from(ratio < asked);
-            println!(
-                "{shape:<22} {threads} thread(s) {}: {:>9.4} ms, peer {:>9.4} ms, ratio {ratio:>5.2} (asked {asked:.2}){verdict}",
-                if double { "f64" } else { "f32" },
-                row.ms,
-                row.peer_ms
-            );
+            println!("{} (asked {asked:.2}){verdict}", line(shape, threads, double, &row));
             let _ = writeln!(
                 page,
-                "| {} | {threads} | {:.4} | {:.4} | **{ratio:.2}**{verdict} | {asked:.2} | {:.4} | {:.2} | {:.1} |",
+                "| {} | {threads} | {:.4} | {:.4} | **{ratio:.2}**{verdict} | {least:.2} to {most:.2} | {asked:.2} | {:.4} | {:.2} | {:.1} |",
                 shape.replace('x', "×"),
                 row.ms,
                 row.peer_ms,
@@ -106,8 +111,8 @@ fn heading() -> String {
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
     format!(
         "# Benchmarks\n\nWritten by `cargo xtask bench --peers`, which measures everything again. One Strang tick of \
-         the cubic Schrödinger equation with a potential on every node; medians over a second and more, of three turns that with \
-         the middle ratio. *Floor* is the time to move the bytes \
+         the cubic Schrödinger equation with a potential on every node; medians over a second and more. The table is gone \
+         through three times, minutes apart, and of each row's turns that with the middle ratio is quoted. *Floor* is the time to move the bytes \
          the scheme must move (two sweeps over Ψ, V read twice) at the copy bandwidth measured in the same run, with \
          the same threads, on a buffer of the same size. Our tick includes the norm ledger and the schedule; the \
          peer's step is the bare transforms and pointwise loops.\n\nMachine: {} ({cores} cores).\n",
@@ -143,7 +148,11 @@ fn build_peers() -> anyhow::Result<[std::path::PathBuf; 2]> {
     ])
 }
 
-struct Row {
+/// How often the table is gone through: other users of a machine, and where it puts two threads, change within minutes.
+const ROUNDS: usize = 3;
+
+/// Ours and the peer's, one after the other.
+struct Turn {
     ms: f64,
     peer_ms: f64,
     floor_ms: f64,
@@ -151,32 +160,38 @@ struct Row {
     stages: Vec<(String, f64, f64, f64)>,
 }
 
-/// Three turns, each ours and the peer's one after the other; the turn with the middle ratio is quoted, so that both were measured
-/// within seconds and a machine that others slow down for a while does not favour either.
-fn measure(peer: &Path, shape: &str, threads: u32, double: bool) -> anyhow::Result<Row> {
+impl Turn {
+    fn ratio(&self) -> f64 {
+        self.peer_ms / self.ms
+    }
+}
+
+fn line(shape: &str, threads: u32, double: bool, turn: &Turn) -> String {
+    let precision = if double { "f64" } else { "f32" };
+    let Turn { ms, peer_ms, .. } = turn;
+    let ratio = turn.ratio();
+    format!(
+        "{shape:<22} {threads} thread(s) {precision}: {ms:>9.4} ms, peer {peer_ms:>9.4} ms, ratio {ratio:>5.2}"
+    )
+}
+
+/// The turn with the middle ratio, the least and the greatest ratio of all: ours and the peer's of a turn were measured within
+/// seconds, and a machine that others slow down for a while does not favour either.
+fn middle(mut turns: Vec<Turn>) -> (Turn, f64, f64) {
+    turns.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+    let (least, most) = (turns[0].ratio(), turns[turns.len() - 1].ratio());
+    (turns.swap_remove(ROUNDS / 2), least, most)
+}
+
+/// A turn of one row.
+fn measure(peer: &Path, shape: &str, threads: u32, double: bool) -> anyhow::Result<Turn> {
     let threads = threads.to_string();
     let nikola = target_folder().join("release/nikola");
     let precision = if double { "f64" } else { "f32" };
-    let mut turns = Vec::new();
-    for _ in 0..3 {
-        let arguments = [
-            "bench",
-            "--shape",
-            shape,
-            "--threads",
-            &threads,
-            "--precision",
-            precision,
-            "--secs",
-            "1.5",
-            "--json",
-        ];
-        let text = output(command(&nikola.to_string_lossy(), &arguments))?;
-        let peer_ms = number(&output(command(&peer.to_string_lossy(), &[shape, &threads]))?, "ms")?;
-        turns.push((number(&text, "ms")?, peer_ms, text));
-    }
-    turns.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
-    let (ms, peer_ms, text) = turns.swap_remove(1);
+    let shared = ["bench", "--shape", shape, "--threads", &threads];
+    let ours = ["--precision", precision, "--secs", "1.5", "--json"];
+    let text = output(command(&nikola.to_string_lossy(), &[&shared[..], &ours].concat()))?;
+    let peer_ms = number(&output(command(&peer.to_string_lossy(), &[shape, &threads]))?, "ms")?;
     let mut stages = Vec::new();
     for part in text.split("\"stage\"").skip(1) {
         let name = part.split('"').nth(1).unwrap_or("?").to_string();
@@ -185,8 +200,8 @@ fn measure(peer: &Path, shape: &str, threads: u32, double: bool) -> anyhow::Resu
             stages.push((name, number(part, "p50_micros")?, number(part, "p99_micros")?, floor));
         }
     }
-    Ok(Row {
-        ms,
+    Ok(Turn {
+        ms: number(&text, "ms")?,
         peer_ms,
         floor_ms: number(&text, "floor_ms")?,
         peak_bytes_per_node: number(&text, "peak_bytes_per_node")?,
