@@ -7,14 +7,18 @@
 //! this exists.
 
 mod effects;
+mod reservoir;
 mod survival;
 
 pub(crate) use effects::{hasten, publish, soothe};
 pub(crate) use survival::restore;
 
+use reservoir::{RESERVOIR_NODES, Reservoir};
+
 use crate::damping::set_damping;
 use crate::metric_update::{PlasticMetric, fill_diffusion};
 use crate::observables::{Known, pages_ref};
+use crate::oracle::watch::Watch;
 use crate::oracle::weigh::SourceWork;
 use crate::propagators::Propagators;
 use crate::world::{Compute, Environment};
@@ -27,7 +31,6 @@ use nikola_components::clock::Tick;
 use nikola_components::column::Scalar;
 use nikola_components::ledger::{EnergyFlows, Flow};
 use nikola_components::metric::MetricCells;
-use nikola_components::noise;
 use nikola_components::ports::{Egress, Event, Ingress};
 use nikola_components::setup::{Setup, WaveParameters};
 use nikola_components::telemetry::{Stage, StageTimes};
@@ -37,19 +40,13 @@ use nikola_kernels::energy::KineticForm;
 use nikola_kernels::engs::{self as rules, DecayRates, Modulators, Stimuli};
 use nikola_kernels::kinetic::AxisTerm;
 use nikola_kernels::simd::Level;
-use nikola_kernels::{PageRef, Real, Values, reduce};
+use nikola_kernels::{PageRef, Real, Threads, Values, reduce};
 
 /// Γ/Γ_scene moves in steps of 1/256.
 const DAMPING_STEPS: f64 = 256.0;
 
 /// N, as it enters the wave speed, moves in steps of 1/64.
 const DIFFUSION_STEPS: f64 = 64.0;
-
-/// Nodes the entropy is estimated on.
-const RESERVOIR_NODES: usize = 4096;
-
-/// Random stream of the reservoir.
-const RESERVOIR_STREAM: u32 = 0x656e_6773;
 
 /// ATP below which a warning leaves, and below which a nap begins; and at which it ends.
 const ATP_LOW: f64 = 0.15;
@@ -113,54 +110,6 @@ pub struct Engs {
     napped_secs: Option<f64>,
     damping_step: i64,
     diffusion_step: i64,
-}
-
-/// The nodes that the entropy is estimated on: one slice of them per tick.
-enum Reservoir {
-    /// (page, node) of a dense torus, sorted.
-    Fixed(Vec<(u32, u32)>),
-    /// Of a sparse torus: places in the list of its active nodes, as parts of its length, ascending.
-    Floating(Vec<f64>),
-}
-
-impl Reservoir {
-    fn new(setup: &Setup) -> Self {
-        let torus = &setup.torus;
-        let draw = |i: usize| noise::uniform(setup.seed, RESERVOIR_STREAM, 0, i as u64);
-        if setup.growth.is_some() {
-            let mut places: Vec<f64> = (0..RESERVOIR_NODES).map(draw).collect();
-            places.sort_unstable_by(f64::total_cmp);
-            return Self::Floating(places);
-        }
-        let n = torus.n_nodes();
-        let pick = |i: usize| {
-            let drawn = if n <= RESERVOIR_NODES { i } else { ((draw(i) * n as f64) as usize).min(n - 1) };
-            ((drawn / torus.page_nodes()) as u32, (drawn % torus.page_nodes()) as u32)
-        };
-        let mut reservoir: Vec<(u32, u32)> = (0..RESERVOIR_NODES.min(n)).map(pick).collect();
-        reservoir.sort_unstable();
-        Self::Fixed(reservoir)
-    }
-
-    /// Position of the page and node of the `k`-th of `n` samples, on `n_pages` pages of `page_nodes` nodes.
-    fn node(&self, k: usize, n_pages: usize, page_nodes: usize) -> (usize, usize) {
-        let drawn = match self {
-            Self::Fixed(nodes) => return (nodes[k].0 as usize, nodes[k].1 as usize),
-            Self::Floating(places) => {
-                let n = n_pages * page_nodes;
-                if n <= RESERVOIR_NODES { k } else { ((places[k] * n as f64) as usize).min(n - 1) }
-            }
-        };
-        (drawn / page_nodes, drawn % page_nodes)
-    }
-
-    /// How many samples there are.
-    fn len(&self, n_nodes: usize) -> usize {
-        match self {
-            Self::Fixed(nodes) => nodes.len(),
-            Self::Floating(places) => places.len().min(n_nodes),
-        }
-    }
 }
 
 /// The resources, where the scene has neurochemistry.
@@ -335,6 +284,8 @@ pub type ReadColumns<'w, 's, T> =
 /// Collects a slice of the reservoir every tick; every so many ticks, updates the scalars.
 pub fn update<T: Real + Scalar>(
     columns: ReadColumns<'_, '_, T>,
+    damping: Query<'_, '_, Option<&Damping<T>>, With<Psi<T>>>,
+    watch: Option<Res<'_, Watch<T>>>,
     mut updated: Updated<'_>,
     mut times: ResMut<'_, StageTimes>,
     mut known: ResMut<'_, Known>,
@@ -363,7 +314,15 @@ pub fn update<T: Real + Scalar>(
                 let kinetic = form.value(level, threads, &pages, one);
                 updated.scaled(kinetic)
             }
-            None => *known.kinetic.get_or_insert_with(|| propagators.kinetic_form(threads, &pages, one)),
+            None => {
+                // The watch is about to ask for the damping's share of it.
+                let damping: Vec<&[T]> = damping.iter().filter_map(|g| g.map(|g| &g.0[..])).collect();
+                if watch.is_some_and(|watch| watch.asks_for_kinetic(tick.0)) && !damping.is_empty() {
+                    let [kinetic, damped] = propagators.kinetic_forms(threads, &pages, &damping);
+                    (known.kinetic, known.damped) = (Some(kinetic), Some(damped));
+                }
+                *known.kinetic.get_or_insert_with(|| propagators.kinetic_form(threads, &pages, one))
+            }
         };
         let velocity = columns.iter().filter_map(|(.., velocity)| velocity);
         let velocity: Vec<_> = velocity.map(|v| PageRef { re: &v.re[..], im: &v.im[..] }).collect();

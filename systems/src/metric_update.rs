@@ -33,7 +33,7 @@ use nikola_kernels::metric_update::{
 };
 use nikola_kernels::simd::Level;
 use nikola_kernels::transcendental::tanh;
-use nikola_kernels::{PageRef, Real};
+use nikola_kernels::{PageRef, Real, Threads};
 
 /// Cells that are factorised together.
 const BATCH: usize = 8;
@@ -262,7 +262,7 @@ impl<T: Real + Scalar> MetricStage<'_, '_, T> {
         let works = renew(metric, &mut self.cells, diffusion, &self.compute, turn, sums);
         let work = self.torus.cell_volume() * works.iter().fold(0.0, |sum, work| sum + work);
         for plan in &mut propagators.plans {
-            plan.renew(diffusion, &metric.changed);
+            plan.renew(self.compute.threads(), diffusion, &metric.changed);
         }
         metric.counts.work += work;
         if let Some(flows) = &mut self.told.flows {
@@ -450,7 +450,7 @@ pub fn renew_pages<T: Real + Scalar>(world: &mut World, is_wanted: impl Fn(usize
         let pages = query.iter(world).enumerate().filter(|(page, _)| is_wanted(*page));
         let renewed = fill_diffusion(&metric, level, pages, diffusion);
         for plan in plans.iter_mut() {
-            plan.renew(diffusion, &renewed);
+            plan.renew(Threads::Serial, diffusion, &renewed);
         }
         *revision += 1;
     }

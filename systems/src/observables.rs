@@ -29,6 +29,8 @@ pub fn pages_ref<'a, T: Real + Scalar>(psi: impl Iterator<Item = &'a Psi<T>>) ->
 pub struct Known {
     /// Σ over nodes of the density of ⟨Ψ,TΨ⟩, where T is [live](Propagators::is_live).
     pub kinetic: Option<f64>,
+    /// The same of ⟨ΓΨ,TΨ⟩, where Γ varies in space.
+    pub damped: Option<f64>,
 }
 
 /// Measures the world. Drifts are relative to the ledger's reference.

@@ -137,9 +137,9 @@ impl<T: Real> Plan<T> {
     }
 
     /// Renews what depends on D of some cells, ascending.
-    pub fn renew(&mut self, diffusion: &Diffusion, changed: &[usize]) {
+    pub fn renew(&mut self, threads: Threads<'_>, diffusion: &Diffusion, changed: &[usize]) {
         match self {
-            Self::Varying(plan) => plan.renew(diffusion, changed),
+            Self::Varying(plan) => plan.renew(threads, diffusion, changed),
             Self::Active(plan) => plan.renew(diffusion, changed),
             Self::Constant(_) | Self::Sparse(_) => {}
         }
@@ -169,12 +169,12 @@ impl<T: Real> Propagators<T> {
 
     /// Plans every distinct kinetic flow anew, for real time, with D `scale` times that of the scene's `terms`. A plastic
     /// metric must have been given its new D before.
-    pub fn rescale(&mut self, level: Level, terms: &[AxisTerm], scale: f64) {
+    pub fn rescale(&mut self, (level, threads): (Level, Threads<'_>), terms: &[AxisTerm], scale: f64) {
         self.terms =
             terms.iter().map(|term| AxisTerm { diffusion: term.diffusion * scale, ..*term }).collect();
         self.revision += 1;
         if self.active.is_some() {
-            return self.rescale_active(level, scale);
+            return self.rescale_active((level, threads), scale);
         }
         let plan = |duration: &f64| {
             Plan::Constant(Kinetic::new(level, &self.shape, &self.terms, *duration, Time::Real))
@@ -203,6 +203,20 @@ impl<T: Real> Propagators<T> {
             }
             _ => 0.0,
         }
+    }
+
+    /// [`Self::kinetic_form`] with w = 1 and with `weights`, at once.
+    pub fn kinetic_forms(
+        &self,
+        threads: Threads<'_>,
+        pages: &[PageRef<'_, T>],
+        weights: &[&[T]],
+    ) -> [f64; 2] {
+        if let (Some((level, stencil)), Some(diffusion)) = (&self.stencil, &self.diffusion) {
+            return metric_update::kinetic_forms(*level, threads, (stencil, diffusion), pages, weights);
+        }
+        let form = |weight| self.kinetic_form(threads, pages, weight);
+        [form(Values::Uniform(T::from_f64(1.0))), form(Values::PerNode(weights))]
     }
 
     /// Moments of the spectrum along a storage axis; on a sparse torus those of the restricted operator.

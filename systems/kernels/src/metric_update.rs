@@ -17,7 +17,7 @@ mod structure;
 
 use core::ops::Range;
 
-pub use energy::kinetic_form;
+pub use energy::{kinetic_form, kinetic_forms};
 pub use mean::log_mean;
 
 pub use rings::RingForm;
@@ -33,7 +33,7 @@ use crate::kinetic::fibre::{derivative, diagonalise};
 use crate::kinetic::remainder::AXES_MAX;
 use crate::kinetic::varying::CellGrid;
 use crate::simd::{Kernel, Lanes, Level, dispatch};
-use crate::threads::map_chunks;
+use crate::threads::map_long_chunks;
 
 /// Eigenvalues of g are kept in this range.
 pub const EIGENVALUE_MIN: f64 = 1e-3;
@@ -48,6 +48,8 @@ pub const BATCH: usize = 8;
 const BLOCK_CELLS: usize = 64;
 /// Cells per chunk of the structure tensor.
 const CHUNK_CELLS: usize = 32;
+/// Chunks of cells, at least, where there are cells enough.
+const CHUNKS_MIN: usize = 8;
 
 /// Components of a symmetric tensor over `n` axes.
 pub const fn n_components(n: usize) -> usize {
@@ -154,20 +156,21 @@ pub fn structure<T: Real>(
     assert!(pages.len() == shape.n_pages() && pages.iter().all(|p| p.re.len() == shape.page_nodes));
     let components = n_components(stencil.grid.cell.len());
     assert_eq!(sums.len(), components * cells.len(), "a number per component and cell");
-    let n_chunks = cells.len().div_ceil(CHUNK_CELLS);
-    let parts = map_chunks(threads, n_chunks, |chunk| {
-        let first = cells.start + chunk * CHUNK_CELLS;
-        let chunk = first..cells.end.min(first + CHUNK_CELLS);
+    // A cell sees no other: how they are cut never shows.
+    let size = cells.len().div_ceil(CHUNKS_MIN).clamp(1, CHUNK_CELLS);
+    let parts = map_long_chunks(threads, cells.len().div_ceil(size), |chunk| {
+        let first = cells.start + chunk * size;
+        let chunk = first..cells.end.min(first + size);
         T::structure_pass(level, StructurePass { stencil, pages, cells: chunk })
     });
-    turn(&parts, components, sums);
+    turn(&parts, (components, size), sums);
 }
 
-/// From parts of [`CHUNK_CELLS`] cells, component after component, to all cells component after component.
-fn turn(parts: &[Vec<f64>], components: usize, sums: &mut [f64]) {
+/// From parts of `size` cells, component after component, to all cells component after component.
+fn turn(parts: &[Vec<f64>], (components, size): (usize, usize), sums: &mut [f64]) {
     let n_cells = sums.len() / components;
     for (c, sums) in sums.chunks_exact_mut(n_cells.max(1)).enumerate() {
-        for (sums, part) in sums.chunks_mut(CHUNK_CELLS).zip(parts) {
+        for (sums, part) in sums.chunks_mut(size).zip(parts) {
             sums.copy_from_slice(&part[c * sums.len()..][..sums.len()]);
         }
     }

@@ -300,7 +300,7 @@ pub trait SimdReal: sealed::Sealed + Copy + Sized {
     #[doc(hidden)]
     fn run_structure(level: Level, pass: RunStructure<'_, Self>) -> Vec<f64>;
     #[doc(hidden)]
-    fn ring_form(level: Level, form: RingForm<'_, Self>) -> f64;
+    fn ring_form(level: Level, form: RingForm<'_, Self>) -> [f64; 2];
     #[doc(hidden)]
     fn run_form(level: Level, form: RunForm<'_, Self>) -> f64;
     #[doc(hidden)]
@@ -488,7 +488,7 @@ macro_rules! simd_real {
             fn run_structure(level: Level, pass: RunStructure<'_, $t>) -> Vec<f64> {
                 dispatch(level, pass)
             }
-            fn ring_form(level: Level, form: RingForm<'_, $t>) -> f64 {
+            fn ring_form(level: Level, form: RingForm<'_, $t>) -> [f64; 2] {
                 dispatch(level, form)
             }
             fn run_form(level: Level, form: RunForm<'_, $t>) -> f64 {

@@ -167,8 +167,17 @@ pub(crate) fn map_chunks<R: Send + Sync>(
     n_chunks: usize,
     work: impl Fn(usize) -> R + Sync,
 ) -> Vec<R> {
+    if n_chunks > 8 { map_long_chunks(threads, n_chunks, work) } else { (0..n_chunks).map(work).collect() }
+}
+
+/// The same where a few chunks are worth sharing.
+pub(crate) fn map_long_chunks<R: Send + Sync>(
+    threads: Threads<'_>,
+    n_chunks: usize,
+    work: impl Fn(usize) -> R + Sync,
+) -> Vec<R> {
     match threads {
-        Threads::Crew(crew) if n_chunks > 8 && crew.n_threads() > 1 => {
+        Threads::Crew(crew) if n_chunks > 1 && crew.n_threads() > 1 => {
             let results: Vec<OnceLock<R>> = (0..n_chunks).map(|_| OnceLock::new()).collect();
             for_each_chunk(threads, n_chunks, |chunk| {
                 // Each chunk is taken once.

@@ -66,7 +66,8 @@ pub(crate) fn hasten<'a, T: Real + Scalar>(
     effects.diffusion_scale = rules::diffusion_scale(engs.settings.state, arousal);
     wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
     let scale = effects.diffusion_scale;
-    rescale(propagators, metric.as_deref_mut(), cells, compute.level, &engs.terms, scale);
+    let means = (compute.level, compute.long_threads());
+    rescale(propagators, metric.as_deref_mut(), cells, means, &engs.terms, scale);
     if let Some(flows) = flows {
         let kinetic = kinetic(engs.form.as_ref(), propagators, scale);
         flows.add(Flow::Parameters, (scale - before) * kinetic);
@@ -80,13 +81,13 @@ pub(super) fn rescale<'a, T: Real + Scalar>(
     propagators: &mut Propagators<T>,
     metric: Option<&mut PlasticMetric>,
     cells: impl Iterator<Item = &'a MetricCells>,
-    level: Level,
+    means: (Level, Threads<'_>),
     terms: &[AxisTerm],
     scale: f64,
 ) {
     if let (Some(metric), Some(diffusion)) = (metric, &mut propagators.diffusion) {
         metric.set_scale(scale);
-        fill_diffusion(metric, level, cells.enumerate(), diffusion);
+        fill_diffusion(metric, means.0, cells.enumerate(), diffusion);
     }
-    propagators.rescale(level, terms, scale);
+    propagators.rescale(means, terms, scale);
 }

@@ -201,6 +201,7 @@ pub(crate) fn restore<T: Real + Scalar>(world: &mut World) {
     if effects.diffusion_scale != 1.0 {
         wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
         let (metric, scale) = (metric.as_deref_mut(), effects.diffusion_scale);
-        rescale(&mut propagators, metric, cells.iter(), compute.level, &engs.terms, scale);
+        let means = (compute.level, compute.long_threads());
+        rescale(&mut propagators, metric, cells.iter(), means, &engs.terms, scale);
     }
 }

@@ -125,7 +125,13 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
     }
 
     /// Local sums and sampled powers at this tick border.
-    fn powers(&self, energies: &Energies<T>, kinetic_scale: f64, scratch: &mut Vec<f64>) -> (Totals, Powers) {
+    fn powers(
+        &self,
+        energies: &Energies<T>,
+        kinetic_scale: f64,
+        scratch: &mut Vec<f64>,
+        known: &Known,
+    ) -> (Totals, Powers) {
         let around = self.around;
         let (level, threads) = (around.compute.level, around.compute.long_threads());
         let (volume, beta) = (around.torus.cell_volume(), around.wave.beta);
@@ -146,7 +152,8 @@ impl<T: Real + Scalar> Look<'_, '_, '_, T> {
                             kinetic_scale * form.value(level, threads, pages, damping)
                         }
                         Energies::Live(_) | Energies::Booked => {
-                            around.propagators.kinetic_form(threads, pages, damping)
+                            let form = || around.propagators.kinetic_form(threads, pages, damping);
+                            known.damped.unwrap_or_else(form)
                         }
                     };
                     let local = local_form(level, threads, pages, potential, beta, damping);
@@ -185,19 +192,15 @@ impl<T: Real + Scalar> Watch<T> {
     ) {
         let scale = self.kinetic_scale(look.around.wave.diffusion[0]);
         let work = look.work(&mut self.energies, scale);
-        let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch);
-        let measured = Measured {
-            sample: look.measure(scheme, &mut Known::default()),
-            work,
-            totals,
-            powers,
-            gamma: look.gamma(),
-        };
+        let known = &mut Known::default();
+        let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch, known);
+        let measured =
+            Measured { sample: look.measure(scheme, known), work, totals, powers, gamma: look.gamma() };
         self.begin_from(&measured, (look.around.tick.0, look.around.wave.dt), flows, cause);
     }
 
     /// Books one tick; returns what is to be judged.
-    fn book(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows) -> Sight {
+    fn book(&mut self, look: &Look<'_, '_, '_, T>, flows: &mut EnergyFlows, known: &Known) -> Sight {
         let (tick, dt) = (look.around.tick.0, look.around.wave.dt);
         let entry = self.enter(tick, look.gamma(), flows);
         let scale = self.kinetic_scale(look.around.wave.diffusion[0]);
@@ -206,7 +209,7 @@ impl<T: Real + Scalar> Watch<T> {
         let mut sight = Sight { tick, ..Sight::default() };
         let is_sampled = self.samples(tick);
         if is_sampled || look.around.plan.is_degraded {
-            let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch);
+            let (totals, powers) = look.powers(&self.energies, scale, &mut self.scratch, known);
             sight.max_abs_psi = Some(totals.max_abs2.sqrt());
             sight.n_nonfinite = totals.n_nonfinite;
             self.last_totals = totals;
@@ -319,7 +322,7 @@ pub fn balance<T: Real + Scalar>(
             watch.begin(&look, &mut scheme, flows, Some(cause));
             watch.sight(tick)
         }
-        None => watch.book(&look, flows),
+        None => watch.book(&look, flows, &known),
     };
     if tick.is_multiple_of(watch.settings.every) {
         watch.check(look.measure(&mut scheme, &mut known), around.wave.dt, &mut sight);

@@ -203,6 +203,11 @@ impl<T: Real + Scalar> Watch<T> {
         tick.is_multiple_of(self.settings.sample_every)
     }
 
+    /// Whether the balance of this tick asks for ⟨ΓΨ,TΨ⟩ of a Γ that varies in space, by the propagators' form.
+    pub(crate) fn asks_for_kinetic(&self, tick: u64) -> bool {
+        matches!(self.energies, Energies::Live(_)) && self.samples(tick)
+    }
+
     /// A degraded tick ran without β: `ingress` took the interaction energy out of H, here it comes back. `quartic` is
     /// ∫Γ|Ψ|⁴ where Γ varies in space.
     pub(crate) fn readmit_interaction(

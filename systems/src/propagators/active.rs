@@ -18,7 +18,7 @@ use nikola_kernels::kinetic::remainder::RemainderRule;
 use nikola_kernels::kinetic::sparse::{Blocks, SparseKinetic};
 use nikola_kernels::kinetic::varying::{Diffusion, OffDiagonal, Varying};
 use nikola_kernels::simd::Level;
-use nikola_kernels::{Real, Shape};
+use nikola_kernels::{Real, Shape, Threads};
 
 /// A torus whose T can change.
 #[derive(Debug)]
@@ -192,7 +192,7 @@ impl<T: Real> Propagators<T> {
     }
 
     /// The part of [`Propagators::rescale`] for a T that can change.
-    pub(super) fn rescale_active(&mut self, level: Level, scale: f64) {
+    pub(super) fn rescale_active(&mut self, (level, threads): (Level, Threads<'_>), scale: f64) {
         let Some(active) = &mut self.active else { return };
         active.scale = scale;
         active.constant.diagonal = self.terms.iter().map(|term| vec![term.diffusion]).collect();
@@ -230,7 +230,7 @@ impl<T: Real> Propagators<T> {
                 }
                 // As if every cell had learnt.
                 (Plan::Varying(plan), Some(diffusion)) if active.is_plastic => {
-                    plan.renew(diffusion, &(0..diffusion.grid.n_cells()).collect::<Vec<_>>());
+                    plan.renew(threads, diffusion, &(0..diffusion.grid.n_cells()).collect::<Vec<_>>());
                 }
                 (Plan::Varying(plan), Some(diffusion)) => {
                     let (time, rule) = (active.time, active.rule);

@@ -22,7 +22,7 @@ use super::{Axis, AxisTerm, Probe, plan_axis, ring3};
 use crate::field::{PageMut, Real, Shape, Threads};
 use crate::half_potential::{self, LocalFlow, Planes, Prefactor, Time};
 use crate::simd::{Level, SimdReal};
-use crate::threads::for_each_chunk;
+use crate::threads::{for_each_chunk, for_each_part};
 use std::collections::BTreeMap;
 
 /// Bytes of Ψ that stay in the first-level cache while axis after axis runs over them.
@@ -222,12 +222,11 @@ impl<T: Real> Varying<T> {
     }
 
     /// Renews what depends on the cells marked in `changed`. Only for a plastic plan.
-    pub fn renew(&mut self, diffusion: &Diffusion, changed: &[usize]) {
-        for line in &mut self.axes {
-            if line.by_cells {
-                line.renew(self.level, diffusion, changed, (self.half, self.time));
-            }
-        }
+    pub fn renew(&mut self, threads: Threads<'_>, diffusion: &Diffusion, changed: &[usize]) {
+        let (level, times) = (self.level, (self.half, self.time));
+        for_each_part(threads, self.axes.iter_mut().filter(|line| line.by_cells), |_, line| {
+            line.renew(level, diffusion, changed, times);
+        });
         if let Some(inside) = &mut self.inside {
             inside.renew(diffusion, changed);
         }

@@ -166,42 +166,58 @@ impl<'a, T: Real> Slopes<'a, T> {
     }
 }
 
-/// Σ over nodes of the density of Re⟨wΨ, TΨ⟩, w = 1 where there is none; `page` and `weight` have the nodes of the rings.
-pub(super) fn form<T: Real>(
+/// Which form is asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Weight<'a, T> {
+    /// That with w = 1.
+    One,
+    /// That with these.
+    Of(&'a [T]),
+    /// Both at once: their gradients and fluxes are the same.
+    OneAnd(&'a [T]),
+}
+
+/// Σ over nodes of the density of Re⟨Ψ, TΨ⟩ and of Re⟨wΨ, TΨ⟩, zero where one is not asked for; `page` and `weight` have the nodes
+/// of the rings.
+pub(super) fn forms<T: Real>(
     level: Level,
     threads: Threads<'_>,
     (rings, n_cells): (&Rings, usize),
     diffusion: &Diffusion,
     page: PageRef<'_, T>,
-    weight: Option<&[T]>,
-) -> f64 {
+    weight: Weight<'_, T>,
+) -> [f64; 2] {
     let n_nodes = rings.run * n_cells;
     assert!(page.re.len() == n_nodes && page.im.len() == n_nodes);
-    assert!(weight.is_none_or(|weight| weight.len() == n_nodes) && diffusion.diagonal.len() == rings.n_axes);
+    if let Weight::Of(weight) | Weight::OneAnd(weight) = weight {
+        assert_eq!(weight.len(), n_nodes, "a weight for every node");
+    }
+    assert_eq!(diffusion.diagonal.len(), rings.n_axes, "D of every axis");
     let parts = map_chunks(threads, n_cells.div_ceil(CHUNK_CELLS), |chunk| {
         let first = chunk * CHUNK_CELLS;
         let cells = first..n_cells.min(first + CHUNK_CELLS);
         T::ring_form(level, RingForm { rings, diffusion, page, weight, cells })
     });
-    parts.iter().sum()
+    parts.iter().fold([0.0; 2], |[one, of], part| [one + part[0], of + part[1]])
 }
 
-/// The form on some cells. Built only with a page and a weight of the rings' nodes.
+/// The forms on some cells. Built only with a page and a weight of the rings' nodes.
 pub struct RingForm<'a, T: SimdReal> {
     rings: &'a Rings,
     diffusion: &'a Diffusion,
     page: PageRef<'a, T>,
-    weight: Option<&'a [T]>,
+    weight: Weight<'a, T>,
     cells: Range<usize>,
 }
 
 impl<T: Real> Kernel<T> for RingForm<'_, T> {
-    type Out = f64;
+    type Out = [f64; 2];
     #[inline(always)]
-    fn run<V: Lanes<T = T>>(self) -> f64 {
+    fn run<V: Lanes<T = T>>(self) -> [f64; 2] {
         match self.weight {
-            Some(weight) => self.sum::<V, true>(weight),
-            None => self.sum::<V, false>(&[]),
+            Weight::One => self.sum::<V, false, false>(&[]),
+            Weight::Of(weight) => self.sum::<V, true, false>(weight),
+            Weight::OneAnd(weight) => self.sum::<V, true, true>(weight),
         }
     }
 }
@@ -234,7 +250,7 @@ impl<T: Real> RingForm<'_, T> {
     }
 
     #[inline(always)]
-    fn sum<V: Lanes<T = T>, const IS_WEIGHTED: bool>(&self, weight: &[T]) -> f64 {
+    fn sum<V: Lanes<T = T>, const IS_WEIGHTED: bool, const IS_BOTH: bool>(&self, weight: &[T]) -> [f64; 2] {
         let (rings, n) = (self.rings, self.rings.n_axes);
         let zero = V::splat(T::default());
         let mut slopes = Slopes::new(rings, V::N);
@@ -243,9 +259,9 @@ impl<T: Real> RingForm<'_, T> {
         let mut tensors = [[T::default(); TENSOR]; CHUNK_CELLS];
         self.fill_tensors::<IS_WEIGHTED>(&mut tensors);
         let planes = [self.page.re.as_ptr(), self.page.im.as_ptr()];
-        let mut total = Accumulator::<V>::new();
+        let (mut total, mut of_one) = (Accumulator::<V>::new(), Accumulator::<V>::new());
         for (cell, d) in self.cells.clone().zip(&tensors) {
-            let (mut re, mut im) = (zero, zero);
+            let (mut re, mut im, mut one_re, mut one_im) = (zero, zero, zero, zero);
             // SAFETY: the page and the weight have the nodes; planes of a gradient are PITCH numbers.
             unsafe {
                 slopes.fill::<V, false>(planes, weight.as_ptr(), cell, &mut gradients);
@@ -256,7 +272,8 @@ impl<T: Real> RingForm<'_, T> {
                 for i in (0..n).step_by(2) {
                     // Behind the last axis, a row of zeros.
                     let (p, q) = (d.as_ptr().add(i * AXES_MAX), d.as_ptr().add((i + 1) * AXES_MAX));
-                    let (first, second) = (left.get_unchecked(i), left.get_unchecked((i + 1).min(n - 1)));
+                    let k = (i + 1).min(n - 1);
+                    let (first, second) = (left.get_unchecked(i), left.get_unchecked(k));
                     for lane in (0..PITCH).step_by(V::N) {
                         let (mut x, mut y, mut z, mut w) = (zero, zero, zero, zero);
                         for j in (if IS_WEIGHTED { 0 } else { i })..n {
@@ -273,12 +290,25 @@ impl<T: Real> RingForm<'_, T> {
                         im = V::load(first[1].as_ptr().add(lane)).mul_add(y, im);
                         re = V::load(second[0].as_ptr().add(lane)).mul_add(z, re);
                         im = V::load(second[1].as_ptr().add(lane)).mul_add(w, im);
+                        if IS_BOTH {
+                            let (first, second) = (gradients.get_unchecked(i), gradients.get_unchecked(k));
+                            one_re = V::load(first[0].as_ptr().add(lane)).mul_add(x, one_re);
+                            one_im = V::load(first[1].as_ptr().add(lane)).mul_add(y, one_im);
+                            one_re = V::load(second[0].as_ptr().add(lane)).mul_add(z, one_re);
+                            one_im = V::load(second[1].as_ptr().add(lane)).mul_add(w, one_im);
+                        }
                     }
                 }
             }
             total.add(re.add(im));
+            if IS_BOTH {
+                of_one.add(one_re.add(one_im));
+            }
         }
-        let sum = total.total();
-        if IS_WEIGHTED { 0.5 * sum } else { sum }
+        match (IS_WEIGHTED, IS_BOTH) {
+            (false, _) => [total.total(), 0.0],
+            (true, false) => [0.0, 0.5 * total.total()],
+            (true, true) => [0.5 * of_one.total(), 0.5 * total.total()],
+        }
     }
 }

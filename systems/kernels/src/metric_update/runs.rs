@@ -41,7 +41,7 @@ pub(crate) fn structure_on_runs<T: Real>(
     for range in ranges {
         let (sums, others) = rest.split_at_mut(components * range.len());
         let (of_range, behind) = parts.split_at(range.len().div_ceil(CHUNK_CELLS));
-        turn(of_range, components, sums);
+        turn(of_range, (components, CHUNK_CELLS), sums);
         (rest, parts) = (others, behind);
     }
 }

@@ -243,7 +243,7 @@ fn what_is_renewed_is_what_would_be_planned() {
         }
         let (mut renewal, mut base) = (Renewal::default(), 0);
         for plan in &mut plans {
-            plan.renew(&diffusion, &changed);
+            plan.renew(Threads::Serial, &diffusion, &changed);
             base = plan.renewed(&diffusion, &changed, base, &mut renewal);
         }
         assert_eq!(base, flows.tables.len(), "every table was passed");

@@ -6,7 +6,7 @@ use crate::kinetic::fibre::FibreLine;
 use crate::kinetic::gradient::energy;
 use crate::kinetic::tests::noise;
 use crate::kinetic::varying::OffDiagonal;
-use crate::metric_update::{CellStencil, kinetic_form, structure};
+use crate::metric_update::{CellStencil, kinetic_form, kinetic_forms, structure};
 use crate::simd::Level;
 
 const SPACING: [f64; 3] = [0.8, 1.1, 0.9];
@@ -85,6 +85,11 @@ fn summed_by_cells_the_form_is_the_same_with_and_without_a_weight() {
             let expected = lattice.form(Threads::Serial, &diffusion, &pages, weight);
             assert!((found / expected - 1.0).abs() < 1e-12, "{extents:?}: {found} against {expected}");
         }
+        let found = kinetic_forms(Level::detect(), Threads::Serial, (&stencil, &diffusion), &pages, &weight);
+        for (found, weight) in found.into_iter().zip([Values::Uniform(1.0), Values::PerNode(&weight)]) {
+            let expected = lattice.form(Threads::Serial, &diffusion, &pages, weight);
+            assert!((found / expected - 1.0).abs() < 1e-12, "{extents:?}, both: {found} against {expected}");
+        }
     }
 }
 
@@ -104,6 +109,11 @@ fn on_rings_the_form_has_the_same_bits_everywhere() {
                 assert!(form(level, Threads::Serial) == expected, "{} at {level}", T::NAME);
             }
             assert!(form(Level::detect(), Threads::Crew(&crew)) == expected, "{} on four threads", T::NAME);
+        }
+        let forms = |level, threads| kinetic_forms(level, threads, (&stencil, &diffusion), &pages, &slices);
+        let expected = forms(Level::Scalar, Threads::Serial);
+        for level in Level::available() {
+            assert!(forms(level, Threads::Crew(&crew)) == expected, "{} at {level}, both", T::NAME);
         }
     }
     let grid = grid(&[3; 6], 729, &[1, 1, 1, 3, 3, 3]);

@@ -215,7 +215,7 @@ fn a_renewed_plan_is_a_fresh_one() {
             second.off_diagonal.iter_mut().for_each(|pair| pair.values[at] *= -0.5);
         }
         let mut renewed = plan::<f64>(&first, 0.02, Time::Real, true);
-        renewed.renew(&second, &changed);
+        renewed.renew(Threads::Serial, &second, &changed);
         let mut fresh = plan::<f64>(&second, 0.02, Time::Real, true);
         assert_eq!(run(&mut renewed, Threads::Serial, 3), run(&mut fresh, Threads::Serial, 3));
     }
