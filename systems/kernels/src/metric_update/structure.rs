@@ -181,6 +181,9 @@ impl<T: Real> StructurePass<'_, T> {
     }
 }
 
+/// Vectors of a gradient that [`products`] keeps.
+const KEPT: usize = 4;
+
 /// Σ_lanes (re_i re_j + im_i im_j) of all components, those of cell `at` of the cells that `out` has room for; `rows` is room for
 /// eight numbers of each.
 #[inline(always)]
@@ -195,12 +198,22 @@ pub(super) fn products<V: Lanes>(
     let n_cells = out.len() / components;
     let mut c = 0;
     for i in 0..axes {
+        // Those of the first axis stay in registers, as many as fit there.
+        let of_first = &gradients[2 * i * width..][..2 * width];
+        let mut first = [V::splat(V::T::default()); KEPT];
+        for v in 0..KEPT.min(2 * width / V::N) {
+            // SAFETY: so many vectors are readable.
+            first[v] = unsafe { V::load(of_first.as_ptr().add(v * V::N)) };
+        }
         for j in i..axes {
-            let (a, b) = (&gradients[2 * i * width..][..2 * width], &gradients[2 * j * width..][..2 * width]);
+            let of_other = &gradients[2 * j * width..][..2 * width];
             let mut sum = V::splat(V::T::default());
-            for lane in (0..2 * width).step_by(V::N) {
-                // SAFETY: N numbers are readable from `lane` on.
-                sum = unsafe { V::load(a.as_ptr().add(lane)).mul_add(V::load(b.as_ptr().add(lane)), sum) };
+            for v in 0..2 * width / V::N {
+                // SAFETY: N numbers are readable from there on.
+                unsafe {
+                    let kept = if v < KEPT { first[v] } else { V::load(of_first.as_ptr().add(v * V::N)) };
+                    sum = kept.mul_add(V::load(of_other.as_ptr().add(v * V::N)), sum);
+                }
             }
             let mut wide = sum.widen(0);
             for half in 1..V::N / BATCH {
