@@ -112,7 +112,7 @@ fn heading() -> String {
     format!(
         "# Benchmarks\n\nWritten by `cargo xtask bench --peers`, which measures everything again. One Strang tick of \
          the cubic Schrödinger equation with a potential on every node; medians over a second and more. The table is gone \
-         through three times, minutes apart, and of each row's turns that with the middle ratio is quoted. *Floor* is the time to move the bytes \
+         through {ROUNDS} times, minutes apart, and of each row's turns that with the middle ratio is quoted. *Floor* is the time to move the bytes \
          the scheme must move (two sweeps over Ψ, V read twice) at the copy bandwidth measured in the same run, with \
          the same threads, on a buffer of the same size. Our tick includes the norm ledger and the schedule; the \
          peer's step is the bare transforms and pointwise loops.\n\nMachine: {} ({cores} cores).\n",

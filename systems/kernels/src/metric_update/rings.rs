@@ -167,7 +167,7 @@ impl<'a, T: Real> Slopes<'a, T> {
 }
 
 /// Which form is asked for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Weight<'a, T> {
     /// That with w = 1.
     One,
