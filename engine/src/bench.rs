@@ -97,7 +97,7 @@ pub struct BenchReport {
 }
 
 /// One measured tick in nanoseconds: the whole of it, and each stage in the order of [`Stage::ALL`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TickRow {
     /// Around the whole tick.
     pub whole: u64,
@@ -311,14 +311,14 @@ pub fn peak_resident_bytes() -> u64 {
 }
 
 /// The measured ticks as CSV, in microseconds.
-pub fn ticks_csv(report: &BenchReport) -> String {
+pub fn ticks_csv(rows: &[TickRow]) -> String {
     use std::fmt::Write as _;
     let mut out = String::from("tick,whole_micros");
     for stage in Stage::ALL {
         let _ = write!(out, ",{}_micros", stage.name());
     }
     out.push('\n');
-    for (tick, row) in report.ticks.iter().enumerate() {
+    for (tick, row) in rows.iter().enumerate() {
         let _ = write!(out, "{tick},{:.3}", row.whole as f64 * 1e-3);
         for nanos in row.stages {
             let _ = write!(out, ",{:.3}", nanos as f64 * 1e-3);

@@ -143,7 +143,7 @@ pub fn run(
 ) -> Result<PaceReport, RunError> {
     let realtime = match pacing.pace {
         Pace::Free => None,
-        Pace::Realtime => Some(Realtime::new(SystemClock, pacing)?),
+        Pace::Realtime => Some(Realtime::new(SystemClock::new(), pacing)?),
     };
     let end_limit = pacing.end_limit.unwrap_or(Duration::from_secs_f64(END_LIMIT_SECS));
     run_with(simulation, until, realtime, end_limit, intake, edges)
@@ -166,7 +166,7 @@ fn run_with<C: Clock>(
         let mut oldest = 0;
         if let Some(realtime) = &mut realtime {
             if !realtime.admits(simulation.tick_count()) {
-                realtime.end_period();
+                realtime.end_period(simulation);
                 continue;
             }
             oldest = realtime.oldest_order();
@@ -204,7 +204,7 @@ fn run_with<C: Clock>(
             break;
         }
         if let Some(realtime) = &mut realtime {
-            realtime.end_period();
+            realtime.end_period(simulation);
         }
     }
     let mut report = realtime.map(Realtime::report).unwrap_or_default();
@@ -346,8 +346,9 @@ impl<C: Clock> Realtime<C> {
     }
 
     /// Sleeps until the next period.
-    fn end_period(&mut self) {
-        self.report.late_ticks += u64::from(self.pacer.next(&mut self.clock) > 0);
+    fn end_period(&mut self, simulation: &Simulation) {
+        let rouse = || simulation.compute().rouse();
+        self.report.late_ticks += u64::from(self.pacer.next(&mut self.clock, rouse) > 0);
         if let Some(watchdog) = &self.watchdog {
             watchdog.pet();
         }

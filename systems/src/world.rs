@@ -134,6 +134,13 @@ impl Compute {
     pub fn long_threads(&self) -> Threads<'_> {
         self.crew.as_ref().map_or(Threads::Serial, Threads::Crew)
     }
+
+    /// Wakes the crew's helpers a little before a tick, in a world that rests between ticks. Changes no state.
+    pub fn rouse(&self) {
+        if let Some(crew) = &self.crew {
+            crew.rouse();
+        }
+    }
 }
 
 /// Columns that do not vary, and those that vary in time.

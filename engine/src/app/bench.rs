@@ -39,7 +39,7 @@ pub(super) struct BenchArguments {
     #[arg(long)]
     pub(super) json: bool,
     /// Write every measured tick, stage by stage, to this file as CSV: what is rare and slow shows there.
-    #[arg(long, value_name = "FILE", conflicts_with = "realtime")]
+    #[arg(long, value_name = "FILE")]
     pub(super) ticks: Option<PathBuf>,
     /// Run the scene, or the built-in one, at one thousand ticks per second, beside a loop that only sleeps.
     #[arg(long, conflicts_with = "shape")]
@@ -81,22 +81,26 @@ pub(super) fn execute(arguments: &BenchArguments) -> Result<(), Failure> {
         })
     };
     let report = report.map_err(usage)?;
-    if let Some(path) = &arguments.ticks {
-        std::fs::write(path, bench::ticks_csv(&report)).map_err(|error| {
-            let message = format!(
-                "--ticks {}\n  found:    {error}\n  expected: a file in a folder that can be written to\n  remedy:   give \
-                 another path",
-                path.display()
-            );
-            Failure::new(message, exit::OUTPUT)
-        })?;
-    }
+    write_ticks(arguments, &report.ticks)?;
     if arguments.json {
         let text = serde_json::to_string(&report).map_err(|error| Failure::new(error, exit::INTERNAL))?;
         print_line(&text)
     } else {
         print_line(bench::render(&report).trim_end())
     }
+}
+
+/// The file of `--ticks`, where it is asked for.
+fn write_ticks(arguments: &BenchArguments, rows: &[bench::TickRow]) -> Result<(), Failure> {
+    let Some(path) = &arguments.ticks else { return Ok(()) };
+    std::fs::write(path, bench::ticks_csv(rows)).map_err(|error| {
+        let message = format!(
+            "--ticks {}\n  found:    {error}\n  expected: a file in a folder that can be written to\n  remedy:   give \
+             another path",
+            path.display()
+        );
+        Failure::new(message, exit::OUTPUT)
+    })
 }
 
 /// The scene to measure.
@@ -116,6 +120,7 @@ fn realtime(arguments: &BenchArguments, options: &BuildOptions) -> Result<(), Fa
     let scene = scene_of(arguments)?;
     let report = bench::realtime::run(&scene, arguments.secs, options)
         .map_err(|error| Failure::new(&error, error.exit_code()))?;
+    write_ticks(arguments, &report.ticks)?;
     if arguments.json {
         let text = serde_json::to_string(&report).map_err(|error| Failure::new(error, exit::INTERNAL))?;
         print_line(&text)

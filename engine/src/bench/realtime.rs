@@ -3,10 +3,12 @@
 //! Invariant: the two are interleaved in halves of a second of the same minute, so both see the same machine; both
 //! measure from the scheduled begin of a period to the end of its work, which for the bare loop is waking up.
 
-use crate::intake::{Intake, OrderBuilder};
+use super::TickRow;
+use crate::edge::{Edge, Flow};
+use crate::intake::{Batch, Intake, OrderBuilder};
 use crate::run::RunError;
 use crate::runner::pacer::{Clock, PERIOD_NANOS, Pacer, SystemClock};
-use crate::runner::{self, Pace, Pacing, Periods};
+use crate::runner::{self, Pace, Pacing, Periods, now_nanos};
 use crate::scene::{Scene, resolve};
 use nikola_systems::Simulation;
 use nikola_systems::world::BuildOptions;
@@ -47,6 +49,29 @@ pub struct RealtimeReport {
     pub degraded_ticks: u64,
     /// What the engine adds to the share over 1,000 µs, percentage points.
     pub added_percent: f64,
+    /// Every tick of the engine in the order they ran.
+    #[serde(skip)]
+    pub ticks: Vec<TickRow>,
+}
+
+/// Keeps how long ticks take.
+#[derive(Default)]
+struct Ticks {
+    began: u64,
+    rows: Vec<TickRow>,
+}
+
+impl Edge for Ticks {
+    fn before_tick(&mut self, _: &Simulation, _: &mut Batch) -> Result<(), RunError> {
+        self.began = now_nanos();
+        Ok(())
+    }
+
+    fn after_tick(&mut self, simulation: &mut Simulation) -> Result<Flow, RunError> {
+        let whole = now_nanos() - self.began;
+        self.rows.push(TickRow { whole, stages: simulation.stage_times().nanos });
+        Ok(Flow::Continue)
+    }
 }
 
 fn lateness(periods: &Periods) -> Lateness {
@@ -76,25 +101,27 @@ pub fn run(scene: &Scene, secs: f64, options: &BuildOptions) -> Result<RealtimeR
         Pacing { pace: Pace::Realtime, rules: resolved.plan.realtime, watchdog: None, end_limit: None };
     let (mut engine, mut bare) = (Periods::default(), Periods::default());
     let mut degraded_ticks = 0;
-    for _ in 0..(secs.ceil() as u64).max(1) {
+    let halves = (secs.ceil() as u64).max(1);
+    let mut ticks = Ticks { rows: Vec::with_capacity((halves * HALF) as usize), ..Ticks::default() };
+    for _ in 0..halves {
         let until = simulation.tick_count() + HALF;
-        let report = runner::run(&mut simulation, until, &pacing, &mut intake, &mut [])?;
+        let report = runner::run(&mut simulation, until, &pacing, &mut intake, &mut [&mut ticks])?;
         engine.absorb(&report.periods);
         degraded_ticks += report.degraded_ticks;
         sleep_only(HALF, &mut bare);
     }
     let (engine, bare) = (lateness(&engine), lateness(&bare));
     let added_percent = engine.over_1000_percent - bare.over_1000_percent;
-    Ok(RealtimeReport { scene: scene.stem(), engine, bare, degraded_ticks, added_percent })
+    Ok(RealtimeReport { scene: scene.stem(), engine, bare, degraded_ticks, added_percent, ticks: ticks.rows })
 }
 
 /// The bare loop.
 fn sleep_only(n_periods: u64, periods: &mut Periods) {
-    let mut clock = SystemClock;
+    let mut clock = SystemClock::new();
     let mut pacer = Pacer::new(&mut clock, PERIOD_NANOS);
     for _ in 0..n_periods {
         periods.add(clock.now() - pacer.began());
-        pacer.next(&mut clock);
+        pacer.next(&mut clock, || ());
     }
 }
 

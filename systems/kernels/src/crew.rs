@@ -78,6 +78,21 @@ impl Crew {
         self.n_threads
     }
 
+    /// Wakes the helpers that sleep: whoever knows that a call comes soon spares it the waking. They look for work for a while.
+    pub fn rouse(&self) {
+        if let Some(pool) = &self.pool {
+            self.wake(pool);
+        }
+    }
+
+    fn wake(&self, pool: &rayon::ThreadPool) {
+        for _ in self.desk.awake.load(Ordering::Relaxed)..self.n_threads - 1 {
+            self.desk.awake.fetch_add(1, Ordering::Relaxed);
+            let desk = Arc::clone(&self.desk);
+            pool.spawn(move || desk.help());
+        }
+    }
+
     /// Has `work` called by the caller and by helpers that are there in time. It takes what is to be done piece by piece,
     /// until nothing is left, and may run on each thread, even twice. A call from inside a call, or beside one, runs alone.
     pub(crate) fn share(&self, work: &(dyn Fn() + Sync)) {
@@ -87,11 +102,7 @@ impl Crew {
             return work();
         }
         // Before the door opens: from then on nothing may unwind until it is closed.
-        for _ in desk.awake.load(Ordering::Relaxed)..self.n_threads - 1 {
-            desk.awake.fetch_add(1, Ordering::Relaxed);
-            let desk = Arc::clone(desk);
-            pool.spawn(move || desk.help());
-        }
+        self.wake(pool);
         let borrowed: *const (dyn Fn() + Sync + '_) = work;
         // SAFETY: only the lifetime changes; `lent` is called only behind the door that is opened and closed below, and this
         // returns when everybody who found it open has left.
