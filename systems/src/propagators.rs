@@ -140,7 +140,7 @@ impl<T: Real> Plan<T> {
     pub fn renew(&mut self, threads: Threads<'_>, diffusion: &Diffusion, changed: &[usize]) {
         match self {
             Self::Varying(plan) => plan.renew(threads, diffusion, changed),
-            Self::Active(plan) => plan.renew(diffusion, changed),
+            Self::Active(plan) => plan.renew(threads, diffusion, changed),
             Self::Constant(_) | Self::Sparse(_) => {}
         }
     }

@@ -17,7 +17,7 @@ mod rings;
 pub use flux::FluxPass;
 pub(crate) use flux::{PART, Tensor, fluxes_of_run};
 pub use pages::{PageCells, PageJoins, PagePowers};
-pub(crate) use rings::{Gradients, MARGIN, PITCH, ROW, TENSOR};
+pub(crate) use rings::{Gradients, MARGIN, PITCH, ROW, TENSOR, TOGETHER};
 pub use rings::{RingCells, RingJoins, RingMoves, RingPowers, RingTakes};
 
 use self::lanczos::ByCells;

@@ -10,8 +10,9 @@
 
 use super::{AXES_MAX, CHUNK_CELLS};
 use crate::field::{PageRef, Real, Threads};
-use crate::kinetic::remainder::{Gradients, MARGIN, PITCH, ROW, TENSOR};
+use crate::kinetic::remainder::{Gradients, MARGIN, PITCH, ROW, TENSOR, TOGETHER};
 use crate::kinetic::ring3;
+use crate::kinetic::sparse::Aligned;
 use crate::kinetic::varying::{CellGrid, Diffusion};
 use crate::simd::accumulate::Accumulator;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
@@ -78,16 +79,16 @@ struct Tables<T> {
     /// First node of each vector.
     firsts: [usize; PITCH],
     /// 1 where a lane is a node's first, else 0.
-    counts: [T; PITCH],
+    counts: Aligned<[T; PITCH]>,
     /// ∂ of the inner axes at +1, −2, −1, +2 places.
-    inner: [[[T; PITCH]; 4]; INSIDE_MAX],
+    inner: Aligned<[[[T; PITCH]; 4]; INSIDE_MAX]>,
 }
 
 /// Room for the gradients of cells: a field, with the tables it needs.
 pub(super) struct Slopes<'a, T: SimdReal> {
     rings: &'a Rings,
     tables: Tables<T>,
-    own: [[T; ROW]; 2],
+    own: Aligned<[[T; ROW]; 2]>,
 }
 
 impl<'a, T: Real> Slopes<'a, T> {
@@ -110,7 +111,8 @@ impl<'a, T: Real> Slopes<'a, T> {
                 tables[if coordinate > 0 { 2 } else { 3 }][at] = T::from_f64(-axis.slope);
             }
         }
-        Slopes { rings, tables: Tables { firsts, counts, inner }, own: [[zero; ROW]; 2] }
+        let tables = Tables { firsts, counts: Aligned(counts), inner: Aligned(inner) };
+        Slopes { rings, tables, own: Aligned([[zero; ROW]; 2]) }
     }
 
     /// ∂Ψ on a cell, or ∂(wΨ).
@@ -134,12 +136,12 @@ impl<'a, T: Real> Slopes<'a, T> {
                     let x = V::load(from.add(node));
                     if IS_WEIGHTED { x.mul(V::load(weight.add(node))) } else { x }
                 };
-                let row = own[plane].as_mut_ptr().add(MARGIN);
+                let row = own.0[plane].as_mut_ptr().add(MARGIN);
                 for v in 0..PITCH / V::N {
                     let first = *tables.firsts.get_unchecked(v);
                     load(origin + first).store(row.add(first));
                 }
-                for (axis, of_axis) in rings.inside.iter().zip(&tables.inner) {
+                for (axis, of_axis) in rings.inside.iter().zip(&tables.inner.0) {
                     let (row, stride) = (row.cast_const(), axis.stride);
                     for v in 0..PITCH / V::N {
                         let at = row.add(*tables.firsts.get_unchecked(v));
@@ -156,7 +158,7 @@ impl<'a, T: Real> Slopes<'a, T> {
                     let slope = V::splat(T::from_f64(axis.slope));
                     for v in 0..PITCH / V::N {
                         let first = *tables.firsts.get_unchecked(v);
-                        let factor = V::load(tables.counts.as_ptr().add(v * V::N)).mul(slope);
+                        let factor = V::load(tables.counts.0.as_ptr().add(v * V::N)).mul(slope);
                         let apart = load(up as usize + first).sub(load(down as usize + first)).mul(factor);
                         apart.store(to.get_unchecked_mut(axis.axis)[plane].as_mut_ptr().add(v * V::N));
                     }
@@ -223,7 +225,7 @@ impl<T: Real> Kernel<T> for RingForm<'_, T> {
 }
 
 impl<T: Real> RingForm<'_, T> {
-    /// Rows of D of every cell, or without a weight its upper triangle with half of the diagonal; a row of zeros behind.
+    /// Rows of D of every cell, or without a weight its upper triangle with half of the diagonal.
     #[inline(always)]
     fn fill_tensors<const IS_WEIGHTED: bool>(&self, d: &mut [[T; TENSOR]; CHUNK_CELLS]) {
         let share = if IS_WEIGHTED { 1.0 } else { 0.5 };
@@ -254,8 +256,9 @@ impl<T: Real> RingForm<'_, T> {
         let (rings, n) = (self.rings, self.rings.n_axes);
         let zero = V::splat(T::default());
         let mut slopes = Slopes::new(rings, V::N);
-        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
-        let mut weighted: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        // Axes and rows of D behind the last axis are zeros.
+        let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
+        let mut weighted: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         let mut tensors = [[T::default(); TENSOR]; CHUNK_CELLS];
         self.fill_tensors::<IS_WEIGHTED>(&mut tensors);
         let planes = [self.page.re.as_ptr(), self.page.im.as_ptr()];
@@ -264,38 +267,31 @@ impl<T: Real> RingForm<'_, T> {
             let (mut re, mut im, mut one_re, mut one_im) = (zero, zero, zero, zero);
             // SAFETY: the page and the weight have the nodes; planes of a gradient are PITCH numbers.
             unsafe {
-                slopes.fill::<V, false>(planes, weight.as_ptr(), cell, &mut gradients);
+                slopes.fill::<V, false>(planes, weight.as_ptr(), cell, &mut gradients.0);
                 if IS_WEIGHTED {
-                    slopes.fill::<V, true>(planes, weight.as_ptr(), cell, &mut weighted);
+                    slopes.fill::<V, true>(planes, weight.as_ptr(), cell, &mut weighted.0);
                 }
-                let left = if IS_WEIGHTED { &weighted } else { &gradients };
-                for i in (0..n).step_by(2) {
-                    // Behind the last axis, a row of zeros.
-                    let (p, q) = (d.as_ptr().add(i * AXES_MAX), d.as_ptr().add((i + 1) * AXES_MAX));
-                    let k = (i + 1).min(n - 1);
-                    let (first, second) = (left.get_unchecked(i), left.get_unchecked(k));
+                let left = if IS_WEIGHTED { &weighted.0 } else { &gradients.0 };
+                for i in (0..n).step_by(TOGETHER) {
                     for lane in (0..PITCH).step_by(V::N) {
-                        let (mut x, mut y, mut z, mut w) = (zero, zero, zero, zero);
+                        let mut fluxes = [[zero; 2]; TOGETHER];
                         for j in (if IS_WEIGHTED { 0 } else { i })..n {
-                            let of_axis = gradients.get_unchecked(j);
-                            let (a, b) = (
-                                V::load(of_axis[0].as_ptr().add(lane)),
-                                V::load(of_axis[1].as_ptr().add(lane)),
-                            );
-                            let (p, q) = (V::splat(*p.add(j)), V::splat(*q.add(j)));
-                            (x, y) = (a.mul_add(p, x), b.mul_add(p, y));
-                            (z, w) = (a.mul_add(q, z), b.mul_add(q, w));
+                            let [a, b] = gradients.0.get_unchecked(j);
+                            let (a, b) = (V::load(a.as_ptr().add(lane)), V::load(b.as_ptr().add(lane)));
+                            for k in 0..TOGETHER {
+                                let d = V::splat(*d.as_ptr().add((i + k) * AXES_MAX + j));
+                                fluxes[k] = [a.mul_add(d, fluxes[k][0]), b.mul_add(d, fluxes[k][1])];
+                            }
                         }
-                        re = V::load(first[0].as_ptr().add(lane)).mul_add(x, re);
-                        im = V::load(first[1].as_ptr().add(lane)).mul_add(y, im);
-                        re = V::load(second[0].as_ptr().add(lane)).mul_add(z, re);
-                        im = V::load(second[1].as_ptr().add(lane)).mul_add(w, im);
-                        if IS_BOTH {
-                            let (first, second) = (gradients.get_unchecked(i), gradients.get_unchecked(k));
-                            one_re = V::load(first[0].as_ptr().add(lane)).mul_add(x, one_re);
-                            one_im = V::load(first[1].as_ptr().add(lane)).mul_add(y, one_im);
-                            one_re = V::load(second[0].as_ptr().add(lane)).mul_add(z, one_re);
-                            one_im = V::load(second[1].as_ptr().add(lane)).mul_add(w, one_im);
+                        for k in 0..TOGETHER {
+                            let [a, b] = left.get_unchecked(i + k);
+                            re = V::load(a.as_ptr().add(lane)).mul_add(fluxes[k][0], re);
+                            im = V::load(b.as_ptr().add(lane)).mul_add(fluxes[k][1], im);
+                        }
+                        for k in 0..(if IS_BOTH { TOGETHER } else { 0 }) {
+                            let [a, b] = gradients.0.get_unchecked(i + k);
+                            one_re = V::load(a.as_ptr().add(lane)).mul_add(fluxes[k][0], one_re);
+                            one_im = V::load(b.as_ptr().add(lane)).mul_add(fluxes[k][1], one_im);
                         }
                     }
                 }

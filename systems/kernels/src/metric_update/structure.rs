@@ -7,6 +7,7 @@ use super::rings::{Rings, Slopes};
 use super::{AXES_MAX, BATCH, COMPONENTS_MAX, CellStencil, n_components};
 use crate::field::{PageRef, Real};
 use crate::kinetic::remainder::{Gradients, PITCH};
+use crate::kinetic::sparse::Aligned;
 use crate::simd::{Kernel, Lanes, SimdReal};
 use core::ops::Range;
 
@@ -34,15 +35,15 @@ impl<T: Real> StructurePass<'_, T> {
     fn on_rings<V: Lanes<T = T>>(self, rings: &Rings) -> Vec<f64> {
         let axes = self.stencil.grid.cell.len();
         let mut slopes = Slopes::new(rings, V::N);
-        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         let mut rows = [0.0; COMPONENTS_MAX.next_multiple_of(BATCH) * BATCH];
         let mut out = vec![0.0; n_components(axes) * self.cells.len()];
         let planes = [self.pages[0].re.as_ptr(), self.pages[0].im.as_ptr()];
         let cells = self.cells.clone();
         for (at, cell) in cells.enumerate() {
             // SAFETY: the page has the stencil's nodes, as its rings have.
-            unsafe { slopes.fill::<V, false>(planes, core::ptr::null(), cell, &mut gradients) };
-            products::<V>(gradients.as_flattened().as_flattened(), axes, PITCH, &mut rows, (&mut out, at));
+            unsafe { slopes.fill::<V, false>(planes, core::ptr::null(), cell, &mut gradients.0) };
+            products::<V>(gradients.0.as_flattened().as_flattened(), axes, PITCH, &mut rows, (&mut out, at));
         }
         out
     }

@@ -390,7 +390,7 @@ fn what_is_renewed_on_an_active_set_is_what_would_be_planned() {
         changed.iter().for_each(|&cell| off_diagonal.iter_mut().for_each(|pair| pair.values[cell] += 0.01));
         let (mut renewal, mut base) = (Renewal::default(), 0);
         for plan in &mut plans {
-            plan.renew(&learning.diffusion, &changed);
+            plan.renew(Threads::Serial, &learning.diffusion, &changed);
             base = plan.renewed(&learning.diffusion, &changed, base, &mut renewal);
         }
         assert_eq!(base, flows.tables.len(), "every table was passed");

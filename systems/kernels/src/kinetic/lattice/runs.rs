@@ -7,7 +7,7 @@
 use super::Lattice;
 use crate::field::{PageRef, Real, Threads};
 use crate::half_potential::Planes;
-use crate::kinetic::remainder::{AXES_MAX, Gradients, PITCH, TENSOR};
+use crate::kinetic::remainder::{AXES_MAX, Gradients, PITCH, TENSOR, TOGETHER};
 use crate::kinetic::sparse::{Aligned, RunSlopes, RunTables, Runs, Sum};
 use crate::kinetic::varying::Diffusion;
 use crate::simd::accumulate::Accumulator;
@@ -72,7 +72,7 @@ pub struct RunForm<'a, T: SimdReal> {
 }
 
 impl<T: Real> RunForm<'_, T> {
-    /// ½(D − D₀) of a cell, a row of zeros behind.
+    /// ½(D − D₀) of a cell; rows behind the last axis stay zeros.
     fn fill_tensor(&self, cell: usize, tensor: &mut [T; TENSOR]) {
         for (i, background) in self.background.iter().enumerate() {
             tensor[i * AXES_MAX + i] = T::from_f64(0.5 * (self.diffusion.at(i, cell) - background));
@@ -106,7 +106,7 @@ impl<T: Real> Kernel<T> for RunForm<'_, T> {
         for cell in self.cells.clone() {
             self.fill_tensor(slot * runs.per_page() + cell, &mut tensor);
             let (mut re, mut im) = (zero, zero);
-            // SAFETY: a cell of the page; planes of a gradient are PITCH numbers, the tensor has a row behind the last axis.
+            // SAFETY: a cell of the page; planes of a gradient are PITCH numbers, axes and rows behind the last one are zeros.
             unsafe {
                 slopes.fill::<V>(cell, &mut gradients.0);
                 curvatures.fill::<V>(cell, &mut seconds.0);
@@ -133,17 +133,21 @@ impl<T: Real> Kernel<T> for RunForm<'_, T> {
                     }
                     re = V::load(with.re.add(first)).mul(counts).mul_add(x, re);
                     im = V::load(with.im.add(first)).mul(counts).mul_add(y, im);
-                    for i in 0..n {
-                        let (mut x, mut y) = (zero, zero);
+                    for i in (0..n).step_by(TOGETHER) {
+                        let mut fluxes = [[zero; 2]; TOGETHER];
                         for j in 0..n {
                             let [a, b] = gradients.0.get_unchecked(j);
-                            let d = V::splat(*tensor.get_unchecked(i * AXES_MAX + j));
-                            x = V::load(a.as_ptr().add(lane)).mul_add(d, x);
-                            y = V::load(b.as_ptr().add(lane)).mul_add(d, y);
+                            let (a, b) = (V::load(a.as_ptr().add(lane)), V::load(b.as_ptr().add(lane)));
+                            for k in 0..TOGETHER {
+                                let d = V::splat(*tensor.get_unchecked((i + k) * AXES_MAX + j));
+                                fluxes[k] = [a.mul_add(d, fluxes[k][0]), b.mul_add(d, fluxes[k][1])];
+                            }
                         }
-                        let [a, b] = left.get_unchecked(i);
-                        re = V::load(a.as_ptr().add(lane)).mul_add(x, re);
-                        im = V::load(b.as_ptr().add(lane)).mul_add(y, im);
+                        for k in 0..TOGETHER {
+                            let [a, b] = left.get_unchecked(i + k);
+                            re = V::load(a.as_ptr().add(lane)).mul_add(fluxes[k][0], re);
+                            im = V::load(b.as_ptr().add(lane)).mul_add(fluxes[k][1], im);
+                        }
                     }
                 }
             }

@@ -8,7 +8,7 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers, and fields shared between chunks.
 
 use super::lanczos::ByCells;
-use super::rings::{Gradients, MARGIN, PITCH, ROW, RingMoves, RingTakes, TENSOR};
+use super::rings::{Fluxes, Gradients, MARGIN, PITCH, ROW, RingMoves, RingTakes, TENSOR, fill_fluxes};
 use super::{AXES_MAX, Pair, Scratch};
 use crate::field::{Real, Threads};
 use crate::half_potential::Planes;
@@ -166,9 +166,6 @@ pub struct PageCells<'a, T: SimdReal> {
     slot: usize,
 }
 
-/// Both parts of the fluxes of a cell along each axis, with margins.
-type Fluxes<T> = [Aligned<[[T; ROW]; 2]>; AXES_MAX + 1];
-
 impl<T: Real> Kernel<T> for PageCells<'_, T> {
     type Out = ();
     #[inline(always)]
@@ -177,7 +174,7 @@ impl<T: Real> Kernel<T> for PageCells<'_, T> {
         let (runs, zero) = (&pages.runs, V::splat(T::default()));
         let mut slopes = RunSlopes::new(runs, &pages.tables, source, slot);
         let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
-        let mut fluxes: Fluxes<T> = [Aligned([[T::default(); ROW]; 2]); AXES_MAX + 1];
+        let mut fluxes: Fluxes<T> = [Aligned([[T::default(); ROW]; 2]); AXES_MAX];
         // SAFETY: fields have PITCH numbers for each cell; a page's chunk owns its image and its part of the far fields.
         unsafe {
             for lane in (0..image.len).step_by(V::N) {
@@ -228,42 +225,6 @@ impl<T: Real> Kernel<T> for PageCells<'_, T> {
                         give::<V>(line, ties.get_unchecked(0), flux, cell, image);
                     }
                 }
-            }
-        }
-    }
-}
-
-/// F_i = Σ_j −½D^{ij}∂_jΨ on a cell, two axes at a time.
-///
-/// # Safety
-/// The tensor has a row for each axis, and one of zeros.
-#[inline(always)]
-unsafe fn fill_fluxes<V: Lanes>(
-    n_axes: usize,
-    tensor: *const V::T,
-    gradients: &Gradients<V::T>,
-    fluxes: &mut Fluxes<V::T>,
-) {
-    let zero = V::splat(V::T::default());
-    // SAFETY: says the caller; planes of a gradient are PITCH numbers, those of a flux lie behind a margin.
-    unsafe {
-        for i in (0..n_axes).step_by(2) {
-            for lane in (0..PITCH).step_by(V::N) {
-                let (mut a, mut b) = (Complex { re: zero, im: zero }, Complex { re: zero, im: zero });
-                for j in 0..n_axes {
-                    let [re, im] = gradients.get_unchecked(j);
-                    let (re, im) = (V::load(re.as_ptr().add(lane)), V::load(im.as_ptr().add(lane)));
-                    let p = V::splat(*tensor.add(i * AXES_MAX + j));
-                    let q = V::splat(*tensor.add((i + 1) * AXES_MAX + j));
-                    a = Complex { re: re.mul_add(p, a.re), im: im.mul_add(p, a.im) };
-                    b = Complex { re: re.mul_add(q, b.re), im: im.mul_add(q, b.im) };
-                }
-                let [re, im] = &mut fluxes.get_unchecked_mut(i).0;
-                a.re.store(re.as_mut_ptr().add(MARGIN + lane));
-                a.im.store(im.as_mut_ptr().add(MARGIN + lane));
-                let [re, im] = &mut fluxes.get_unchecked_mut(i + 1).0;
-                b.re.store(re.as_mut_ptr().add(MARGIN + lane));
-                b.im.store(im.as_mut_ptr().add(MARGIN + lane));
             }
         }
     }

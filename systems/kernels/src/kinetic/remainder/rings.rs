@@ -8,11 +8,12 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers, and fields shared between chunks.
 
 use super::lanczos::ByCells;
-use super::{AXES_MAX, Layout, Pair};
+use super::{AXES_MAX, Layout, Pair, Scratch};
 use crate::field::{Real, Threads};
 use crate::half_potential::Planes;
 use crate::kinetic::dft::Complex;
 use crate::kinetic::ring3;
+use crate::kinetic::sparse::Aligned;
 use crate::kinetic::varying::CellGrid;
 use crate::simd::accumulate::Accumulator;
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
@@ -40,7 +41,7 @@ const CHUNKS: usize = 9;
 struct Inside<T> {
     axis: usize,
     stride: usize,
-    keeps: [[T; PITCH]; 4],
+    keeps: Aligned<[[T; PITCH]; 4]>,
 }
 
 /// An axis whose lines pass through cells: the cells after and before each cell.
@@ -65,7 +66,7 @@ pub(super) struct Rings<T> {
     /// −½κ_i D^{ij} κ_j of each cell.
     tensors: Vec<T>,
     /// Fluxes that leave their chunk, (re, im) of each far axis.
-    far: Vec<[Vec<T>; 2]>,
+    far: Vec<Scratch<T>>,
 }
 
 impl<T: Real> Rings<T> {
@@ -103,7 +104,6 @@ impl<T: Real> Rings<T> {
         for i in 0..coupled.len() {
             (0..coupled.len()).for_each(|j| factors[i][j] = -0.5 * slope(i) * slope(j));
         }
-        let field = || vec![T::default(); n_cells * PITCH];
         let mut rings = Rings {
             n_axes: coupled.len(),
             run,
@@ -113,7 +113,7 @@ impl<T: Real> Rings<T> {
             outside,
             factors,
             tensors: vec![T::default(); n_cells * TENSOR],
-            far: (0..n_far).map(|_| [field(), field()]).collect(),
+            far: (0..n_far).map(|_| Scratch::with_room(n_cells * PITCH)).collect(),
         };
         rings.renew(pairs, &(0..n_cells).collect::<Vec<_>>());
         Some(rings)
@@ -136,11 +136,8 @@ impl<T: Real> ByCells<T> for Rings<T> {
         (source, image): (Planes<T>, Planes<T>),
         less: Option<(Planes<T>, f64)>,
     ) -> f64 {
-        let far: Vec<Planes<T>> = self
-            .far
-            .iter_mut()
-            .map(|[re, im]| Planes { re: re.as_mut_ptr(), im: im.as_mut_ptr(), len: re.len() })
-            .collect();
+        let len = self.field_len();
+        let far: Vec<Planes<T>> = self.far.iter_mut().map(|far| far.aligned(len)).collect();
         let (rings, far) = (&*self, &far[..]);
         for_each_chunk(threads, rings.n_chunks(), |chunk| {
             let cells = rings.cells(chunk);
@@ -230,7 +227,7 @@ impl<T: Real> Rings<T> {
         &self,
         source: Planes<T>,
         cell: usize,
-        own: &mut [[T; ROW]; 2],
+        Aligned(own): &mut Aligned<[[T; ROW]; 2]>,
         gradients: &mut Gradients<T>,
     ) {
         // SAFETY: says the caller.
@@ -258,8 +255,50 @@ impl<T: Real> Rings<T> {
     }
 }
 
+/// Both parts of the fluxes of a cell along each axis, with margins.
+pub(super) type Fluxes<T> = [Aligned<[[T; ROW]; 2]>; AXES_MAX];
+
+/// Axes whose fluxes are summed together; behind the last axis there is room for as many.
+pub(crate) const TOGETHER: usize = 3;
+const _: () = assert!(AXES_MAX.is_multiple_of(TOGETHER));
+
+/// F_i = Σ_j −½D^{ij}∂_jΨ on a cell.
+///
+/// # Safety
+/// The tensor has [`TENSOR`] numbers.
+#[inline(always)]
+pub(super) unsafe fn fill_fluxes<V: Lanes>(
+    n_axes: usize,
+    tensor: *const V::T,
+    gradients: &Gradients<V::T>,
+    fluxes: &mut Fluxes<V::T>,
+) {
+    let zero = V::splat(V::T::default());
+    // SAFETY: says the caller; planes of a gradient are PITCH numbers, those of a flux lie behind a margin.
+    unsafe {
+        for i in (0..n_axes).step_by(TOGETHER) {
+            for lane in (0..PITCH).step_by(V::N) {
+                let mut sums = [[zero; 2]; TOGETHER];
+                for j in 0..n_axes {
+                    let [re, im] = gradients.get_unchecked(j);
+                    let (re, im) = (V::load(re.as_ptr().add(lane)), V::load(im.as_ptr().add(lane)));
+                    for k in 0..TOGETHER {
+                        let d = V::splat(*tensor.add((i + k) * AXES_MAX + j));
+                        sums[k] = [re.mul_add(d, sums[k][0]), im.mul_add(d, sums[k][1])];
+                    }
+                }
+                for k in 0..TOGETHER {
+                    let [re, im] = &mut fluxes.get_unchecked_mut(i + k).0;
+                    sums[k][0].store(re.as_mut_ptr().add(MARGIN + lane));
+                    sums[k][1].store(im.as_mut_ptr().add(MARGIN + lane));
+                }
+            }
+        }
+    }
+}
+
 /// See [`Inside`].
-fn keeps<T: Real>(stride: usize, run: usize) -> [[T; PITCH]; 4] {
+fn keeps<T: Real>(stride: usize, run: usize) -> Aligned<[[T; PITCH]; 4]> {
     let mut keeps = [[T::default(); PITCH]; 4];
     for node in 0..run {
         let coordinate = node / stride % 3;
@@ -267,7 +306,7 @@ fn keeps<T: Real>(stride: usize, run: usize) -> [[T; PITCH]; 4] {
         let down = if coordinate > 0 { 2 } else { 3 };
         (keeps[up][node], keeps[down][node]) = (T::from_f64(1.0), T::from_f64(1.0));
     }
-    keeps
+    Aligned(keeps)
 }
 
 /// R on the cells of a chunk. Built only with fields of the rings.
@@ -285,9 +324,9 @@ impl<T: Real> Kernel<T> for RingCells<'_, T> {
     fn run<V: Lanes<T = T>>(self) {
         let RingCells { rings, far, source, image, cells } = self;
         // The cell's Ψ, and its fluxes, with margins; gradients without.
-        let mut own = [[T::default(); ROW]; 2];
-        let mut fluxes = [[[T::default(); ROW]; 2]; AXES_MAX + 1];
-        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut own = Aligned([[T::default(); ROW]; 2]);
+        let mut fluxes: Fluxes<T> = [Aligned([[T::default(); ROW]; 2]); AXES_MAX];
+        let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         // SAFETY: fields have PITCH numbers for each cell; a chunk owns the image and the far fields of its cells, and lines that
         // do not leave it.
         unsafe {
@@ -296,39 +335,20 @@ impl<T: Real> Kernel<T> for RingCells<'_, T> {
                 V::splat(T::default()).store(image.im.add(cells.start * PITCH + lane));
             }
             for cell in cells {
-                rings.fill_gradients::<V>(source, cell, &mut own, &mut gradients);
+                rings.fill_gradients::<V>(source, cell, &mut own, &mut gradients.0);
                 let tensor = rings.tensors.as_ptr().add(cell * TENSOR);
-                for i in (0..rings.n_axes).step_by(2) {
-                    for lane in (0..PITCH).step_by(V::N) {
-                        let zero = V::splat(T::default());
-                        let (mut a, mut b) = (Complex { re: zero, im: zero }, Complex { re: zero, im: zero });
-                        for j in 0..rings.n_axes {
-                            let [re, im] = gradients.get_unchecked(j);
-                            let (re, im) = (V::load(re.as_ptr().add(lane)), V::load(im.as_ptr().add(lane)));
-                            let p = V::splat(*tensor.add(i * AXES_MAX + j));
-                            let q = V::splat(*tensor.add((i + 1) * AXES_MAX + j));
-                            a = Complex { re: re.mul_add(p, a.re), im: im.mul_add(p, a.im) };
-                            b = Complex { re: re.mul_add(q, b.re), im: im.mul_add(q, b.im) };
-                        }
-                        let [re, im] = fluxes.get_unchecked_mut(i);
-                        a.re.store(re.as_mut_ptr().add(MARGIN + lane));
-                        a.im.store(im.as_mut_ptr().add(MARGIN + lane));
-                        let [re, im] = fluxes.get_unchecked_mut(i + 1);
-                        b.re.store(re.as_mut_ptr().add(MARGIN + lane));
-                        b.im.store(im.as_mut_ptr().add(MARGIN + lane));
-                    }
-                }
+                fill_fluxes::<V>(rings.n_axes, tensor, &gradients.0, &mut fluxes);
                 for (plane, to) in [image.re, image.im].into_iter().enumerate() {
                     for lane in (0..PITCH).step_by(V::N) {
                         let own = to.add(cell * PITCH + lane);
                         let mut sum = V::load(own);
                         for axis in &rings.inside {
-                            sum = sum.add(axis.apart::<V>(&fluxes.get_unchecked(axis.axis)[plane], lane));
+                            sum = sum.add(axis.apart::<V>(&fluxes.get_unchecked(axis.axis).0[plane], lane));
                         }
                         sum.store(own);
                     }
                     for axis in &rings.outside {
-                        let flux = fluxes.get_unchecked(axis.axis)[plane].as_ptr().add(MARGIN);
+                        let flux = fluxes.get_unchecked(axis.axis).0[plane].as_ptr().add(MARGIN);
                         if let Some(field) = axis.far {
                             let far = far.get_unchecked(field);
                             let far = [far.re, far.im][plane].add(cell * PITCH);
@@ -358,7 +378,7 @@ impl<T: Real> Inside<T> {
         let at = row.as_ptr().wrapping_add(MARGIN + lane);
         // SAFETY: neighbours are at most 2·9 nodes away, which the margins have; PITCH is a whole number of vectors.
         unsafe {
-            let keep = |k: usize| self.keeps[k].as_ptr().add(lane);
+            let keep = |k: usize| self.keeps.0[k].as_ptr().add(lane);
             let apart = V::load(at.add(self.stride)).mul(V::load(keep(0)));
             let apart = V::load(at.sub(2 * self.stride)).mul_add(V::load(keep(1)), apart);
             let apart = V::load(at.sub(self.stride)).neg_mul_add(V::load(keep(2)), apart);
@@ -380,22 +400,22 @@ impl<T: Real> Kernel<T> for RingPowers<'_, T> {
     fn run<V: Lanes<T = T>>(self) -> f64 {
         let RingPowers { rings, field, cells } = self;
         let (n, zero) = (rings.n_axes, V::splat(T::default()));
-        let mut own = [[T::default(); ROW]; 2];
-        let mut gradients: Gradients<T> = [[[T::default(); PITCH]; 2]; AXES_MAX];
+        let mut own = Aligned([[T::default(); ROW]; 2]);
+        let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         let mut total = Accumulator::<V>::new();
         for cell in cells {
             let (mut re, mut im) = (zero, zero);
             // SAFETY: the field has PITCH numbers for each cell; tensors have a row of zeros behind the last axis.
             unsafe {
-                rings.fill_gradients::<V>(field, cell, &mut own, &mut gradients);
+                rings.fill_gradients::<V>(field, cell, &mut own, &mut gradients.0);
                 let tensor = rings.tensors.as_ptr().add(cell * TENSOR);
                 for i in (0..n).step_by(2) {
                     let (first, second) =
-                        (gradients.get_unchecked(i), gradients.get_unchecked((i + 1).min(n - 1)));
+                        (gradients.0.get_unchecked(i), gradients.0.get_unchecked((i + 1).min(n - 1)));
                     for lane in (0..PITCH).step_by(V::N) {
                         let (mut a, mut b) = (Complex { re: zero, im: zero }, Complex { re: zero, im: zero });
                         for j in i + 1..n {
-                            let [x, y] = gradients.get_unchecked(j);
+                            let [x, y] = gradients.0.get_unchecked(j);
                             let (x, y) = (V::load(x.as_ptr().add(lane)), V::load(y.as_ptr().add(lane)));
                             let p = V::splat(*tensor.add(i * AXES_MAX + j));
                             let q = V::splat(*tensor.add((i + 1) * AXES_MAX + j));

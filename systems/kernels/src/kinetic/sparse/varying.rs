@@ -35,10 +35,12 @@ use super::{Blocks, SparseKinetic};
 use crate::field::{PageMut, Real, Threads};
 use crate::half_potential::{self, LocalFlow, Planes};
 use crate::simd::{Kernel, Lanes, Level, SimdReal};
-use crate::threads::for_each_chunk;
+use crate::threads::{for_each_chunk, map_long_chunks};
 
 /// Bundles that one thread takes at a time.
 const CHUNK_BUNDLES: usize = 64;
+/// Lines whose propagators one thread computes at a time.
+const CHUNK_LINES: usize = 32;
 /// With fewer lanes, a line fills its vectors with its own nodes.
 const LANES_MIN: usize = 4;
 /// Lanes of a bundle, at most.
@@ -370,27 +372,31 @@ impl<T: Real> SparseVarying<T> {
     }
 
     /// Renews what depends on the cells in `changed`, ascending.
-    pub fn renew(&mut self, diffusion: &Diffusion, changed: &[usize]) {
-        for axis in 0..self.axes.len() {
+    pub fn renew(&mut self, threads: Threads<'_>, diffusion: &Diffusion, changed: &[usize]) {
+        let mut lines: Vec<[usize; 3]> = Vec::new();
+        for (axis, active) in self.axes.iter().enumerate() {
             if diffusion.diagonal[axis].len() == 1 {
                 continue;
             }
-            let layout = Arc::clone(&self.axes[axis].layout);
-            let mut lines: Vec<(usize, usize)> = changed
-                .iter()
-                .map(|cell| {
-                    let (slot, cell) = (cell / self.cells_per_page, cell % self.cells_per_page);
-                    (self.axes[axis].column_of[slot], layout.line_of[cell] as usize)
-                })
-                .collect();
-            lines.sort_unstable();
-            lines.dedup();
-            for (index, line) in lines {
-                let column = &self.axes[axis].columns[index];
-                let values = self.line_values(axis, &column.slots, &column.positions, line, diffusion);
-                let fibre = column.table.pattern.fibre(&values, 0.5 * self.duration);
-                self.axes[axis].columns[index].table.replace(line, fibre);
-            }
+            let known = lines.len();
+            lines.extend(changed.iter().map(|cell| {
+                let (slot, cell) = (cell / self.cells_per_page, cell % self.cells_per_page);
+                [axis, active.column_of[slot], active.layout.line_of[cell] as usize]
+            }));
+            lines[known..].sort_unstable();
+        }
+        lines.dedup();
+        let fibre = |&[axis, index, line]: &[usize; 3]| {
+            let column = &self.axes[axis].columns[index];
+            let values = self.line_values(axis, &column.slots, &column.positions, line, diffusion);
+            column.table.pattern.fibre(&values, 0.5 * self.duration)
+        };
+        let fibres = map_long_chunks(threads, lines.len().div_ceil(CHUNK_LINES), |chunk| {
+            let first = chunk * CHUNK_LINES;
+            lines[first..lines.len().min(first + CHUNK_LINES)].iter().map(fibre).collect::<Vec<_>>()
+        });
+        for (&[axis, index, line], fibre) in lines.iter().zip(fibres.into_iter().flatten()) {
+            self.axes[axis].columns[index].table.replace(line, fibre);
         }
         if let Some(remainder) = &mut self.remainder {
             remainder.renew(diffusion, changed);

@@ -214,7 +214,7 @@ fn a_renewed_plan_and_a_grown_set_are_fresh_plans() {
             diffusion.diagonal.iter_mut().for_each(|values| values[cell] *= 1.2);
             diffusion.off_diagonal.iter_mut().for_each(|pair| pair.values[cell] -= 0.1);
         }
-        kept.renew(&diffusion, changed);
+        kept.renew(Threads::Serial, &diffusion, changed);
         let run = |plan: &mut SparseVarying<f32>, set: &[usize]| {
             let mut field = Field::<f32>::noise(case, set);
             field.advance(plan, 4);
@@ -308,7 +308,7 @@ fn advanced<T: Real>(
         diffusion.diagonal.iter_mut().for_each(|values| values[cell] *= 1.2);
         diffusion.off_diagonal.iter_mut().for_each(|pair| pair.values[cell] -= 0.1);
     }
-    plan.renew(&diffusion, &changed);
+    plan.renew(Threads::Serial, &diffusion, &changed);
     (1..3).for_each(|tick| advance(&mut plan, tick));
     field
 }
