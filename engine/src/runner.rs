@@ -143,7 +143,7 @@ pub fn run(
 ) -> Result<PaceReport, RunError> {
     let realtime = match pacing.pace {
         Pace::Free => None,
-        Pace::Realtime => Some(Realtime::new(SystemClock::new(), pacing)?),
+        Pace::Realtime => Some(Realtime::new(SystemClock::of_this_thread(), pacing)?),
     };
     let end_limit = pacing.end_limit.unwrap_or(Duration::from_secs_f64(END_LIMIT_SECS));
     run_with(simulation, until, realtime, end_limit, intake, edges)

@@ -2,7 +2,9 @@
 //! Invariant: the only way in is the bounded ingress; the only ways out are samples and read-only views.
 
 mod checkpoints;
+mod width;
 
+use self::width::Width;
 use crate::device::balance::DeviceLog;
 use crate::device::{self, Device, Fields, device_world, pairs, scatter_fields};
 use crate::mamba_scan::RunningReadout;
@@ -42,6 +44,7 @@ pub struct Simulation {
     world: World,
     schedule: Schedule,
     state: StateTable,
+    width: Width,
     precision: Precision,
     torus: Torus,
     page_entities: Vec<Entity>,
@@ -79,8 +82,12 @@ impl Simulation {
         let mut world = build::<T>(setup, options)?;
         let schedule = initialised(tick::schedule::<T>(setup), &mut world)?;
         let page_entities = entities(&mut world);
+        // What is larger is always worth all threads.
+        let is_small = page_entities.len() == 1 && setup.growth.is_none();
+        let width = Width::new(if is_small { world.resource::<Compute>().width() } else { 1 });
         let mut simulation = Self {
             world,
+            width,
             schedule,
             state: StateTable::new::<T>(),
             precision: setup.precision,
@@ -178,6 +185,10 @@ impl Simulation {
     /// Advances by one tick.
     pub fn tick(&mut self) {
         self.schedule.run(&mut self.world);
+        if self.width.is_open() {
+            let width = self.width.after_tick(self.world.resource::<StageTimes>());
+            self.world.resource_mut::<Compute>().set_width(width);
+        }
         let revision = self.growth().map_or(0, |growth| growth.revision);
         if revision != self.revision {
             self.page_entities = entities(&mut self.world);

@@ -117,8 +117,8 @@ pub struct Compute {
     /// Chosen at build time.
     pub level: Level,
     crew: Option<Crew>,
-    /// Whether a pass over the field is more than one thread's work.
-    is_wide: bool,
+    /// Threads that share a pass over the field.
+    width: usize,
     /// Worker threads (1 for the calling thread).
     pub n_threads: usize,
 }
@@ -126,7 +126,20 @@ pub struct Compute {
 impl Compute {
     /// Where a pass over the field may run.
     pub fn threads(&self) -> Threads<'_> {
-        if self.is_wide { self.long_threads() } else { Threads::Serial }
+        match &self.crew {
+            Some(crew) if self.width > 1 => Threads::Part(crew, self.width),
+            _ => Threads::Serial,
+        }
+    }
+
+    /// How many threads share a pass over the field. No width changes a bit.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Lets at most so many threads share a pass over the field.
+    pub(crate) fn set_width(&mut self, width: usize) {
+        self.width = width;
     }
 
     /// Where work may run that takes many times as long as a pass over the field: the scan, the energy of a metric that
@@ -351,7 +364,7 @@ fn compute(options: &BuildOptions, is_wide: bool, is_long: bool) -> Result<Compu
     } else {
         None
     };
-    Ok(Compute { level, crew, is_wide, n_threads })
+    Ok(Compute { level, crew, width: if is_wide { n_threads } else { 1 }, n_threads })
 }
 
 /// Identity of the page with this index.

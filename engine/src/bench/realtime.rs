@@ -117,7 +117,7 @@ pub fn run(scene: &Scene, secs: f64, options: &BuildOptions) -> Result<RealtimeR
 
 /// The bare loop.
 fn sleep_only(n_periods: u64, periods: &mut Periods) {
-    let mut clock = SystemClock::new();
+    let mut clock = SystemClock::of_this_thread();
     let mut pacer = Pacer::new(&mut clock, PERIOD_NANOS);
     for _ in 0..n_periods {
         periods.add(clock.now() - pacer.began());

@@ -28,8 +28,8 @@ pub trait Clock {
 pub struct SystemClock(());
 
 impl SystemClock {
-    /// The clock, for the calling thread: its sleeps end as soon as the system can end them.
-    pub fn new() -> Self {
+    /// The clock of the calling thread, whose sleeps end as soon as the system can end them from now on.
+    pub fn of_this_thread() -> Self {
         // What is refused here costs punctuality, nothing else.
         // SAFETY: no pointers involved.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };

@@ -198,7 +198,7 @@ fn throttled_growth_is_on_record_and_replays() {
 
 #[test]
 fn the_system_clock_keeps_absolute_deadlines() {
-    let mut clock = SystemClock::new();
+    let mut clock = SystemClock::of_this_thread();
     let mut pacer = Pacer::new(&mut clock, 200_000);
     let began = pacer.began();
     let mut late = 0;

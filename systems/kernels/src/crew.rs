@@ -38,6 +38,8 @@ struct Desk {
     inside: AtomicUsize,
     /// Helpers that look for work.
     awake: AtomicUsize,
+    /// Helpers that the present work has room for.
+    seats: AtomicUsize,
     is_taken: AtomicBool,
     has_panicked: AtomicBool,
     is_waiting: AtomicBool,
@@ -81,28 +83,30 @@ impl Crew {
     /// Wakes the helpers that sleep: whoever knows that a call comes soon spares it the waking. They look for work for a while.
     pub fn rouse(&self) {
         if let Some(pool) = &self.pool {
-            self.wake(pool);
+            self.wake(pool, self.n_threads - 1);
         }
     }
 
-    fn wake(&self, pool: &rayon::ThreadPool) {
-        for _ in self.desk.awake.load(Ordering::Relaxed)..self.n_threads - 1 {
+    fn wake(&self, pool: &rayon::ThreadPool, n_helpers: usize) {
+        for _ in self.desk.awake.load(Ordering::Relaxed)..n_helpers {
             self.desk.awake.fetch_add(1, Ordering::Relaxed);
             let desk = Arc::clone(&self.desk);
             pool.spawn(move || desk.help());
         }
     }
 
-    /// Has `work` called by the caller and by helpers that are there in time. It takes what is to be done piece by piece,
+    /// Has `work` called by the caller and by helpers that are there in time, about `n_threads` together. It takes what is to be done piece by piece,
     /// until nothing is left, and may run on each thread, even twice. A call from inside a call, or beside one, runs alone.
-    pub(crate) fn share(&self, work: &(dyn Fn() + Sync)) {
+    pub(crate) fn share(&self, n_threads: usize, work: &(dyn Fn() + Sync)) {
         let Some(pool) = &self.pool else { return work() };
         let desk = &self.desk;
         if desk.is_taken.swap(true, Ordering::Acquire) {
             return work();
         }
         // Before the door opens: from then on nothing may unwind until it is closed.
-        self.wake(pool);
+        let n_helpers = n_threads.min(self.n_threads) - 1;
+        self.wake(pool, n_helpers);
+        desk.seats.store(n_helpers, Ordering::Relaxed);
         let borrowed: *const (dyn Fn() + Sync + '_) = work;
         // SAFETY: only the lifetime changes; `lent` is called only behind the door that is opened and closed below, and this
         // returns when everybody who found it open has left.
@@ -130,7 +134,8 @@ impl Desk {
         let (mut last, mut spins) = (0, 0);
         while spins < SPINS_MAX {
             let door = self.door.load(Ordering::Acquire);
-            if door % 2 == 1 && door != last {
+            let is_open = door % 2 == 1 && door != last;
+            if is_open && self.inside.load(Ordering::Relaxed) < self.seats.load(Ordering::Relaxed) {
                 self.enter(door);
                 (last, spins) = (door, 0);
             } else {
@@ -219,6 +224,16 @@ mod tests {
                 core::hint::spin_loop();
             }
         });
+    }
+
+    #[test]
+    fn a_part_of_a_crew_does_every_piece_too() {
+        let crew = Crew::new(4).expect("threads");
+        for n_threads in 1..6 {
+            let n = AtomicUsize::new(0);
+            for_each_chunk(Threads::Part(&crew, n_threads), 100, |_| _ = n.fetch_add(1, Ordering::Relaxed));
+            assert_eq!(n.load(Ordering::Relaxed), 100, "{n_threads} of four");
+        }
     }
 
     #[test]

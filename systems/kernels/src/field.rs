@@ -113,4 +113,18 @@ pub enum Threads<'a> {
     Serial,
     /// A crew lent by the caller.
     Crew(&'a crate::crew::Crew),
+    /// At most so many threads of a lent crew, the caller among them.
+    Part(&'a crate::crew::Crew, usize),
+}
+
+impl<'a> Threads<'a> {
+    /// The crew and how many of it, where they are more than the caller.
+    pub(crate) fn crew(self) -> Option<(&'a crate::crew::Crew, usize)> {
+        let (crew, n) = match self {
+            Self::Serial => return None,
+            Self::Crew(crew) => (crew, crew.n_threads()),
+            Self::Part(crew, n) => (crew, n.min(crew.n_threads())),
+        };
+        (n > 1).then_some((crew, n))
+    }
 }

@@ -18,10 +18,10 @@ pub(crate) fn for_each_chunk(threads: Threads<'_>, n_chunks: usize, work: impl F
 }
 
 fn share(threads: Threads<'_>, n_chunks: usize, work: &(dyn Fn(usize) + Sync)) {
-    match threads {
-        Threads::Crew(crew) if n_chunks > 1 && crew.n_threads() > 1 => {
+    match threads.crew() {
+        Some((crew, n_threads)) if n_chunks > 1 => {
             let queue = Queue::default();
-            crew.share(&|| {
+            crew.share(n_threads, &|| {
                 let side = Side::of_this_thread();
                 while let Some(chunk) = queue.take(side, n_chunks) {
                     work(chunk);
@@ -81,11 +81,11 @@ pub(crate) fn for_each_level(threads: Threads<'_>, sizes: &[usize], work: impl F
 }
 
 fn share_levels(threads: Threads<'_>, sizes: &[usize], work: &(dyn Fn(usize, usize) + Sync)) {
-    match threads {
-        Threads::Crew(crew) if crew.n_threads() > 1 && sizes.iter().any(|&size| size > 1) => {
+    match threads.crew() {
+        Some((crew, n_threads)) if sizes.iter().any(|&size| size > 1) => {
             let queues: Vec<Queue> = sizes.iter().map(|_| Queue::default()).collect();
             let gate = Gate::default();
-            crew.share(&|| {
+            crew.share(n_threads, &|| {
                 let (side, mut before) = (Side::of_this_thread(), 0);
                 for (level, (queue, &size)) in queues.iter().zip(sizes).enumerate() {
                     while let Some(i) = queue.take(side, size) {
@@ -176,8 +176,8 @@ pub(crate) fn map_long_chunks<R: Send + Sync>(
     n_chunks: usize,
     work: impl Fn(usize) -> R + Sync,
 ) -> Vec<R> {
-    match threads {
-        Threads::Crew(crew) if n_chunks > 1 && crew.n_threads() > 1 => {
+    match threads.crew() {
+        Some(_) if n_chunks > 1 => {
             let results: Vec<OnceLock<R>> = (0..n_chunks).map(|_| OnceLock::new()).collect();
             for_each_chunk(threads, n_chunks, |chunk| {
                 // Each chunk is taken once.

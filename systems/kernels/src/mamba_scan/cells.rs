@@ -258,10 +258,7 @@ impl<T: Real> CellMetric<T> {
     /// Runs every order through the lattice; one thread runs all chains side by side.
     fn walk_lattice(&self, threads: Threads<'_>, around: &Around<'_, T>, states: &mut [State]) {
         let Some((lattice, _)) = &self.lattice else { return };
-        let is_alone = match threads {
-            Threads::Serial => true,
-            Threads::Crew(crew) => crew.n_threads() < 2,
-        };
+        let is_alone = threads.crew().is_none();
         let mut ways: Vec<_> = states.iter_mut().enumerate().collect();
         // The longest first, so that no thread begins it when the others have finished.
         ways.sort_by_key(|(way, _)| !lattice.is_across(*way));
