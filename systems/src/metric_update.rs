@@ -470,20 +470,27 @@ pub fn fill_diffusion<'a>(
     let speed2 = metric.speed2 * metric.speed2_scale;
     let mut renewed = Vec::new();
     for (position, page) in pages {
-        for at in 0..per_page {
-            let cell = position * per_page + at;
+        for first in (0..per_page).step_by(BATCH) {
+            let n = BATCH.min(per_page - first);
+            let cell = position * per_page + first;
             let mut g = [[0.0; BATCH]; n_components(9)];
             for (c, lanes) in g.iter_mut().enumerate().take(n_components(axes)) {
-                lanes.fill(page.factorised[c * per_page + at]);
+                let values = &page.factorised[c * per_page + first..][..n];
+                lanes[..n].copy_from_slice(values);
+                // Lanes that are left over repeat the last cell.
+                lanes[n..].fill(values[n - 1]);
             }
             let inverse = factorise(level, axes, &mut g).inverse;
-            for i in 0..axes {
-                diffusion.diagonal[i][cell] = speed2 * inverse[component(axes, i, i)][0];
+            let fill = |d: &mut [f64], values: &[f64; BATCH]| {
+                d[cell..cell + n].iter_mut().zip(values).for_each(|(d, value)| *d = speed2 * value);
+            };
+            for (i, d) in diffusion.diagonal.iter_mut().enumerate() {
+                fill(d, &inverse[component(axes, i, i)]);
             }
             for pair in &mut diffusion.off_diagonal {
-                pair.values[cell] = speed2 * inverse[component(axes, pair.axes.0, pair.axes.1)][0];
+                fill(&mut pair.values, &inverse[component(axes, pair.axes.0, pair.axes.1)]);
             }
-            renewed.push(cell);
+            renewed.extend(cell..cell + n);
         }
     }
     renewed
