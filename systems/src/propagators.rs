@@ -296,6 +296,7 @@ pub fn propagators<T: Real>(
                 None => Plan::Sparse(SparseKinetic::new(level, &blocks, &terms, duration)),
                 Some(diffusion) => {
                     let cell = &diffusion.grid.cell;
+                    let rule = (rule, setup.plasticity.is_some());
                     Plan::Active(Box::new(SparseVarying::new(level, &blocks, cell, &terms, duration, rule)))
                 }
             });

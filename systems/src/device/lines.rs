@@ -19,7 +19,7 @@ use nikola_components::growth::Growth;
 use nikola_components::metric::MetricCells;
 use nikola_components::telemetry::{Stage, StageTimes};
 use nikola_components::wave::{Damping, Psi};
-use nikola_kernels::backend::{Expansion, LineFlows, LineStep, Renewal};
+use nikola_kernels::backend::{LineFlows, LineStep, Renewal};
 use nikola_kernels::wave_form::leapfrog::lines as leapfrog;
 
 /// The metric and the account of growth that belong to a copy of Ψ, as of a tick.
@@ -45,11 +45,11 @@ pub(super) fn flows(world: &World) -> Option<LineFlows> {
             Plan::Constant(_) => return None,
             Plan::Varying(plan) => {
                 plan.add_lines(&mut flows);
-                flows.cells.get_or_insert_with(|| plan.metric_world(is_plastic));
+                flows.cells.get_or_insert_with(|| plan.metric_world());
             }
             Plan::Active(plan) => {
-                plan.add_lines(&mut flows, is_plastic);
-                flows.cells.get_or_insert_with(|| plan.metric_world(is_plastic));
+                plan.add_lines(&mut flows);
+                flows.cells.get_or_insert_with(|| plan.metric_world());
             }
             Plan::Sparse(plan) => plan.add_lines(&mut flows),
         }
@@ -59,13 +59,16 @@ pub(super) fn flows(world: &World) -> Option<LineFlows> {
 
 /// Kinetic flow `which` in `tick` as a step over lines, where it is one.
 pub(super) fn step(propagators: &mut Propagators<f32>, which: usize, tick: Tick) -> Option<LineStep> {
-    let with = |remainder: Option<Expansion>| {
-        Some(LineStep { which, program: usize::from(remainder.is_some()), remainder })
-    };
     match &mut propagators.plans[which] {
         Plan::Constant(_) => None,
-        Plan::Varying(plan) => with(plan.due_remainder(tick.0)),
-        Plan::Active(plan) => with(plan.due_remainder(tick.0)),
+        Plan::Varying(plan) => {
+            let remainder = plan.due_remainder(tick.0);
+            Some(LineStep { which, program: plan.program(tick.0, remainder.is_some()), remainder })
+        }
+        Plan::Active(plan) => {
+            let remainder = plan.due_remainder(tick.0);
+            Some(LineStep { which, program: plan.program(tick.0), remainder })
+        }
         Plan::Sparse(_) => {
             Some(LineStep { which, program: usize::from(!tick.0.is_multiple_of(2)), remainder: None })
         }

@@ -73,8 +73,8 @@ pub struct LineProgram {
 /// Kinetic flows over lines.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LineFlows {
-    /// Two programs per duration. Varying metric: without and with the remainder. Active set of a constant one: forward
-    /// and backward.
+    /// Two programs per duration. Static metric that varies: without and with the remainder. Metric that learns, and active set
+    /// of a constant one: forward and backward.
     pub programs: Vec<[LineProgram; 2]>,
     /// Tables of all passes.
     pub tables: Vec<[f32; 2]>,

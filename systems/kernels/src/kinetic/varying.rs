@@ -2,10 +2,12 @@
 //!
 //! Invariant: a palindrome of flows that are each unitary to rounding, hence second order whatever the metric and no
 //! norm is lost: axes forward with half their duration, [axes inside cells, remainder, axes inside cells], axes
-//! backward.
+//! backward. A metric that learns has the palindrome of two ticks, each of which costs half as much: axes forward in even ticks,
+//! backward in odd ones, the remainder where they meet; between the two a tick is as far off as after them, of second order.
 //!
 //! ```text
 //! ½r ½s ½t … ½w │ ½xyz  R  ½xyz │ ½w … ½t ½s ½r        (without a remainder this tick: one whole xyz)
+//! r s t … w xyz (R) │ (R) xyz w … t s r                 (a metric that learns: an even tick and an odd one)
 //! ```
 //!
 //! Where D^{dd} is constant along a line, as inside a cell that spans its axes, the line's flow is diagonal in Fourier
@@ -128,6 +130,17 @@ impl Diffusion {
     }
 }
 
+/// Whether a tick goes forward through the axes, and whether it goes backward.
+pub(super) fn ways(is_plastic: bool, tick: u64) -> [bool; 2] {
+    let is_even = tick.is_multiple_of(2);
+    [!is_plastic || is_even, !is_plastic || !is_even]
+}
+
+/// The share of the flow that is done each time an axis is passed.
+pub(super) fn share(is_plastic: bool) -> f64 {
+    if is_plastic { 1.0 } else { 0.5 }
+}
+
 /// A storage axis that this flow cannot propagate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineTooLong {
@@ -152,8 +165,9 @@ pub struct Varying<T: SimdReal> {
     level: Level,
     grid: CellGrid,
     time: Time,
-    /// Half the flow's duration.
-    half: f64,
+    /// Duration of a pass over an axis: half the flow's, or all of it.
+    share: f64,
+    is_plastic: bool,
     axes: Vec<Line<T>>,
     /// Leading axes whose lines are longer than a block.
     n_outer: usize,
@@ -165,7 +179,7 @@ pub struct Varying<T: SimdReal> {
 }
 
 impl<T: Real> Varying<T> {
-    /// Plans the flow over `duration`. `is_plastic` keeps tables renewable.
+    /// Plans the flow over `duration`. `is_plastic` keeps tables renewable, and asks for a tick of this one flow.
     ///
     /// # Errors
     /// [`LineTooLong`] where D^{dd} varies along a line of more than [`FIBRE_NODES_MAX`] nodes.
@@ -180,7 +194,7 @@ impl<T: Real> Varying<T> {
         let grid = &diffusion.grid;
         let inside = diffusion.axes_inside_cells();
         let outside = grid.cell.len() - inside;
-        let half = 0.5 * duration;
+        let share = share(is_plastic) * duration;
         let (mut axes, mut described) = (Vec::new(), Vec::new());
         for axis in 0..outside {
             let extent = grid.shape.extents[axis];
@@ -188,12 +202,12 @@ impl<T: Real> Varying<T> {
                 described.push("none".to_owned());
                 continue;
             }
-            let line = plan_line::<T>(level, diffusion, axis, half, time, is_plastic)?;
+            let line = plan_line::<T>(level, diffusion, axis, share, time, is_plastic)?;
             described.push(describe(&line));
             axes.push(line);
         }
         described.extend((outside..grid.cell.len()).map(|_| "ring3 per cell".to_owned()));
-        let inside = (inside > 0).then(|| CellBlocks::new(diffusion, inside, half, time));
+        let inside = (inside > 0).then(|| CellBlocks::new(diffusion, inside, 0.5 * duration, time));
         let remainder =
             (!diffusion.off_diagonal.is_empty()).then(|| Remainder::new(diffusion, duration, time, rule));
         let page = grid.shape.page_nodes;
@@ -211,7 +225,8 @@ impl<T: Real> Varying<T> {
             level,
             grid: grid.clone(),
             time,
-            half,
+            share,
+            is_plastic,
             axes,
             n_outer,
             block,
@@ -223,7 +238,7 @@ impl<T: Real> Varying<T> {
 
     /// Renews what depends on the cells marked in `changed`. Only for a plastic plan.
     pub fn renew(&mut self, threads: Threads<'_>, diffusion: &Diffusion, changed: &[usize]) {
-        let (level, times) = (self.level, (self.half, self.time));
+        let (level, times) = (self.level, (self.share, self.time));
         for_each_part(threads, self.axes.iter_mut().filter(|line| line.by_cells), |_, line| {
             line.renew(level, diffusion, changed, times);
         });
@@ -252,27 +267,37 @@ impl<T: Real> Varying<T> {
         assert_eq!(pages.len(), self.grid.shape.n_pages(), "as many pages as the shape has");
         let planes: Vec<_> = pages.iter_mut().map(Planes::of).collect();
         let is_due = self.remainder.as_mut().is_some_and(|remainder| remainder.is_due(tick));
-        let outer = &self.axes[..self.n_outer];
-        for line in outer {
-            line.pass.run(self.level, threads, &planes);
-        }
-        self.run_blocks(threads, &planes, is_due, !is_due);
-        if is_due {
-            if let Some(remainder) = &mut self.remainder {
-                remainder.apply(self.level, threads, pages);
+        let [is_forward, is_backward] = ways(self.is_plastic, tick);
+        // Half of the axes inside cells on each side of the remainder.
+        let is_split = is_due && is_forward && is_backward;
+        if is_forward {
+            for line in &self.axes[..self.n_outer] {
+                line.pass.run(self.level, threads, &planes);
             }
-            self.run_blocks(threads, &planes, true, true);
+            self.run_blocks(threads, &planes, [true, is_backward && !is_split], is_split);
         }
-        for line in self.axes[..self.n_outer].iter().rev() {
-            line.pass.run(self.level, threads, &planes);
+        if let Some(remainder) = self.remainder.as_mut().filter(|_| is_due) {
+            remainder.apply(self.level, threads, pages);
+        }
+        if is_split || !is_forward {
+            self.run_blocks(threads, &planes, [false, true], is_split);
+        }
+        if is_backward {
+            for line in self.axes[..self.n_outer].iter().rev() {
+                line.pass.run(self.level, threads, &planes);
+            }
         }
         probe.record(opened.saturating_sub(began), probe.since(opened));
     }
 
-    /// The middle of the palindrome, block by block: the first half of it, or all, or (`is_half` and `closes`) the second
-    /// half.
-    fn run_blocks(&self, threads: Threads<'_>, planes: &[Planes<T>], is_half: bool, closes: bool) {
-        let opens = !(is_half && closes);
+    /// Axes inside cells, with half their duration or all of it, block by block, with the others before or behind them.
+    fn run_blocks(
+        &self,
+        threads: Threads<'_>,
+        planes: &[Planes<T>],
+        [opens, closes]: [bool; 2],
+        is_half: bool,
+    ) {
         let inner = &self.axes[self.n_outer..];
         for_each_chunk(threads, self.grid.shape.n_nodes() / self.block, |block| {
             let nodes = block * self.block..(block + 1) * self.block;

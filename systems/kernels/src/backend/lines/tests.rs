@@ -114,7 +114,7 @@ fn image(metric: &MetricWorld, psi: &[Z]) -> Vec<Z> {
 
 fn run(flows: &LineFlows, step: &LineStep, psi: &mut [Z]) {
     let program = &flows.programs[step.which][step.program];
-    for (at, one) in program.passes.iter().enumerate() {
+    for at in 0..=program.passes.len() {
         if let Some(Expansion { n_steps, degree, factor }) = step.remainder.filter(|_| at == program.middle) {
             let metric = flows.cells.as_ref().expect("a metric");
             for _ in 0..n_steps {
@@ -126,7 +126,9 @@ fn run(flows: &LineFlows, step: &LineStep, psi: &mut [Z]) {
                 }
             }
         }
-        pass(flows, one, psi);
+        if let Some(one) = program.passes.get(at) {
+            pass(flows, one, psi);
+        }
     }
 }
 
@@ -194,20 +196,24 @@ fn a_varying_metric_as_lines_is_the_plan() {
     for (extents, cell, is_constant) in SHAPES {
         let diffusion = diffusion(extents, cell, is_constant);
         let n = diffusion.grid.shape.n_nodes();
-        for (duration, time) in [(2e-2, Time::Real), (-1e-2, Time::Real), (1e-2, Time::Imaginary { mu: 0.0 })]
-        {
-            let plan = || Varying::<f32>::new(Level::detect(), &diffusion, duration, time, false, RULE);
+        for (duration, time, is_plastic) in [
+            (2e-2, Time::Real, false),
+            (2e-2, Time::Real, true),
+            (-1e-2, Time::Real, false),
+            (1e-2, Time::Imaginary { mu: 0.0 }, false),
+        ] {
+            let plan = || Varying::<f32>::new(Level::detect(), &diffusion, duration, time, is_plastic, RULE);
             let (mut plan, mut twin) = (plan().expect("short lines"), plan().expect("short lines"));
             let mut flows = LineFlows::default();
             plan.add_lines(&mut flows);
-            flows.cells = Some(plan.metric_world(false));
+            flows.cells = Some(plan.metric_world());
             let mut host = Host::new(n, n);
             let mut psi = host.psi();
-            for tick in 0..4 {
+            for tick in 0..6 {
                 plan.sweep_inner(Threads::Serial, &mut host.pages(), None, tick, &Probe::default());
                 let remainder = twin.due_remainder(tick);
-                assert_eq!(remainder.is_some(), tick == 1, "the middle of three");
-                let program = usize::from(remainder.is_some());
+                assert_eq!(remainder.is_some(), tick % 3 == 1, "the middle of three");
+                let program = plan.program(tick, remainder.is_some());
                 run(&flows, &LineStep { which: 0, program, remainder }, &mut psi);
             }
             let error = host.error(&psi);
@@ -229,7 +235,7 @@ fn what_is_renewed_is_what_would_be_planned() {
         let told = |plans: &[Varying<f32>; 2]| {
             let mut flows = LineFlows::default();
             plans.iter().for_each(|plan| plan.add_lines(&mut flows));
-            flows.cells = Some(plans[0].metric_world(true));
+            flows.cells = Some(plans[0].metric_world());
             flows
         };
         let mut flows = told(&plans);
@@ -323,7 +329,7 @@ impl Learning {
         Self { blocks, pages, diffusion }
     }
 
-    fn plan(&self, duration: f64) -> SparseVarying<f32> {
+    fn plan(&self, duration: f64, is_plastic: bool) -> SparseVarying<f32> {
         let grid = &self.diffusion.grid;
         let term = |(&extent, spacing): (&usize, &f64)| AxisTerm {
             extent,
@@ -331,7 +337,8 @@ impl Learning {
             diffusion: 1.1,
         };
         let terms: Vec<_> = self.blocks.extents.iter().zip(&grid.spacing).map(term).collect();
-        let mut plan = SparseVarying::new(Level::detect(), &self.blocks, &grid.cell, &terms, duration, RULE);
+        let how = (RULE, is_plastic);
+        let mut plan = SparseVarying::new(Level::detect(), &self.blocks, &grid.cell, &terms, duration, how);
         plan.activate(&self.pages, &self.diffusion);
         plan
     }
@@ -350,18 +357,19 @@ fn a_varying_metric_on_an_active_set_as_lines_is_the_plan() {
     for (extents, sides, cell) in ACTIVE_SHAPES {
         let learning = Learning::new(extents, sides, cell);
         for is_plastic in [false, true] {
-            let (mut plan, mut twin) = (learning.plan(2e-2), learning.plan(2e-2));
+            let (mut plan, mut twin) = (learning.plan(2e-2, is_plastic), learning.plan(2e-2, is_plastic));
             let mut flows = LineFlows::default();
-            plan.add_lines(&mut flows, is_plastic);
-            flows.cells = Some(plan.metric_world(is_plastic));
+            plan.add_lines(&mut flows);
+            flows.cells = Some(plan.metric_world());
             let nodes = learning.blocks.page_nodes();
             let mut host = Host::new(learning.pages.len() * nodes, nodes);
             let mut psi = host.psi();
-            for tick in 0..4 {
+            for tick in 0..6 {
                 plan.sweep_inner(Threads::Serial, &mut host.pages(), None, tick, &Probe::default());
                 let remainder = twin.due_remainder(tick);
-                assert_eq!(remainder.is_some(), tick == 1, "the middle of three");
-                run(&flows, &LineStep { which: 0, program: 0, remainder }, &mut psi);
+                assert_eq!(remainder.is_some(), tick % 3 == 1, "the middle of three");
+                let program = plan.program(tick);
+                run(&flows, &LineStep { which: 0, program, remainder }, &mut psi);
             }
             let error = host.error(&psi);
             assert!(error < 2e-6, "{extents:?} in {cell:?}: {error:.1e}");
@@ -375,11 +383,11 @@ fn what_is_renewed_on_an_active_set_is_what_would_be_planned() {
     for (extents, sides, cell) in ACTIVE_SHAPES {
         let mut learning = Learning::new(extents, sides, cell);
         let durations = [1e-2, 3e-2];
-        let mut plans = durations.map(|duration| learning.plan(duration));
+        let mut plans = durations.map(|duration| learning.plan(duration, true));
         let told = |plans: &[SparseVarying<f32>; 2]| {
             let mut flows = LineFlows::default();
-            plans.iter().for_each(|plan| plan.add_lines(&mut flows, true));
-            flows.cells = Some(plans[0].metric_world(true));
+            plans.iter().for_each(|plan| plan.add_lines(&mut flows));
+            flows.cells = Some(plans[0].metric_world());
             flows
         };
         let mut flows = told(&plans);
@@ -395,7 +403,7 @@ fn what_is_renewed_on_an_active_set_is_what_would_be_planned() {
         }
         assert_eq!(base, flows.tables.len(), "every table was passed");
         take_over(&mut flows, &renewal);
-        assert!(flows == told(&durations.map(|duration| learning.plan(duration))), "{extents:?} in {cell:?}");
+        assert!(flows == told(&durations.map(|duration| learning.plan(duration, true))), "{extents:?} in {cell:?}");
     }
 }
 

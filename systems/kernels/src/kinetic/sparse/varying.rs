@@ -1,8 +1,8 @@
 //! The kinetic flow of a metric that varies in space on an active set of pages: exp(−iτPTP), T = −½ Σ ∂_i D^{ij} ∂_j.
 //!
 //! Invariant: a palindrome of flows that are each unitary to rounding, whatever the set and the metric: axes forward with
-//! half their duration, the off-diagonal remainder, axes backward; so the error is of second order after every tick. A
-//! line's factor is the dense unitary of P ½∂ᵀD∂ P over its active nodes; where no page is active D is a constant
+//! half their duration, the off-diagonal remainder, axes backward, or, where the metric learns, forward in one tick and
+//! backward in the next; so the error is of second order after every tick. A line's factor is the dense unitary of P ½∂ᵀD∂ P over its active nodes; where no page is active D is a constant
 //! diagonal, the background, and the remainder is P∂_iP D^{ij} P∂_jP. Tables are kept per column and renewed only where
 //! the set or D changed.
 //! Source: `kinetic/varying.rs` for the palindrome, `kinetic/fibre.rs` for one line, [`super`] for columns.
@@ -28,7 +28,7 @@ use super::super::dft::Complex;
 use super::super::fibre::{Fibre, FibrePass, LinePattern, derivative};
 use super::super::remainder::{Layout, Remainder, RemainderCounts, RemainderRule};
 use super::super::sweep::with_scratch;
-use super::super::varying::Diffusion;
+use super::super::varying::{Diffusion, share, ways};
 use super::super::{AxisTerm, Probe};
 use super::runs::{Runs, run_of};
 use super::{Blocks, SparseKinetic};
@@ -138,6 +138,7 @@ struct ActiveAxis<T: SimdReal> {
 pub struct SparseVarying<T: SimdReal> {
     level: Level,
     duration: f64,
+    is_plastic: bool,
     spacing: Vec<f64>,
     cells_per_page: usize,
     layout: Arc<Layout>,
@@ -155,7 +156,7 @@ pub struct SparseVarying<T: SimdReal> {
 }
 
 impl<T: Real> SparseVarying<T> {
-    /// Plans the flow over `duration` with an empty active set. A page is cut into cells of `cell` nodes; `terms` give the
+    /// Plans the flow over `duration` with an empty active set. A metric that learns asks for a tick of this one flow. A page is cut into cells of `cell` nodes; `terms` give the
     /// background. Panics where blocks, cells and terms disagree.
     pub fn new(
         level: Level,
@@ -163,7 +164,7 @@ impl<T: Real> SparseVarying<T> {
         cell: &[usize],
         terms: &[AxisTerm],
         duration: f64,
-        rule: RemainderRule,
+        (rule, is_plastic): (RemainderRule, bool),
     ) -> Self {
         assert!(
             blocks.sides.iter().zip(cell).all(|(side, cell)| side.is_multiple_of(*cell)),
@@ -179,6 +180,7 @@ impl<T: Real> SparseVarying<T> {
         Self {
             level,
             duration,
+            is_plastic,
             spacing: spacing.collect(),
             cells_per_page: blocks.page_nodes() / cell.iter().product::<usize>(),
             layout: Arc::new(Layout::of_page(&blocks.sides, cell)),
@@ -317,7 +319,7 @@ impl<T: Real> SparseVarying<T> {
             let next = table.fibres.len() as u32;
             let entry = *known.entry(values.iter().map(|x| x.to_bits()).collect()).or_insert(next);
             if entry == next {
-                table.fibres.push(table.pattern.fibre(&values, 0.5 * self.duration));
+                table.fibres.push(table.pattern.fibre(&values, share(self.is_plastic) * self.duration));
                 table.n_users.push(0);
             }
             table.n_users[entry as usize] += 1;
@@ -389,7 +391,7 @@ impl<T: Real> SparseVarying<T> {
         let fibre = |&[axis, index, line]: &[usize; 3]| {
             let column = &self.axes[axis].columns[index];
             let values = self.line_values(axis, &column.slots, &column.positions, line, diffusion);
-            column.table.pattern.fibre(&values, 0.5 * self.duration)
+            column.table.pattern.fibre(&values, share(self.is_plastic) * self.duration)
         };
         let fibres = map_long_chunks(threads, lines.len().div_ceil(CHUNK_LINES), |chunk| {
             let first = chunk * CHUNK_LINES;
@@ -431,24 +433,30 @@ impl<T: Real> SparseVarying<T> {
         let planes: Vec<Planes<T>> = pages.iter_mut().map(Planes::of).collect();
         let is_due = self.remainder.as_mut().is_some_and(|remainder| remainder.is_due(tick));
         let (axes, level) = (&self.axes[..], self.level);
-        match &self.flow {
-            Some(flow) => {
-                flow.outside(level, threads, axes, &planes, self.scratch, false);
-                flow.inside(level, threads, axes, &planes, if is_due { Half::First } else { Half::Both });
+        let [is_forward, is_backward] = ways(self.is_plastic, tick);
+        if is_forward {
+            match &self.flow {
+                Some(flow) => {
+                    flow.outside(level, threads, axes, &planes, self.scratch, false);
+                    let is_whole = is_backward && !is_due;
+                    flow.inside(level, threads, axes, &planes, if is_whole { Half::Both } else { Half::First });
+                }
+                None => axes.iter().for_each(|axis| axis.run(level, threads, &planes, self.scratch)),
             }
-            None => axes.iter().for_each(|axis| axis.run(level, threads, &planes, self.scratch)),
         }
         if let Some(remainder) = self.remainder.as_mut().filter(|_| is_due) {
             remainder.apply(self.level, threads, pages);
         }
-        match &self.flow {
-            Some(flow) => {
-                if is_due {
-                    flow.inside(level, threads, axes, &planes, Half::Second);
+        if is_backward {
+            match &self.flow {
+                Some(flow) => {
+                    if is_due || !is_forward {
+                        flow.inside(level, threads, axes, &planes, Half::Second);
+                    }
+                    flow.outside(level, threads, axes, &planes, self.scratch, true);
                 }
-                flow.outside(level, threads, axes, &planes, self.scratch, true);
+                None => axes.iter().rev().for_each(|axis| axis.run(level, threads, &planes, self.scratch)),
             }
-            None => axes.iter().rev().for_each(|axis| axis.run(level, threads, &planes, self.scratch)),
         }
         probe.record(opened.saturating_sub(began), probe.since(opened));
     }

@@ -1,6 +1,6 @@
 //! A varying metric's flow as passes over lines, for a device.
 //!
-//! Invariant: the passes are the palindrome of [`super`], with the very tables of the plan; what is renewed there is
+//! Invariant: the passes are those of [`super`], with the very tables of the plan; what is renewed there is
 //! renewed here, stretch by stretch. Axes inside cells are rings whose three edges weigh −q/3: x + q(x − S/3) is
 //! x + Σ ω(other − x) with ω = −q/3.
 
@@ -55,7 +55,8 @@ pub(crate) fn dense_world(grid: &CellGrid, is_plastic: bool) -> MetricWorld {
 }
 
 impl Varying<f32> {
-    /// Axes outside cells, then those inside with half their duration, then those inside with the whole.
+    /// Axes outside cells, then those inside with half their duration, where ticks go both ways, then those inside with the
+    /// whole.
     fn segments(&self) -> Vec<Segment<'_>> {
         let extents = &self.grid.shape.extents;
         let outside = self.axes.iter().map(|line| {
@@ -69,7 +70,8 @@ impl Varying<f32> {
         });
         let n_inside = self.inside.as_ref().map_or(0, |inside| inside.n_axes());
         let first = extents.len() - n_inside;
-        let inside = [true, false].into_iter().flat_map(|is_half| {
+        let shares = if self.is_plastic { &[false][..] } else { &[true, false] };
+        let inside = shares.iter().flat_map(|&is_half| {
             (0..n_inside).map(move |axis| Segment {
                 axis: first + axis,
                 kind: LineKind::Ring,
@@ -97,7 +99,7 @@ impl Varying<f32> {
                     let (extent, spacing) = (segment.rows, self.grid.spacing[segment.axis]);
                     let wavenumber_unit = core::f64::consts::TAU / (extent as f64 * spacing);
                     let term = AxisTerm { extent, wavenumber_unit, diffusion: line.constants[table] };
-                    let increments = term.circulant(self.half, self.time);
+                    let increments = term.circulant(self.share, self.time);
                     out.extend(increments.into_iter().map(|(re, im)| [re as f32, im as f32]));
                 }
             },
@@ -146,25 +148,29 @@ impl Varying<f32> {
                 entry_lines,
             });
         }
-        let outside = self.axes.len();
-        let n_inside = (passes.len() - outside) / 2;
-        let (half, whole) = (outside..outside + n_inside, outside + n_inside..passes.len());
+        let (outside, inside) = passes.split_at(self.axes.len());
+        if self.is_plastic {
+            let backward: Vec<_> = passes.iter().rev().copied().collect();
+            let (middle, passes) = (passes.len(), passes);
+            flows.programs.push([LineProgram { passes, middle }, LineProgram { passes: backward, middle: 0 }]);
+            return;
+        }
+        let (half, whole) = inside.split_at(inside.len() / 2);
         let program = |inside: &[LinePass], again: &[LinePass]| LineProgram {
-            passes: [&passes[..outside], inside, again]
-                .concat()
-                .into_iter()
-                .chain(passes[..outside].iter().rev().copied())
-                .collect(),
-            middle: outside + inside.len(),
+            passes: [outside, inside, again].concat().into_iter().chain(outside.iter().rev().copied()).collect(),
+            middle: outside.len() + inside.len(),
         };
-        let plain = program(&passes[whole], &[]);
-        let split = program(&passes[half.clone()], &passes[half]);
-        flows.programs.push([plain, split]);
+        flows.programs.push([program(whole, &[]), program(half, half)]);
+    }
+
+    /// The program of `tick`, where the remainder acts or not.
+    pub fn program(&self, tick: u64, is_due: bool) -> usize {
+        usize::from(if self.is_plastic { !tick.is_multiple_of(2) } else { is_due })
     }
 
     /// The cells of the metric, as a device needs them.
-    pub fn metric_world(&self, is_plastic: bool) -> MetricWorld {
-        let mut world = dense_world(&self.grid, is_plastic);
+    pub fn metric_world(&self) -> MetricWorld {
+        let mut world = dense_world(&self.grid, self.is_plastic);
         if let Some(remainder) = &self.remainder {
             remainder.tell(&mut world);
         }

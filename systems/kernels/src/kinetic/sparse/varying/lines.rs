@@ -1,6 +1,6 @@
 //! The flow of a varying metric on an active set as passes over lines, for a device.
 //!
-//! Invariant: the passes are the palindrome of [`super`], with the very tables of the plan; what is renewed there is
+//! Invariant: the passes are those of [`super`], with the very tables of the plan; what is renewed there is
 //! renewed here. Columns of as many pages are one pass; a line of cells has a table of its own where the metric learns,
 //! so that one cell's change touches the tables of its own lines alone.
 
@@ -29,13 +29,13 @@ impl Segment {
 
 impl SparseVarying<f32> {
     /// Tables of a column: one per line of cells where the metric learns, one per entry of the plan where it does not.
-    fn n_tables(&self, axis: usize, column: usize, is_plastic: bool) -> usize {
+    fn n_tables(&self, axis: usize, column: usize) -> usize {
         let table = &self.axes[axis].columns[column].table;
-        if is_plastic { table.which.len() } else { table.fibres.len() }
+        if self.is_plastic { table.which.len() } else { table.fibres.len() }
     }
 
     /// Axis after axis, columns of few pages first; and numbers of all tables together.
-    fn segments(&self, is_plastic: bool) -> (Vec<Segment>, usize) {
+    fn segments(&self) -> (Vec<Segment>, usize) {
         let (mut segments, mut len) = (Vec::new(), 0);
         for (axis, active) in self.axes.iter().enumerate() {
             let mut by_pages: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -47,7 +47,7 @@ impl SparseVarying<f32> {
                 let mut segment = Segment { axis, rows, firsts: Vec::with_capacity(columns.len()), columns };
                 for &column in &segment.columns {
                     segment.firsts.push(len);
-                    len += segment.table_len() * self.n_tables(axis, column, is_plastic);
+                    len += segment.table_len() * self.n_tables(axis, column);
                 }
                 segments.push(segment);
             }
@@ -56,16 +56,16 @@ impl SparseVarying<f32> {
     }
 
     /// Appends the table of line of cells `line`, or of entry `line` of the plan.
-    fn add_table(column: &ActiveColumn<f32>, line: usize, is_plastic: bool, out: &mut Vec<[f32; 2]>) {
-        let entry = if is_plastic { column.table.which[line] as usize } else { line };
+    fn add_table(&self, column: &ActiveColumn<f32>, line: usize, out: &mut Vec<[f32; 2]>) {
+        let entry = if self.is_plastic { column.table.which[line] as usize } else { line };
         column.table.fibres[entry].add_numbers(out);
     }
 
     /// Adds the passes and tables of this flow to `flows`, and what the boundary measures, if it is not there yet.
-    pub fn add_lines(&self, flows: &mut LineFlows, is_plastic: bool) {
+    pub fn add_lines(&self, flows: &mut LineFlows) {
         self.view.add_measures(flows);
         let (nodes, base) = (self.view.blocks.page_nodes(), flows.tables.len());
-        let (segments, _) = self.segments(is_plastic);
+        let (segments, _) = self.segments();
         let mut passes = Vec::with_capacity(2 * segments.len());
         for segment in &segments {
             let active = &self.axes[segment.axis];
@@ -74,14 +74,14 @@ impl SparseVarying<f32> {
             let (first_slot, first_entry) = (flows.slots.len(), flows.entries.len());
             for (&index, &first) in segment.columns.iter().zip(&segment.firsts) {
                 let column = &active.columns[index];
-                let n_tables = self.n_tables(segment.axis, index, is_plastic);
-                (0..n_tables).for_each(|line| Self::add_table(column, line, is_plastic, &mut flows.tables));
+                let n_tables = self.n_tables(segment.axis, index);
+                (0..n_tables).for_each(|line| self.add_table(column, line, &mut flows.tables));
                 flows.slots.extend(column.slots.iter().map(|slot| (slot * nodes) as u32));
                 flows.entries.extend((0..column_lines).map(|line| {
                     let base_node = line / layout.stride * layout.side * layout.stride + line % layout.stride;
                     let cells = self.layout.cell_of(base_node);
                     let line = layout.line_of[cells] as usize;
-                    let table = if is_plastic { line } else { column.table.which[line] as usize };
+                    let table = if self.is_plastic { line } else { column.table.which[line] as usize };
                     (base + first + table * segment.table_len()) as u32
                 }));
             }
@@ -97,15 +97,23 @@ impl SparseVarying<f32> {
                 entry_lines: 1,
             });
         }
-        let middle = passes.len();
-        passes.extend_from_within(..);
-        passes[middle..].reverse();
-        let program = LineProgram { passes, middle };
-        flows.programs.push([program.clone(), program]);
+        let (middle, forward) = (passes.len(), passes.clone());
+        passes.reverse();
+        flows.programs.push(if self.is_plastic {
+            [LineProgram { passes: forward, middle }, LineProgram { passes, middle: 0 }]
+        } else {
+            let both = LineProgram { passes: [forward, passes].concat(), middle };
+            [both.clone(), both]
+        });
+    }
+
+    /// The program of `tick`.
+    pub fn program(&self, tick: u64) -> usize {
+        usize::from(self.is_plastic && !tick.is_multiple_of(2))
     }
 
     /// The cells of the metric, as a device needs them.
-    pub fn metric_world(&self, is_plastic: bool) -> MetricWorld {
+    pub fn metric_world(&self) -> MetricWorld {
         let blocks = &self.view.blocks;
         let axis = |d: usize| {
             let active = &self.axes[d];
@@ -129,7 +137,7 @@ impl SparseVarying<f32> {
             axes: (0..self.axes.len()).map(axis).collect(),
             n_pages: self.view.pages.len(),
             slopes: slopes.collect(),
-            is_plastic,
+            is_plastic: self.is_plastic,
             ..MetricWorld::default()
         };
         if let Some(remainder) = &self.remainder {
@@ -147,7 +155,7 @@ impl SparseVarying<f32> {
         base: usize,
         renewal: &mut Renewal,
     ) -> usize {
-        let (segments, len) = self.segments(true);
+        let (segments, len) = self.segments();
         for segment in segments.iter().filter(|segment| diffusion.diagonal[segment.axis].len() > 1) {
             let active = &self.axes[segment.axis];
             let table_len = segment.table_len();
@@ -166,7 +174,7 @@ impl SparseVarying<f32> {
                 let (place, first) = run[0];
                 let column = &active.columns[segment.columns[place]];
                 let mut values = Vec::with_capacity(run.len() * table_len);
-                run.iter().for_each(|&(_, line)| Self::add_table(column, line, true, &mut values));
+                run.iter().for_each(|&(_, line)| self.add_table(column, line, &mut values));
                 renewal.tables.push((base + segment.firsts[place] + first * table_len, values));
             }
         }

@@ -62,8 +62,20 @@ fn metric(case: Case, set: &[usize]) -> Diffusion {
     }
 }
 
+/// Of a static metric, whose every tick is a palindrome.
 fn plan<T: Real>(case: Case, set: &[usize], diffusion: &Diffusion, duration: f64) -> SparseVarying<T> {
-    let mut plan = SparseVarying::new(Level::detect(), &blocks(case), case.2, &terms(case), duration, RULE);
+    plan_of(case, set, diffusion, duration, false)
+}
+
+fn plan_of<T: Real>(
+    case: Case,
+    set: &[usize],
+    diffusion: &Diffusion,
+    duration: f64,
+    is_plastic: bool,
+) -> SparseVarying<T> {
+    let how = (RULE, is_plastic);
+    let mut plan = SparseVarying::new(Level::detect(), &blocks(case), case.2, &terms(case), duration, how);
     plan.activate(set, diffusion);
     plan
 }
@@ -109,12 +121,14 @@ impl<T: Real> Field<T> {
 #[test]
 fn the_step_is_unitary_on_any_set() {
     for case in CASES {
-        let mut plan = plan::<f64>(case, case.3, &metric(case, case.3), 0.3);
-        let mut field = Field::noise(case, case.3);
-        let before = field.norm2();
-        field.advance(&mut plan, 300);
-        let drift = field.norm2() / before - 1.0;
-        assert!(drift.abs() < 1e-12, "{case:?}: {drift:e}");
+        for is_plastic in [false, true] {
+            let mut plan = plan_of::<f64>(case, case.3, &metric(case, case.3), 0.3, is_plastic);
+            let mut field = Field::noise(case, case.3);
+            let before = field.norm2();
+            field.advance(&mut plan, 300);
+            let drift = field.norm2() / before - 1.0;
+            assert!(drift.abs() < 1e-12, "{case:?}: {drift:e}");
+        }
     }
 }
 
@@ -142,20 +156,24 @@ fn the_error_against_the_operators_exponential_is_of_second_order() {
                 im.iter_mut().zip(&y).for_each(|(z, t)| *z += t);
             }
         }
-        let error = |ticks: u64| {
-            let mut field = start.clone();
-            field.advance(&mut plan(case, case.3, &diffusion, total / ticks as f64), ticks);
-            field.distance(&re, &im)
-        };
-        let errors = [error(16), error(32)];
-        let order = (errors[0] / errors[1]).log2();
-        assert!((1.9..2.2).contains(&order) && errors[1] < 1e-2, "{case:?}: {errors:?}, order {order}");
+        // Where a palindrome takes two ticks, after whole ones and in the middle of one.
+        for (is_plastic, coarse, fine) in [(false, 16, 32), (true, 16, 32), (true, 17, 33)] {
+            let error = |ticks: u64| {
+                let mut field = start.clone();
+                let duration = total / ticks as f64;
+                field.advance(&mut plan_of(case, case.3, &diffusion, duration, is_plastic), ticks);
+                field.distance(&re, &im)
+            };
+            let errors = [error(coarse), error(fine)];
+            let order = (errors[0] / errors[1]).ln() / (fine as f64 / coarse as f64).ln();
+            assert!((1.9..2.2).contains(&order) && errors[1] < 1e-2, "{case:?}: {errors:?}, order {order}");
+        }
     }
 }
 
 #[test]
 fn all_pages_active_is_the_dense_flow() {
-    for case in [CASES[0], CASES[3]] {
+    for (case, is_plastic) in [(CASES[0], false), (CASES[0], true), (CASES[3], false), (CASES[3], true)] {
         let all: Vec<usize> =
             (0..blocks(case).extents.iter().zip(case.1).map(|(n, side)| n / side).product()).collect();
         let mut sparse = metric(case, &all);
@@ -166,7 +184,7 @@ fn all_pages_active_is_the_dense_flow() {
         let n_cells = dense.grid.n_cells();
         dense.diagonal.iter_mut().for_each(|values| values.resize(n_cells, values[0]));
         let mut flow =
-            Varying::<f64>::new(Level::detect(), &dense, 0.1, Time::Real, true, RULE).expect("short lines");
+            Varying::<f64>::new(Level::detect(), &dense, 0.1, Time::Real, is_plastic, RULE).expect("short");
         let mut field = Field::<f64>::noise(case, &all);
         // The dense field in its own order of nodes.
         let b = blocks(case);
@@ -187,7 +205,7 @@ fn all_pages_active_is_the_dense_flow() {
             let at = place(k / field.nodes, k % field.nodes);
             (re[at], im[at]) = (field.re[k], field.im[k]);
         }
-        field.advance(&mut plan(case, &all, &sparse, 0.1), 5);
+        field.advance(&mut plan_of(case, &all, &sparse, 0.1, is_plastic), 5);
         for tick in 0..5 {
             let mut pages = [PageMut { re: &mut re, im: &mut im }];
             flow.sweep_inner(Threads::Serial, &mut pages, None, tick, &Probe::default());
@@ -207,7 +225,8 @@ fn a_renewed_plan_and_a_grown_set_are_fresh_plans() {
     for case in CASES {
         let (before, after) = (&case.3[1..], case.3);
         let mut diffusion = metric(case, before);
-        let mut kept = plan::<f32>(case, before, &diffusion, 0.3);
+        let plan_f32 = |set, diffusion: &_| plan_of::<f32>(case, set, diffusion, 0.3, true);
+        let mut kept = plan_f32(before, &diffusion);
         let changed = [0, cells_per_page(case), 2 * cells_per_page(case) - 1];
         let changed = if cells_per_page(case) == 1 { &changed[..2] } else { &changed[..] };
         for &cell in changed {
@@ -220,7 +239,7 @@ fn a_renewed_plan_and_a_grown_set_are_fresh_plans() {
             field.advance(plan, 4);
             field
         };
-        assert_eq!(run(&mut kept, before), run(&mut plan(case, before, &diffusion, 0.3), before), "{case:?}");
+        assert_eq!(run(&mut kept, before), run(&mut plan_f32(before, &diffusion), before), "{case:?}");
         // A page more, with a metric of its own; the others keep theirs.
         let mut grown = metric(case, after);
         let per_page = cells_per_page(case);
@@ -229,7 +248,7 @@ fn a_renewed_plan_and_a_grown_set_are_fresh_plans() {
         let pairs = grown.off_diagonal.iter_mut().zip(&diffusion.off_diagonal);
         pairs.for_each(|(to, from)| move_in(&mut to.values, &from.values));
         kept.activate(after, &grown);
-        assert_eq!(run(&mut kept, after), run(&mut plan(case, after, &grown, 0.3), after), "{case:?}");
+        assert_eq!(run(&mut kept, after), run(&mut plan_f32(after, &grown), after), "{case:?}");
         // The energy of what propagates is the lattice's.
         let mut lattice =
             Lattice::sparse(&blocks(case), &grid(case).spacing, case.2, BACKGROUND[..case.0.len()].to_vec());
@@ -247,8 +266,9 @@ fn a_renewed_plan_and_a_grown_set_are_fresh_plans() {
 fn threads_and_levels_do_not_change_a_bit() {
     let case = CASES[1];
     let diffusion = metric(case, case.3);
-    let run = |level, threads: usize| {
-        let mut plan = SparseVarying::<f32>::new(level, &blocks(case), case.2, &terms(case), 0.3, RULE);
+    let run = |level, threads: usize, is_plastic| {
+        let how = (RULE, is_plastic);
+        let mut plan = SparseVarying::<f32>::new(level, &blocks(case), case.2, &terms(case), 0.3, how);
         plan.activate(case.3, &diffusion);
         let mut field = Field::<f32>::noise(case, case.3);
         let crew = Crew::new(threads).expect("threads");
@@ -259,10 +279,12 @@ fn threads_and_levels_do_not_change_a_bit() {
         }
         field
     };
-    let reference = run(Level::Scalar, 1);
-    for level in Level::available() {
-        for threads in [1, 3] {
-            assert_eq!(run(level, threads), reference, "{level:?}, {threads} threads");
+    for is_plastic in [false, true] {
+        let reference = run(Level::Scalar, 1, is_plastic);
+        for level in Level::available() {
+            for threads in [1, 3] {
+                assert_eq!(run(level, threads, is_plastic), reference, "{level:?}, {threads} threads");
+            }
         }
     }
 }
@@ -279,10 +301,11 @@ fn advanced<T: Real>(
     level: Level,
     threads: Threads<'_>,
     (case, set): &(Case, Vec<usize>),
-    by_lines: bool,
+    [is_plastic, by_lines]: [bool; 2],
 ) -> Field<T> {
     let mut diffusion = metric(*case, set);
-    let mut plan = SparseVarying::<T>::new(level, &blocks(*case), case.2, &terms(*case), 0.3, RULE);
+    let how = (RULE, is_plastic);
+    let mut plan = SparseVarying::<T>::new(level, &blocks(*case), case.2, &terms(*case), 0.3, how);
     plan.activate(set, &diffusion);
     assert!(plan.flow.is_some(), "cells are runs");
     if by_lines {
@@ -317,11 +340,14 @@ fn advanced<T: Real>(
 fn in_vectors_the_flow_is_that_of_the_lines() {
     fn check<T: Real>(tolerance: f64) {
         for case in run_cases() {
-            let found = advanced::<T>(Level::detect(), Threads::Serial, &case, false);
-            let expected = advanced::<T>(Level::detect(), Threads::Serial, &case, true);
-            let wide = |x: &[T]| x.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
-            let error = found.distance(&wide(&expected.re), &wide(&expected.im));
-            assert!(error < tolerance, "{} pages: {error:e}", case.1.len());
+            for is_plastic in [false, true] {
+                let [found, expected] = [false, true].map(|by_lines| {
+                    advanced::<T>(Level::detect(), Threads::Serial, &case, [is_plastic, by_lines])
+                });
+                let wide = |x: &[T]| x.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
+                let error = found.distance(&wide(&expected.re), &wide(&expected.im));
+                assert!(error < tolerance, "{} pages: {error:e}", case.1.len());
+            }
         }
     }
     check::<f64>(1e-12);
@@ -332,9 +358,12 @@ fn in_vectors_the_flow_is_that_of_the_lines() {
 fn in_vectors_the_flow_has_the_same_bits_everywhere() {
     let crew = Crew::new(3).expect("threads");
     for case in run_cases() {
-        let reference = advanced::<f32>(Level::Scalar, Threads::Serial, &case, false);
-        for level in Level::available() {
-            assert!(advanced(level, Threads::Crew(&crew), &case, false) == reference, "{level:?}");
+        for is_plastic in [false, true] {
+            let how = [is_plastic, false];
+            let reference = advanced::<f32>(Level::Scalar, Threads::Serial, &case, how);
+            for level in Level::available() {
+                assert!(advanced(level, Threads::Crew(&crew), &case, how) == reference, "{level:?}");
+            }
         }
     }
 }
