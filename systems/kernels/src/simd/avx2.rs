@@ -396,6 +396,20 @@ macro_rules! lanes_f64 {
     };
 }
 
+/// Rows `i` to i + 3 of column `j`.
+///
+/// # Safety
+/// A packed matrix.
+#[inline(always)]
+unsafe fn four_rows(packed: *const f64, i: usize, j: usize) -> __m256d {
+    // SAFETY: the features are there, see the module's invariant; the rest says the caller.
+    unsafe {
+        let low = _mm_loadh_pd(_mm_load_sd(packed.add(place(i, j))), packed.add(place(i + 1, j)));
+        let high = _mm_loadh_pd(_mm_load_sd(packed.add(place(i + 2, j))), packed.add(place(i + 3, j)));
+        _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(low), high)
+    }
+}
+
 lanes_f64!(
     F64x8,
     [0 1],
@@ -405,6 +419,17 @@ lanes_f64!(
     #[inline(always)]
     fn widen(self, _half: usize) -> F64x8 {
         self
+    },
+    #[inline(always)]
+    unsafe fn column(packed: *const f64, part: usize, j: usize) -> Self {
+        // SAFETY: the features are there; the caller promises a packed matrix.
+        unsafe {
+            if part > 0 {
+                let last = _mm256_zextpd128_pd256(_mm_load_sd(packed.add(place(ROWS - 1, j))));
+                return F64x8([last, _mm256_setzero_pd()]);
+            }
+            F64x8([four_rows(packed, 0, j), four_rows(packed, 4, j)])
+        }
     }
 );
 

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::symmetric::{INDICES, groups};
+use super::symmetric::{INDICES, ROWS, WIDE_INDICES, groups, place};
 use super::{Kernel, Lanes, opaque};
 
 /// 16 × f32.
@@ -266,6 +266,24 @@ avx512_lanes!(
     #[inline(always)]
     fn widen(self, _half: usize) -> F64x8 {
         self
+    },
+    #[inline(always)]
+    unsafe fn column(packed: *const f64, part: usize, j: usize) -> Self {
+        // SAFETY: the features are there; the caller promises a packed matrix, which is six registers.
+        unsafe {
+            if part > 0 {
+                return F64x8(_mm512_zextpd128_pd512(_mm_load_sd(packed.add(place(ROWS - 1, j)))));
+            }
+            let [first, second] = groups(j);
+            // Read where they are needed, as those of the narrower numbers.
+            let (indices, of_second) = WIDE_INDICES.get_unchecked(j + opaque(0));
+            let indices = _mm512_loadu_si512(indices.as_ptr().cast());
+            let (a, b) = (Self::load(packed.add(first)), Self::load(packed.add(first + Self::N)));
+            let found = _mm512_permutex2var_pd(a.0, indices, b.0);
+            let (a, b) = (Self::load(packed.add(second)), Self::load(packed.add(second + Self::N)));
+            let of_other = _mm512_permutex2var_pd(a.0, indices, b.0);
+            F64x8(_mm512_mask_mov_pd(found, *of_second, of_other))
+        }
     }
 );
 

@@ -54,6 +54,24 @@ pub(super) static INDICES: [[u32; GROUP]; ROWS] = {
     indices
 };
 
+/// The same for a group in two registers of eight numbers: of the first eight rows the places in the group they are in, and those
+/// that are in the second.
+pub(super) static WIDE_INDICES: [([u64; 8], u8); ROWS] = {
+    let mut indices = [([0; 8], 0); ROWS];
+    let mut j = 0;
+    while j < ROWS {
+        let mut i = 0;
+        while i < 8 {
+            let at = INDICES[j][i] as usize;
+            indices[j].0[i] = (at % GROUP) as u64;
+            indices[j].1 |= ((at / GROUP) as u8) << i;
+            i += 1;
+        }
+        j += 1;
+    }
+    indices
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
