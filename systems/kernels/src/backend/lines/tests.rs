@@ -403,7 +403,10 @@ fn what_is_renewed_on_an_active_set_is_what_would_be_planned() {
         }
         assert_eq!(base, flows.tables.len(), "every table was passed");
         take_over(&mut flows, &renewal);
-        assert!(flows == told(&durations.map(|duration| learning.plan(duration, true))), "{extents:?} in {cell:?}");
+        assert!(
+            flows == told(&durations.map(|duration| learning.plan(duration, true))),
+            "{extents:?} in {cell:?}"
+        );
     }
 }
 

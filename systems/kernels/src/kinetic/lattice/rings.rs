@@ -41,7 +41,11 @@ pub(super) struct Follow {
     quantum: f64,
     /// Of each cell, what no sum of its fluxes exceeds; nothing where E has no gradient.
     bounds: Vec<f64>,
-    is_reached: Vec<bool>,
+    /// Of each cell where E has a gradient, its place among those.
+    places: Vec<Option<u32>>,
+    /// Of each of these cells and each part of it, axis after axis, both planes: the gradient of E, then the flux. What a cell
+    /// needs lies side by side: in fields of the torus it would be in as many pages of memory as there are rows.
+    rows: Vec<f64>,
     /// The largest part of a gradient.
     greatest: f64,
     /// What is to be added to TE, and the cells where.
@@ -78,10 +82,31 @@ impl Rings {
         let n_nodes = image.field.re.len();
         let is_nonzero = |node: usize| image.gradient.iter().any(|g| g.re[node] != 0.0 || g.im[node] != 0.0);
         let parts = || image.gradient.iter().flat_map(|g| g.re.iter().chain(&g.im));
+        let mut n_reached = 0;
+        let place = |run: &Range<usize>| {
+            run.clone().any(is_nonzero).then(|| {
+                n_reached += 1;
+                n_reached - 1
+            })
+        };
+        let places: Vec<Option<u32>> = self.runs.iter().map(place).collect();
+        let mut rows = Vec::new();
+        for (run, _) in self.runs.iter().zip(&places).filter(|(_, place)| place.is_some()) {
+            for nodes in parts_of(run) {
+                for of_axis in &image.gradient {
+                    for plane in [&of_axis.re, &of_axis.im] {
+                        rows.extend_from_slice(&plane[nodes.clone()]);
+                        rows.resize(rows.len() + nodes.len(), 0.0);
+                    }
+                }
+            }
+        }
+        image.flux = Vec::new();
         let mut follow = Follow {
             quantum: f64::NAN,
             bounds: vec![0.0; self.runs.len()],
-            is_reached: self.runs.iter().map(|run| run.clone().any(is_nonzero)).collect(),
+            places,
+            rows,
             greatest: parts().fold(0.0, |most, x| most.max(x.abs())),
             change: Wide { re: vec![0.0; n_nodes], im: vec![0.0; n_nodes] },
             is_touched: vec![false; self.runs.len()],
@@ -145,7 +170,7 @@ impl Rings {
     ) {
         let axes = self.factors.len();
         let mut d: Tensor<f64> = [[0.0; AXES_MAX]; AXES_MAX + 1];
-        for cell in cells.filter(|&cell| follow.is_reached[cell]) {
+        for cell in cells.filter(|&cell| follow.places[cell].is_some()) {
             self.fill_tensor(lattice, diffusion, cell, &mut d);
             let row = |row: &[f64; AXES_MAX]| row[..axes].iter().fold(0.0, |sum, x| sum + x.abs());
             // Two neighbours of each axis. A sum that is no number is not lost, as it would be by `max`.
@@ -158,10 +183,18 @@ impl Rings {
     fn begin_anew(&self, lattice: &Lattice, diffusion: &Diffusion, image: &mut Image) {
         let Some(follow) = &mut image.follow else { return };
         follow.quantum = quantum(&follow.bounds);
-        for field in image.flux.iter_mut().chain([&mut image.image]) {
-            field.re.fill(0.0);
-            field.im.fill(0.0);
+        let (per_node, run) = (4 * self.factors.len(), 0..self.runs[0].len());
+        let mut rest = &mut follow.rows[..];
+        while !rest.is_empty() {
+            for nodes in parts_of(&run) {
+                let (part, behind) = core::mem::take(&mut rest).split_at_mut(per_node * nodes.len());
+                // The flux behind the gradient.
+                part.chunks_mut(2 * nodes.len()).for_each(|rows| rows[nodes.len()..].fill(0.0));
+                rest = behind;
+            }
         }
+        image.image.re.fill(0.0);
+        image.image.im.fill(0.0);
         (0..self.runs.len()).for_each(|cell| self.renew_cell(lattice, diffusion, image, cell));
     }
 
@@ -178,29 +211,20 @@ impl Rings {
 
     /// The fluxes of a cell; what they became more than they were goes to the nodes beside.
     fn renew_cell(&self, lattice: &Lattice, diffusion: &Diffusion, image: &mut Image, cell: usize) {
-        let Image { gradient, flux, follow: Some(follow), .. } = image else { return };
-        if !follow.is_reached[cell] {
-            return;
-        }
+        let Some(follow) = &mut image.follow else { return };
+        let Some(place) = follow.places[cell] else { return };
         let mut d: Tensor<f64> = [[0.0; AXES_MAX]; AXES_MAX + 1];
         self.fill_tensor(lattice, diffusion, cell, &mut d);
         let run = self.runs[cell].clone();
         let change = follow.change.planes(follow.change.re.len())[0];
-        for first in run.clone().step_by(PART) {
-            let nodes = first..run.end.min(first + PART);
-            let fluxes = follow.fluxes.as_mut_ptr();
-            let quantum = follow.quantum;
-            let pass = CellChange {
-                rings: self,
-                gradient,
-                flux,
-                nodes,
-                d: &d,
-                fluxes,
-                change,
-                quantum,
-                run: run.len(),
-            };
+        let per_node = 4 * self.factors.len();
+        let mut first = per_node * run.len() * place as usize;
+        for nodes in parts_of(&run) {
+            let rows = &mut follow.rows[first..first + per_node * nodes.len()];
+            first += rows.len();
+            let (fluxes, quantum) = (follow.fluxes.as_mut_ptr(), follow.quantum);
+            let pass =
+                CellChange { rings: self, rows, nodes, d: &d, fluxes, change, quantum, run: run.len() };
             dispatch::<f64, _>(self.level, pass);
         }
         follow.is_touched[cell] = true;
@@ -253,11 +277,18 @@ fn quantum(bounds: &[f64]) -> f64 {
     f64::from_bits((exponent.max(EXPONENT_MIN) + 1 - QUANTA_BITS) << 52)
 }
 
-/// New fluxes on some nodes of a cell, and their differences to the old ones. Built only with fields that have the nodes.
+/// The nodes of a cell in parts of at most [`PART`].
+fn parts_of(run: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let (first, end) = (run.start, run.end);
+    (first..end).step_by(PART).map(move |first| first..end.min(first + PART))
+}
+
+/// New fluxes on some nodes of a cell, and their differences to the old ones. Built only with four rows of so many numbers for each
+/// axis, and a change that has the nodes.
 struct CellChange<'a> {
     rings: &'a Rings,
-    gradient: &'a [Wide],
-    flux: &'a mut [Wide],
+    /// Of each axis and plane, the gradient and the flux.
+    rows: &'a mut [f64],
     nodes: Range<usize>,
     /// −½κ_i D^{ij}.
     d: &'a Tensor<f64>,
@@ -272,33 +303,33 @@ impl Kernel<f64> for CellChange<'_> {
     type Out = ();
     #[inline(always)]
     fn run<V: Lanes<T = f64>>(self) {
-        let CellChange { rings, gradient, flux, nodes, d, fluxes, change, quantum, run } = self;
-        let axes = gradient.len();
+        let CellChange { rings, rows: numbers, nodes, d, fluxes, change, quantum, run } = self;
+        let (axes, n_nodes) = (rings.strides.len(), nodes.len());
         let none = Planes { re: core::ptr::null_mut(), im: core::ptr::null_mut(), len: 0 };
         let (mut rows, mut to) = ([none; AXES_MAX], [none; AXES_MAX]);
-        // SAFETY: gradients have the nodes and are only read; `fluxes` has two rows of `PART` for each axis.
+        // SAFETY: gradients are only read; `fluxes` has two rows of `PART` for each axis.
         unsafe {
             for (axis, (row, to)) in rows.iter_mut().zip(&mut to).enumerate().take(axes) {
-                let (re, im) = (gradient[axis].re.as_ptr().cast_mut(), gradient[axis].im.as_ptr().cast_mut());
-                *row = Planes { re: re.add(nodes.start), im: im.add(nodes.start), len: nodes.len() };
+                let re = numbers.as_mut_ptr().add(4 * axis * n_nodes);
+                *row = Planes { re, im: re.add(2 * n_nodes), len: n_nodes };
                 let first = fluxes.add(2 * axis * PART);
                 *to = Planes { re: first, im: first.add(PART), len: PART };
             }
-            fluxes_of_run::<V>(&rows[..axes], &to[..axes], 0, nodes.len(), d);
+            fluxes_of_run::<V>(&rows[..axes], &to[..axes], 0, n_nodes, d);
         }
         // x + 1.5·2⁵² quanta is rounded to a quantum.
         let shift = V::splat(1.5 * (1u64 << 52) as f64 * quantum);
-        for (axis, (of_axis, &stride)) in flux.iter_mut().zip(&rings.strides).enumerate() {
+        for (axis, &stride) in rings.strides.iter().enumerate() {
             let planes = [
-                (to[axis].re, of_axis.re.as_mut_ptr(), change.re),
-                (to[axis].im, of_axis.im.as_mut_ptr(), change.im),
+                (to[axis].re, rows[axis].re.wrapping_add(n_nodes), change.re),
+                (to[axis].im, rows[axis].im.wrapping_add(n_nodes), change.im),
             ];
             for (new, old, change) in planes {
                 // SAFETY: rows of `nodes.len()` numbers, and of `PART` where `fluxes` is padded; neighbours exist.
                 unsafe {
                     for k in (0..nodes.len()).step_by(V::N) {
                         let n = V::N.min(nodes.len() - k);
-                        let old = old.add(nodes.start + k);
+                        let old = old.add(k);
                         let rounded = V::load_n(new.add(k), n).add(shift).sub(shift);
                         rounded.sub(V::load_n(old, n)).store_n(new.add(k), n);
                         rounded.store_n(old, n);

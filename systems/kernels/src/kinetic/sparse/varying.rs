@@ -439,7 +439,13 @@ impl<T: Real> SparseVarying<T> {
                 Some(flow) => {
                     flow.outside(level, threads, axes, &planes, self.scratch, false);
                     let is_whole = is_backward && !is_due;
-                    flow.inside(level, threads, axes, &planes, if is_whole { Half::Both } else { Half::First });
+                    flow.inside(
+                        level,
+                        threads,
+                        axes,
+                        &planes,
+                        if is_whole { Half::Both } else { Half::First },
+                    );
                 }
                 None => axes.iter().for_each(|axis| axis.run(level, threads, &planes, self.scratch)),
             }

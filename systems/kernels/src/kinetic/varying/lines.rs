@@ -152,12 +152,18 @@ impl Varying<f32> {
         if self.is_plastic {
             let backward: Vec<_> = passes.iter().rev().copied().collect();
             let (middle, passes) = (passes.len(), passes);
-            flows.programs.push([LineProgram { passes, middle }, LineProgram { passes: backward, middle: 0 }]);
+            flows
+                .programs
+                .push([LineProgram { passes, middle }, LineProgram { passes: backward, middle: 0 }]);
             return;
         }
         let (half, whole) = inside.split_at(inside.len() / 2);
         let program = |inside: &[LinePass], again: &[LinePass]| LineProgram {
-            passes: [outside, inside, again].concat().into_iter().chain(outside.iter().rev().copied()).collect(),
+            passes: [outside, inside, again]
+                .concat()
+                .into_iter()
+                .chain(outside.iter().rev().copied())
+                .collect(),
             middle: outside.len() + inside.len(),
         };
         flows.programs.push([program(whole, &[]), program(half, half)]);

@@ -161,8 +161,7 @@ fn check_order(diffusion: &Diffusion, time: Time, is_plastic: bool) {
 
 #[test]
 fn second_order_towards_the_dense_exponential() {
-    for (time, is_plastic) in
-        [(Time::Real, false), (Time::Real, true), (Time::Imaginary { mu: 0.0 }, false)]
+    for (time, is_plastic) in [(Time::Real, false), (Time::Real, true), (Time::Imaginary { mu: 0.0 }, false)]
     {
         check_order(&metric(&[9, 5], 45, &[1, 1], 0.0), time, is_plastic);
         check_order(&metric(&[9, 5], 5, &[1, 1], 0.3), time, is_plastic);
