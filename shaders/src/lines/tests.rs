@@ -63,7 +63,7 @@ fn pair(diffusion: &Diffusion, is_plastic: bool) -> Option<Pair> {
     let (re, im): (Vec<f32>, Vec<f32>) = (0..n).map(|i| (number(i, 1) as f32, number(i, 2) as f32)).unzip();
     let mut flows = LineFlows::default();
     plan.add_lines(&mut flows);
-    flows.cells = Some(plan.metric_world(is_plastic));
+    flows.cells = Some(plan.metric_world());
     let world = DeviceWorld {
         shape: diffusion.grid.shape.clone(),
         axes: Vec::new(),
@@ -93,11 +93,12 @@ fn lines_of_any_length_agree_with_the_host() {
         (&[2, 4], &[1, 1], &[]),
         (&[11], &[1], &[]),
     ];
-    for (extents, cell, constant) in cases {
-        let Some(mut pair) = pair(&diffusion(extents, cell, constant), false) else { return };
+    for ((extents, cell, constant), is_plastic) in cases.into_iter().flat_map(|c| [(c, false), (c, true)]) {
+        let Some(mut pair) = pair(&diffusion(extents, cell, constant), is_plastic) else { return };
         for tick in 0..3 {
             let remainder = pair.plan.due_remainder(tick);
-            let step = LineStep { which: 0, program: usize::from(remainder.is_some()), remainder };
+            let program = pair.plan.program(tick, remainder.is_some());
+            let step = LineStep { which: 0, program, remainder };
             pair.backend.propagate(&step).expect("runs");
             let mut pages = [PageMut { re: &mut pair.re, im: &mut pair.im }];
             pair.plan.sweep_inner(Threads::Serial, &mut pages, None, tick, &Probe::default());
