@@ -8,11 +8,12 @@
 #![allow(unsafe_code)] // Vector loads and stores through pointers, and fields shared between chunks.
 
 use super::lanczos::ByCells;
-use super::rings::{Fluxes, Gradients, MARGIN, PITCH, ROW, RingMoves, RingTakes, TENSOR, fill_fluxes};
+use super::rings::{
+    Fluxes, Gradients, MARGIN, PITCH, ROW, RingMoves, RingTakes, TENSOR, fill_fluxes, power_of_cell,
+};
 use super::{AXES_MAX, Pair, Scratch};
 use crate::field::{Real, Threads};
 use crate::half_potential::Planes;
-use crate::kinetic::dft::Complex;
 use crate::kinetic::sparse::{
     AHEAD, Aligned, LineAxis, RunSlopes, RunTables, Runs, SHIFTS, SIDE, Sum, Tie, along_inside, copy_run,
     fetch, fetch_run, outside_terms, sum_terms, ties,
@@ -276,39 +277,18 @@ impl<T: Real> Kernel<T> for PagePowers<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) -> f64 {
         let PagePowers { pages, field, slot } = self;
-        let (runs, n, zero) = (&pages.runs, pages.runs.n_axes(), V::splat(T::default()));
+        let runs = &pages.runs;
         let mut slopes = RunSlopes::new(runs, &pages.tables, field, slot);
         let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         let mut total = Accumulator::<V>::new();
         for cell in 0..runs.per_page() {
-            let (mut re, mut im) = (zero, zero);
-            // SAFETY: the field has PITCH numbers for each cell; tensors have a row of zeros behind the last axis.
+            // SAFETY: the field has PITCH numbers for each cell; a cell has TENSOR numbers.
             unsafe {
                 slopes.fill::<V>(cell, &mut gradients.0);
                 let tensor = pages.tensors.as_ptr().add((slot * runs.per_page() + cell) * TENSOR);
                 fetch::<V>(tensor.wrapping_add(AHEAD * TENSOR), TENSOR);
-                for i in (0..n).step_by(2) {
-                    let (first, second) =
-                        (gradients.0.get_unchecked(i), gradients.0.get_unchecked((i + 1).min(n - 1)));
-                    for lane in (0..PITCH).step_by(V::N) {
-                        let (mut a, mut b) = (Complex { re: zero, im: zero }, Complex { re: zero, im: zero });
-                        for j in i + 1..n {
-                            let [x, y] = gradients.0.get_unchecked(j);
-                            let (x, y) = (V::load(x.as_ptr().add(lane)), V::load(y.as_ptr().add(lane)));
-                            let p = V::splat(*tensor.add(i * AXES_MAX + j));
-                            // The lower triangle counts once.
-                            let q = V::splat(*tensor.add((i + 1) * AXES_MAX + j));
-                            a = Complex { re: x.mul_add(p, a.re), im: y.mul_add(p, a.im) };
-                            b = Complex { re: x.mul_add(q, b.re), im: y.mul_add(q, b.im) };
-                        }
-                        re = V::load(first[0].as_ptr().add(lane)).mul_add(a.re, re);
-                        im = V::load(first[1].as_ptr().add(lane)).mul_add(a.im, im);
-                        re = V::load(second[0].as_ptr().add(lane)).mul_add(b.re, re);
-                        im = V::load(second[1].as_ptr().add(lane)).mul_add(b.im, im);
-                    }
-                }
+                total.add(power_of_cell::<V>(runs.n_axes(), tensor, &gradients.0));
             }
-            total.add(re.add(im));
         }
         -2.0 * total.total()
     }

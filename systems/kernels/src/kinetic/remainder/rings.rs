@@ -297,6 +297,42 @@ pub(super) unsafe fn fill_fluxes<V: Lanes>(
     }
 }
 
+/// Σ_{i<j} −½D^{ij} Re(∂_iΨ* ∂_jΨ) of a cell, its lanes not summed.
+///
+/// # Safety
+/// The tensor has [`TENSOR`] numbers.
+#[inline(always)]
+pub(super) unsafe fn power_of_cell<V: Lanes>(
+    n_axes: usize,
+    tensor: *const V::T,
+    gradients: &Gradients<V::T>,
+) -> V {
+    let (n, zero) = (n_axes, V::splat(V::T::default()));
+    let (mut re, mut im) = (zero, zero);
+    // SAFETY: says the caller; behind the last axis there is a row of zeros.
+    unsafe {
+        for i in (0..n).step_by(2) {
+            let (first, second) = (gradients.get_unchecked(i), gradients.get_unchecked((i + 1).min(n - 1)));
+            for lane in (0..PITCH).step_by(V::N) {
+                let (mut a, mut b) = (Complex { re: zero, im: zero }, Complex { re: zero, im: zero });
+                for j in i + 1..n {
+                    let [x, y] = gradients.get_unchecked(j);
+                    let (x, y) = (V::load(x.as_ptr().add(lane)), V::load(y.as_ptr().add(lane)));
+                    let p = V::splat(*tensor.add(i * AXES_MAX + j));
+                    let q = V::splat(*tensor.add((i + 1) * AXES_MAX + j));
+                    a = Complex { re: x.mul_add(p, a.re), im: y.mul_add(p, a.im) };
+                    b = Complex { re: x.mul_add(q, b.re), im: y.mul_add(q, b.im) };
+                }
+                re = V::load(first[0].as_ptr().add(lane)).mul_add(a.re, re);
+                im = V::load(first[1].as_ptr().add(lane)).mul_add(a.im, im);
+                re = V::load(second[0].as_ptr().add(lane)).mul_add(b.re, re);
+                im = V::load(second[1].as_ptr().add(lane)).mul_add(b.im, im);
+            }
+        }
+    }
+    re.add(im)
+}
+
 /// See [`Inside`].
 fn keeps<T: Real>(stride: usize, run: usize) -> Aligned<[[T; PITCH]; 4]> {
     let mut keeps = [[T::default(); PITCH]; 4];
@@ -399,37 +435,16 @@ impl<T: Real> Kernel<T> for RingPowers<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<T = T>>(self) -> f64 {
         let RingPowers { rings, field, cells } = self;
-        let (n, zero) = (rings.n_axes, V::splat(T::default()));
         let mut own = Aligned([[T::default(); ROW]; 2]);
         let mut gradients: Aligned<Gradients<T>> = Aligned([[[T::default(); PITCH]; 2]; AXES_MAX]);
         let mut total = Accumulator::<V>::new();
         for cell in cells {
-            let (mut re, mut im) = (zero, zero);
-            // SAFETY: the field has PITCH numbers for each cell; tensors have a row of zeros behind the last axis.
+            // SAFETY: the field has PITCH numbers for each cell; a cell has TENSOR numbers.
             unsafe {
                 rings.fill_gradients::<V>(field, cell, &mut own, &mut gradients.0);
                 let tensor = rings.tensors.as_ptr().add(cell * TENSOR);
-                for i in (0..n).step_by(2) {
-                    let (first, second) =
-                        (gradients.0.get_unchecked(i), gradients.0.get_unchecked((i + 1).min(n - 1)));
-                    for lane in (0..PITCH).step_by(V::N) {
-                        let (mut a, mut b) = (Complex { re: zero, im: zero }, Complex { re: zero, im: zero });
-                        for j in i + 1..n {
-                            let [x, y] = gradients.0.get_unchecked(j);
-                            let (x, y) = (V::load(x.as_ptr().add(lane)), V::load(y.as_ptr().add(lane)));
-                            let p = V::splat(*tensor.add(i * AXES_MAX + j));
-                            let q = V::splat(*tensor.add((i + 1) * AXES_MAX + j));
-                            a = Complex { re: x.mul_add(p, a.re), im: y.mul_add(p, a.im) };
-                            b = Complex { re: x.mul_add(q, b.re), im: y.mul_add(q, b.im) };
-                        }
-                        re = V::load(first[0].as_ptr().add(lane)).mul_add(a.re, re);
-                        im = V::load(first[1].as_ptr().add(lane)).mul_add(a.im, im);
-                        re = V::load(second[0].as_ptr().add(lane)).mul_add(b.re, re);
-                        im = V::load(second[1].as_ptr().add(lane)).mul_add(b.im, im);
-                    }
-                }
+                total.add(power_of_cell::<V>(rings.n_axes, tensor, &gradients.0));
             }
-            total.add(re.add(im));
         }
         -2.0 * total.total()
     }
