@@ -119,6 +119,8 @@ pub struct Compute {
     crew: Option<Crew>,
     /// Threads that share a pass over the field.
     width: usize,
+    /// Whether every tick has work for all threads, whatever the width.
+    is_long: bool,
     /// Worker threads (1 for the calling thread).
     pub n_threads: usize,
 }
@@ -150,9 +152,8 @@ impl Compute {
 
     /// Wakes the crew's helpers a little before a tick, in a world that rests between ticks. Changes no state.
     pub fn rouse(&self) {
-        if let Some(crew) = &self.crew {
-            crew.rouse();
-        }
+        let n_threads = if self.is_long { self.n_threads } else { self.width };
+        self.crew.iter().for_each(|crew| crew.rouse(n_threads));
     }
 }
 
@@ -364,7 +365,7 @@ fn compute(options: &BuildOptions, is_wide: bool, is_long: bool) -> Result<Compu
     } else {
         None
     };
-    Ok(Compute { level, crew, width: if is_wide { n_threads } else { 1 }, n_threads })
+    Ok(Compute { level, crew, width: if is_wide { n_threads } else { 1 }, is_long, n_threads })
 }
 
 /// Identity of the page with this index.

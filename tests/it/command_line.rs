@@ -185,20 +185,26 @@ fn a_diverging_run_says_when_and_exits_with_its_code() {
 fn a_bench_writes_its_ticks_as_rows_that_add_up() {
     let Some(binary) = binary() else { return };
     let scratch = Scratch::new("ticks");
-    let arguments = ["bench", "--shape", "9x9", "--secs", "0.05", "--ticks", "ticks.csv", "--json"];
-    let output = nikola(&binary, scratch.path(), &arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let text = std::fs::read_to_string(scratch.path().join("ticks.csv")).expect("a file");
-    let mut lines = text.lines();
-    let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
-    assert!(header.starts_with(&["tick", "whole_micros", "ingress_micros"]), "{header:?}");
-    let rows: Vec<Vec<f64>> =
-        lines.map(|line| line.split(',').map(|x| x.parse().expect("a number")).collect()).collect();
-    assert_eq!(report["samples"], rows.len());
-    for (tick, row) in rows.iter().enumerate() {
-        let stages: f64 = row[2..].iter().sum();
-        assert!(row.len() == header.len() && row[0] == tick as f64 && stages <= row[1], "{row:?}");
+    let scene = root().join("scenes/bright_soliton.ron").canonicalize().expect("a scene");
+    let scene = scene.display().to_string();
+    for (what, n_rows) in
+        [(&["--shape", "9x9"][..], "/samples"), (&[&scene[..], "--realtime"], "/engine/periods")]
+    {
+        let arguments = [&["bench", "--secs", "0.05", "--ticks", "ticks.csv", "--json"], what].concat();
+        let output = nikola(&binary, scratch.path(), &arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let text = std::fs::read_to_string(scratch.path().join("ticks.csv")).expect("a file");
+        let mut lines = text.lines();
+        let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
+        assert!(header.starts_with(&["tick", "whole_micros", "ingress_micros"]), "{header:?}");
+        let rows: Vec<Vec<f64>> =
+            lines.map(|line| line.split(',').map(|x| x.parse().expect("a number")).collect()).collect();
+        assert_eq!(report.pointer(n_rows).expect("a count"), rows.len(), "{what:?}");
+        for (tick, row) in rows.iter().enumerate() {
+            let stages: f64 = row[2..].iter().sum();
+            assert!(row.len() == header.len() && row[0] == tick as f64 && stages <= row[1], "{row:?}");
+        }
     }
 }
 

@@ -31,8 +31,8 @@ impl SystemClock {
     /// The clock of the calling thread, whose sleeps end as soon as the system can end them from now on.
     pub fn of_this_thread() -> Self {
         // What is refused here costs punctuality, nothing else.
-        // SAFETY: no pointers involved.
-        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+        // SAFETY: this call takes one unsigned long and no pointer; it changes a number of the calling thread.
+        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
         Self(())
     }
 }

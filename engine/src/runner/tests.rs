@@ -197,6 +197,20 @@ fn throttled_growth_is_on_record_and_replays() {
 }
 
 #[test]
+fn helpers_are_roused_before_the_deadline_and_not_in_a_period_that_is_late() {
+    let mut clock = ScriptedClock::default();
+    let mut pacer = Pacer::new(&mut clock, PERIOD_NANOS);
+    let mut roused = Vec::new();
+    for late in [0, 5] {
+        let seen = clock.clone();
+        clock.0.set(clock.0.get() + if late > 0 { PERIOD_NANOS + late } else { 300_000 });
+        assert_eq!(pacer.next(&mut clock, || roused.push(seen.0.get())), late);
+    }
+    assert!(matches!(roused[..], [at] if at < PERIOD_NANOS && at > PERIOD_NANOS / 2), "{roused:?}");
+    assert_eq!(clock.0.get(), 2 * PERIOD_NANOS + 5);
+}
+
+#[test]
 fn the_system_clock_keeps_absolute_deadlines() {
     let mut clock = SystemClock::of_this_thread();
     let mut pacer = Pacer::new(&mut clock, 200_000);

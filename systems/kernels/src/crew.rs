@@ -80,10 +80,11 @@ impl Crew {
         self.n_threads
     }
 
-    /// Wakes the helpers that sleep: whoever knows that a call comes soon spares it the waking. They look for work for a while.
-    pub fn rouse(&self) {
+    /// Wakes the helpers of `n_threads` that sleep: whoever knows that a call comes soon spares it the waking. They look for work
+    /// for a while.
+    pub fn rouse(&self, n_threads: usize) {
         if let Some(pool) = &self.pool {
-            self.wake(pool, self.n_threads - 1);
+            self.wake(pool, n_threads.min(self.n_threads).saturating_sub(1));
         }
     }
 
@@ -95,8 +96,9 @@ impl Crew {
         }
     }
 
-    /// Has `work` called by the caller and by helpers that are there in time, about `n_threads` together. It takes what is to be done piece by piece,
-    /// until nothing is left, and may run on each thread, even twice. A call from inside a call, or beside one, runs alone.
+    /// Has `work` called by the caller and by helpers that are there in time, about `n_threads` together, two or more. It takes what
+    /// is to be done piece by piece, until nothing is left, and may run on each thread, even twice. A call from inside a call, or
+    /// beside one, runs alone.
     pub(crate) fn share(&self, n_threads: usize, work: &(dyn Fn() + Sync)) {
         let Some(pool) = &self.pool else { return work() };
         let desk = &self.desk;
@@ -229,7 +231,9 @@ mod tests {
     #[test]
     fn a_part_of_a_crew_does_every_piece_too() {
         let crew = Crew::new(4).expect("threads");
-        for n_threads in 1..6 {
+        for n_threads in 0..6 {
+            // Whether helpers are awake makes no difference.
+            crew.rouse(n_threads);
             let n = AtomicUsize::new(0);
             for_each_chunk(Threads::Part(&crew, n_threads), 100, |_| _ = n.fetch_add(1, Ordering::Relaxed));
             assert_eq!(n.load(Ordering::Relaxed), 100, "{n_threads} of four");

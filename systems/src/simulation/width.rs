@@ -31,8 +31,8 @@ enum Phase {
     Steady,
     /// Ticks of another width, after others took `before` nanoseconds.
     Trial { before: u64 },
-    /// Ticks of the old width again; those of `other` took `tried` nanoseconds.
-    Again { before: u64, tried: u64, other: usize },
+    /// Ticks of the old width again; those of the other took `tried` nanoseconds.
+    Again { before: u64, tried: u64 },
 }
 
 /// The search for the best width of a torus of one page.
@@ -87,13 +87,11 @@ impl Width {
             // Without a clock there is nothing to compare.
             Phase::Steady if median > 0 => (Phase::Trial { before: median }, SETTLING + SAMPLES),
             Phase::Steady => (Phase::Steady, LAST),
-            Phase::Trial { before } => {
-                (Phase::Again { before, tried: median, other: self.tried() }, SETTLING + SAMPLES)
-            }
-            Phase::Again { before, tried, other } => {
+            Phase::Trial { before } => (Phase::Again { before, tried: median }, SETTLING + SAMPLES),
+            Phase::Again { before, tried } => {
                 let is_better = (tried as f64) < (1.0 - GAIN) * before.min(median) as f64;
                 if is_better {
-                    (self.best, self.interval) = (other, NEXT);
+                    (self.best, self.interval) = (self.tried(), NEXT);
                 } else {
                     (self.is_down, self.interval) = (!self.is_down, (2 * self.interval).min(LAST));
                 }
@@ -110,7 +108,7 @@ impl Width {
     /// The width of a trial: half of the best so far or twice as many, whichever there is.
     fn tried(&self) -> usize {
         let (fewer, more) = (self.best.div_ceil(2), (2 * self.best).min(self.most));
-        let is_down = if fewer == self.best { false } else { self.is_down || more == self.best };
+        let is_down = fewer < self.best && (self.is_down || more == self.best);
         if is_down { fewer } else { more }
     }
 }
@@ -142,7 +140,6 @@ mod tests {
                 let mut search = Width::new(most);
                 let nanos = |width: usize| 1_000 + 300 * width.abs_diff(best) as u64;
                 let found = *widths(&mut search, 40_000, nanos).last().expect("ticks");
-                // Widths that are no halves of all threads are found from below.
                 assert!(nanos(found) <= nanos(best), "{found} of {most} where {best} is best");
                 assert!(share_of(&widths(&mut search, 100_000, nanos), found) > 0.99, "{best} of {most}");
             }

@@ -432,13 +432,14 @@ impl Lattice {
         cells: impl Iterator<Item = usize> + Clone,
         pages: &[PageRef<'_, T>],
     ) -> (f64, f64) {
+        let rings = self.dense.as_ref().and_then(|whole| whole.rings.as_ref());
+        if let Some(rings) = rings.filter(|_| image.follow.is_some()) {
+            rings.follow(self, diffusion, image, cells);
+            let change = image.change_of(Level::detect(), rings.runs(), pages);
+            image.settle(rings.runs());
+            return change;
+        }
         if let Some(whole) = self.dense.as_ref().filter(|_| !image.gradient.is_empty()) {
-            if let Some(rings) = &whole.rings {
-                rings.follow(self, diffusion, image, cells);
-                let change = image.change_of(Level::detect(), rings.runs(), pages);
-                image.settle(rings.runs());
-                return change;
-            }
             whole.set_fluxes(self, diffusion, image, cells);
             whole.set_image(image);
             return image.change(pages);

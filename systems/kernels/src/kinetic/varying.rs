@@ -2,8 +2,8 @@
 //!
 //! Invariant: a palindrome of flows that are each unitary to rounding, hence second order whatever the metric and no
 //! norm is lost: axes forward with half their duration, [axes inside cells, remainder, axes inside cells], axes
-//! backward. A metric that learns has the palindrome of two ticks, each of which costs half as much: axes forward in even ticks,
-//! backward in odd ones, the remainder where they meet; between the two a tick is as far off as after them, of second order.
+//! backward. A metric that learns has the palindrome of two ticks, each of which passes an axis once: forward in even ticks,
+//! backward in odd ones, the remainder where they meet. The error is of second order after the first of them too.
 //!
 //! ```text
 //! ½r ½s ½t … ½w │ ½xyz  R  ½xyz │ ½w … ½t ½s ½r        (without a remainder this tick: one whole xyz)

@@ -399,7 +399,7 @@ macro_rules! lanes_f64 {
 /// Rows `i` to i + 3 of column `j`.
 ///
 /// # Safety
-/// A packed matrix.
+/// A packed matrix that has them.
 #[inline(always)]
 unsafe fn four_rows(packed: *const f64, i: usize, j: usize) -> __m256d {
     // SAFETY: the features are there, see the module's invariant; the rest says the caller.

@@ -269,7 +269,7 @@ avx512_lanes!(
     },
     #[inline(always)]
     unsafe fn column(packed: *const f64, part: usize, j: usize) -> Self {
-        // SAFETY: the features are there; the caller promises a packed matrix, which is six registers.
+        // SAFETY: the features are there; the caller promises a packed matrix, which is six registers, and one of its columns.
         unsafe {
             if part > 0 {
                 return F64x8(_mm512_zextpd128_pd512(_mm_load_sd(packed.add(place(ROWS - 1, j)))));

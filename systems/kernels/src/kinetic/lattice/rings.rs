@@ -77,7 +77,7 @@ impl Rings {
         &self.runs
     }
 
-    /// Prepares an image, whose gradient is there, and sets TE. Returns the nodes where E or TE can be other than nothing.
+    /// Prepares an image, takes over its gradient, and sets TE. Returns the nodes where E or TE can be other than nothing.
     pub fn begin(&self, lattice: &Lattice, diffusion: &Diffusion, image: &mut Image) -> Vec<bool> {
         let n_nodes = image.field.re.len();
         let is_nonzero = |node: usize| image.gradient.iter().any(|g| g.re[node] != 0.0 || g.im[node] != 0.0);
@@ -101,7 +101,6 @@ impl Rings {
                 }
             }
         }
-        image.flux = Vec::new();
         let mut follow = Follow {
             quantum: f64::NAN,
             bounds: vec![0.0; self.runs.len()],
@@ -122,6 +121,8 @@ impl Rings {
             }
         }
         self.note(lattice, diffusion, &mut follow, 0..self.runs.len());
+        // Both are in the rows now.
+        (image.gradient, image.flux) = (Vec::new(), Vec::new());
         image.follow = Some(follow);
         self.begin_anew(lattice, diffusion, image);
         image.settle(&self.runs);

@@ -265,7 +265,7 @@ const _: () = assert!(AXES_MAX.is_multiple_of(TOGETHER));
 /// F_i = Σ_j −½D^{ij}∂_jΨ on a cell.
 ///
 /// # Safety
-/// The tensor has [`TENSOR`] numbers.
+/// At most [`AXES_MAX`] axes; the tensor has [`TENSOR`] numbers.
 #[inline(always)]
 pub(super) unsafe fn fill_fluxes<V: Lanes>(
     n_axes: usize,
@@ -300,7 +300,7 @@ pub(super) unsafe fn fill_fluxes<V: Lanes>(
 /// Σ_{i<j} −½D^{ij} Re(∂_iΨ* ∂_jΨ) of a cell, its lanes not summed.
 ///
 /// # Safety
-/// The tensor has [`TENSOR`] numbers.
+/// At most [`AXES_MAX`] axes; the tensor has [`TENSOR`] numbers.
 #[inline(always)]
 pub(super) unsafe fn power_of_cell<V: Lanes>(
     n_axes: usize,
