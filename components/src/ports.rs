@@ -272,6 +272,11 @@ impl Ingress {
         self.closed = reason;
     }
 
+    /// Forgets what waits.
+    pub fn clear(&mut self) {
+        self.batch.clear();
+    }
+
     /// Takes the whole batch, keeping the allocation.
     pub fn take(&mut self, into: &mut Vec<Command>) {
         into.clear();

@@ -170,8 +170,7 @@ impl<T: Real> Propagators<T> {
     /// Plans every distinct kinetic flow anew, for real time, with D `scale` times that of the scene's `terms`. A plastic
     /// metric must have been given its new D before.
     pub fn rescale(&mut self, (level, threads): (Level, Threads<'_>), terms: &[AxisTerm], scale: f64) {
-        self.terms =
-            terms.iter().map(|term| AxisTerm { diffusion: term.diffusion * scale, ..*term }).collect();
+        self.terms = terms.iter().map(|term| scaled(term, scale)).collect();
         self.revision += 1;
         if self.active.is_some() {
             return self.rescale_active((level, threads), scale);
@@ -180,6 +179,11 @@ impl<T: Real> Propagators<T> {
             Plan::Constant(Kinetic::new(level, &self.shape, &self.terms, *duration, Time::Real))
         };
         self.plans = self.durations.iter().map(plan).collect();
+    }
+
+    /// Whether D is `scale` times that of `terms`.
+    pub fn has_scale(&self, terms: &[AxisTerm], scale: f64) -> bool {
+        self.terms.iter().zip(terms).all(|(own, term)| own.diffusion == scaled(term, scale).diffusion)
     }
 
     /// T as an operator and the D it has now, where it is [live](Self::is_live).
@@ -484,6 +488,10 @@ fn diffusion(setup: &Setup, shape: &Shape) -> Result<Option<Diffusion>, BuildErr
         }));
     }
     setup.metric.as_ref().map(|metric| of_profile(metric, torus, grid)).transpose()
+}
+
+fn scaled(term: &AxisTerm, scale: f64) -> AxisTerm {
+    AxisTerm { diffusion: term.diffusion * scale, ..*term }
 }
 
 /// D^{ij} of a profile on every node of a dense torus.

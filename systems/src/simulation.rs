@@ -384,7 +384,8 @@ impl Simulation {
         self.state.capture(&mut self.world, since, visit)
     }
 
-    /// Continues from a saved state; see [`StateTable::load`].
+    /// Continues from a saved state, whatever there was before: orders that wait for the state there is are dropped with it.
+    /// See [`StateTable::load`].
     ///
     /// # Errors
     /// [`StateError`] when the state is of another setup or a column cannot be had; the world is unusable then.
@@ -397,6 +398,7 @@ impl Simulation {
         if self.device().is_some() {
             self.world.insert_resource(DeviceLog::default());
         }
+        self.world.resource_mut::<Ingress>().clear();
         self.state.load(&mut self.world, pages, scalars, fill)?;
         self.page_entities = entities(&mut self.world);
         device::adopt(&mut self.world);

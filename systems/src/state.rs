@@ -283,8 +283,8 @@ impl StateTable {
         mark
     }
 
-    /// Puts a saved state into a freshly built world: its pages, its scalars, and every column, which `fill` writes
-    /// in place. A world whose load failed must not be ticked.
+    /// Puts a saved state into a world of the same setup, freshly built or with an earlier state: its pages, its scalars, and
+    /// every column, which `fill` writes in place. A world whose load failed must not be ticked.
     ///
     /// # Errors
     /// [`StateError`] when the state is of another setup or `fill` fails.

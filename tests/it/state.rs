@@ -10,8 +10,8 @@ use nikola_engine::systems::components::geometry::axis::Axis;
 use nikola_engine::systems::components::geometry::traversal::Traversal;
 use nikola_engine::systems::components::growth::GrowthRule;
 use nikola_engine::systems::components::metric::Plasticity;
-use nikola_engine::systems::components::oracle::OracleSettings;
-use nikola_engine::systems::components::ports::Command;
+use nikola_engine::systems::components::oracle::{Alarm, OracleSettings};
+use nikola_engine::systems::components::ports::{Command, Event};
 use nikola_engine::systems::components::scan::{Feature, ReadoutSetup, ScanSetup};
 use nikola_engine::systems::components::setup::{Equation, Integrator, Precision, Setup, TimeMode};
 use nikola_engine::systems::components::torus::{PageRule, Torus};
@@ -245,6 +245,46 @@ fn save_load_continue_equals_the_uninterrupted_run() {
                 assert_eq!(resumed.sample(), uninterrupted.sample(), "{name} {precision:?}");
             }
         }
+    }
+}
+
+/// As [`living_scene`] and [`watched_scene`], where nothing has changed Γ or the wave speed yet.
+fn calm(mut scene: Setup) -> Setup {
+    let engs = scene.engs.as_mut().expect("chemistry");
+    engs.initial = Chemistry { norepinephrine: 0.0, ..Chemistry::default() };
+    scene
+}
+
+#[test]
+fn a_state_is_loaded_whatever_the_world_held_before() {
+    let calm_ones = [watched_scene, living_scene, plastic_scene].map(|of| calm(of(Precision::F64)));
+    let scenes = SCENES.map(|(_, scene)| scene(Precision::F64)).into_iter().chain(calm_ones);
+    for (i, scene) in scenes.enumerate() {
+        let world = || build_with(&scene, &BuildOptions::default());
+        let mut uninterrupted = world();
+        advance(&mut uninterrupted, SAVED_AT);
+        let saved = save(&mut uninterrupted);
+        advance(&mut uninterrupted, ENDS_AT);
+        // Frozen, aroused, and about to go back to a checkpoint with an order besides.
+        let mut other = world();
+        if scene.engs.is_some() {
+            (0..3).for_each(|_| other.push(Command::Stimulate(Stimulus::Alert)).expect("chemistry"));
+        }
+        advance(&mut other, SAVED_AT - 15);
+        if scene.oracle.is_some() {
+            other.keep_checkpoint();
+            other.push(Command::Scram(Alarm::Asked)).expect("an oracle");
+        }
+        advance(&mut other, SAVED_AT - 1);
+        assert!(other.chemistry().is_none_or(|own| own.norepinephrine > 0.1), "scene {i} is not aroused");
+        if scene.oracle.is_some() {
+            other.answer(&Event::RestoreWanted { skip: 0 }).expect("room");
+        }
+        other.push(Command::SetBeta(5.0)).expect("finite");
+        restore(&mut other, &saved).expect("its own state");
+        assert!(save(&mut other) == saved, "scene {i}: load is not the inverse of save");
+        advance(&mut other, ENDS_AT);
+        assert!(save(&mut other) == save(&mut uninterrupted), "scene {i}: something of before remains");
     }
 }
 

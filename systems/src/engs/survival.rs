@@ -175,7 +175,7 @@ type Modulated<T> = SystemState<(
     Res<'static, Compute>,
 )>;
 
-/// After a load: Γ, D and the closed door follow from the loaded scalars.
+/// After a load: Γ, D and the closed door follow from the loaded scalars, whatever the world had before.
 pub(crate) fn restore<T: Real + Scalar>(world: &mut World) {
     let mut state = Modulated::<T>::new(world);
     let Ok((
@@ -193,14 +193,13 @@ pub(crate) fn restore<T: Real + Scalar>(world: &mut World) {
         return;
     };
     let (scale, extra) = (environment.damping_law.scale, environment.damping_law.extra);
-    if scale != 1.0 || extra != 0.0 {
-        set_damping(damping.iter_mut(), &mut environment, scale, extra);
-    }
+    set_damping(damping.iter_mut(), &mut environment, scale, extra);
     let (Some(engs), Some(effects)) = (engs, effects) else { return };
     ingress.set_closed(engs.door());
-    if effects.diffusion_scale != 1.0 {
-        wave.diffusion = engs.diffusion.map(|d| d * effects.diffusion_scale);
-        let (metric, scale) = (metric.as_deref_mut(), effects.diffusion_scale);
+    let scale = effects.diffusion_scale;
+    wave.diffusion = engs.diffusion.map(|d| d * scale);
+    if !propagators.has_scale(&engs.terms, scale) {
+        let metric = metric.as_deref_mut();
         let means = (compute.level, compute.long_threads());
         rescale(&mut propagators, metric, cells.iter(), means, &engs.terms, scale);
     }
