@@ -1,18 +1,24 @@
 //! The short form of the kill campaign; the long one is `cargo xtask kills`.
 
 use super::command_line::binary;
-use nikola_tests::kills::Campaign;
+use nikola_tests::kills::{Campaign, World};
 
 #[test]
 fn a_killed_run_continues_as_if_it_had_not_been() {
     let Some(binary) = binary() else { return };
-    run(&Campaign { kills: 60, seed: 7, binary, threads: 1, is_on_device: false, is_watched: false });
+    run(&Campaign { kills: 60, seed: 7, binary, threads: 1, is_on_device: false, world: World::Plain });
 }
 
 #[test]
 fn a_killed_run_that_is_reset_all_the_time_goes_back_to_the_same_checkpoints() {
     let Some(binary) = binary() else { return };
-    run(&Campaign { kills: 40, seed: 11, binary, threads: 1, is_on_device: false, is_watched: true });
+    run(&Campaign { kills: 40, seed: 11, binary, threads: 1, is_on_device: false, world: World::Watched });
+}
+
+#[test]
+fn a_killed_run_with_everything_on_continues_as_if_it_had_not_been() {
+    let Some(binary) = binary() else { return };
+    run(&Campaign { kills: 40, seed: 13, binary, threads: 1, is_on_device: false, world: World::Living });
 }
 
 #[cfg(feature = "gpu")]
@@ -23,7 +29,7 @@ fn a_killed_run_on_a_device_continues_as_if_it_had_not_been() {
         println!("skipped: {why}");
         return;
     }
-    run(&Campaign { kills: 8, seed: 5, binary, threads: 1, is_on_device: true, is_watched: false });
+    run(&Campaign { kills: 8, seed: 5, binary, threads: 1, is_on_device: true, world: World::Plain });
 }
 
 fn run(campaign: &Campaign) {

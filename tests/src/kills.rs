@@ -76,6 +76,38 @@ fn watched_scene_text(precision: &str) -> String {
     )
 }
 
+/// Everything at once, on pages that come and go: what a checkpoint must hold, and a handover replace, is most here.
+fn living_scene_text(precision: &str) -> String {
+    let mut schedule = String::new();
+    for i in 0..480 {
+        let (tick, phase) = (83 * i + 31, 0.01 * f64::from(i));
+        let order = match i % 4 {
+            0 => {
+                format!("Inject(\"(amplitude: 30, phase: {phase}, profile: Gaussian(width: {{x: 1, z: 2}}))\")")
+            }
+            1 => format!("SetBeta({})", 0.2 + 0.001 * f64::from(i)),
+            2 => "Degrade".to_string(),
+            _ => "Nap".to_string(),
+        };
+        schedule += &format!("(tick: {tick}, order: {order}), ");
+    }
+    format!(
+        "// What one should see: the same states, however often the run is killed.
+        (version: 1, torus: (extents: {{x: 9, z: 27}}, page: Shape({{x: 3, z: 3}})), state: 0.5, seed: 3, dt: 2e-3,
+         growth: (threshold: 1e-2, vacuum: 2e-2, quiet_ticks: 20), equation: Schrodinger(beta: 0.2, alpha: 0.05),
+         plasticity: (eta: 0.05, lambda: 0.02, gradient_floor: 1e-4, tolerance: 1e-3),
+         ticks: {TICKS}, precision: {precision}, potential: Expr(\"0.2 + 0.02*cos(z)\"),
+         resonance: \"exp(-x^2/8)\", initial: Gaussian(width: {{x: 2, z: 2}}, momentum: {{z: 2}}),
+         emitters: [Custom(name: \"stimulus\", frequency_hz: 0.3, amplitude: 0.4,
+                           profile: Gaussian(width: {{x: 1, z: 1.5}}), envelope: Constant)],
+         scan: (input_weight: 1, every: 5, readout: (nodes: 6, features: [Density, Scan], targets: 1)),
+         engs: (serotonin: 0.1, norepinephrine: 0.9, serotonin_decay_per_sec: 20),
+         oracle: (freeze_damping: 0.1, freeze_ticks: 20, checkpoint_every: 30, resets_max: 9, reset_window: 50),
+         naps: (every_ticks: 40, compact_every: 3, digest_every: 25, group_commit_millis: 2),
+         schedule: [{schedule}])"
+    )
+}
+
 /// The binary beside this program, or two folders above a test.
 pub fn binary() -> PathBuf {
     let name = format!("nikola{}", std::env::consts::EXE_SUFFIX);
@@ -85,6 +117,35 @@ pub fn binary() -> PathBuf {
         .map(|folder| folder.join(&name))
         .find(|path| path.is_file())
         .unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// What runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum World {
+    /// A wave that takes orders.
+    Plain,
+    /// The same, watched by an oracle that resets it all the time.
+    Watched,
+    /// Growth, a metric that learns, chemistry, a scan with a readout and an oracle.
+    Living,
+}
+
+impl World {
+    /// All of them and their names.
+    pub const ALL: [(&str, Self); 3] =
+        [("plain", Self::Plain), ("watched", Self::Watched), ("living", Self::Living)];
+
+    fn scene_text(self, precision: &str) -> String {
+        match self {
+            Self::Plain => scene_text(precision),
+            Self::Watched => watched_scene_text(precision),
+            Self::Living => living_scene_text(precision),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, world)| *world == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// What to do.
@@ -100,8 +161,8 @@ pub struct Campaign {
     pub threads: u64,
     /// Whether ticks are computed by a GPU backend, in single precision.
     pub is_on_device: bool,
-    /// Whether the world is watched by an oracle, and reset all the time.
-    pub is_watched: bool,
+    /// What runs.
+    pub world: World,
 }
 
 /// What happened.
@@ -192,13 +253,14 @@ impl Campaign {
     /// The command that repeats this campaign.
     pub fn command(&self) -> String {
         format!(
-            "cargo run --release -p nikola-tests{} --bin kill_campaign -- --kills {} --seed {} --threads {}{}",
+            "cargo run --release -p nikola-tests{} --bin kill_campaign -- --kills {} --seed {} --threads {}{} --world {}",
             if self.is_on_device { " --features gpu" } else { "" },
             self.kills,
             self.seed,
             self.threads,
             if self.is_on_device { " --backend gpu" } else { "" },
-        ) + if self.is_watched { " --world watched" } else { "" }
+            self.world.name(),
+        )
     }
 
     /// Runs it.
@@ -218,7 +280,7 @@ impl Campaign {
     fn run_in(&self, root: &Path) -> Result<Report, String> {
         let path = root.join("scene.ron");
         let precision = if self.is_on_device { "F32" } else { "F64" };
-        let text = if self.is_watched { watched_scene_text(precision) } else { scene_text(precision) };
+        let text = self.world.scene_text(precision);
         std::fs::write(&path, &text).map_err(|error| error.to_string())?;
         let scene = load_str("scene.ron", &text, &[]).map_err(|error| error.to_string())?;
         let resolved = resolve(&scene, root).map_err(|error| error.to_string())?;
@@ -255,7 +317,7 @@ impl Campaign {
         if report.states * 2 < report.kills {
             return Err(format!("only {} of {} kills fell into a kept run", report.states, report.kills));
         }
-        if self.is_watched && report.resets == 0 {
+        if self.world != World::Plain && report.resets == 0 {
             return Err("no reset was replayed".into());
         }
         Ok(report)

@@ -175,13 +175,13 @@ def read(path, master=None):
     for key, (raw, payload, salt) in payloads(data, chain).items():
         plain[key] = raw, decrypt(master, header, raw, payload, salt) if raw[12] & ENCRYPTED else payload
     about = json.loads(plain[NO_PAGE, ABOUT][1])
-    widths = {column["id"]: column["bytes"] for column in about["columns"]}
+    shapes = {column["id"]: (column["bytes"], column.get("numbers", page_nodes)) for column in about["columns"]}
     contents = {}
     for (page, column), (raw, stored) in plain.items():
         decode = {0: lambda stored, *_: stored, 1: planes, 2: nonary}[raw[18]]
-        width = widths.get(column, 1)
-        contents[page, column] = decode(stored, width, page_nodes)
-        require(page == NO_PAGE or len(contents[page, column]) == width * page_nodes, f"length of page {page}")
+        width, count = shapes.get(column, (1, page_nodes))
+        contents[page, column] = decode(stored, width, count)
+        require(page == NO_PAGE or len(contents[page, column]) == width * count, f"length of page {page}")
     check_root(chain[-1], contents, tree_key(master, header) if is_encrypted else None)
     return chain, about, contents
 

@@ -70,7 +70,7 @@ fn write_npy(log: &Log, arguments: &ExportArguments) -> Result<(), Failure> {
         }
     }
     // Everything is checked before the first byte is written.
-    log.read_all(|key| about.width(key), |_, _, _| {})?;
+    log.read_all(|key| about.shape(key), |_, _, _| {})?;
     let width = log.header.precision.bytes();
     let mut bytes = vec![0; log.column_bytes(width)];
     let mut failed = None;

@@ -15,7 +15,6 @@ use super::disk::RealDisk;
 use super::error::{Fault, PersistError, Result};
 use super::header::{CipherKind, Header};
 use super::journal::Segment;
-use super::page::PageKey;
 use super::reader::{Buffers, Log};
 use super::replay::Replay;
 use super::store::Shared;
@@ -91,9 +90,7 @@ fn read(simulation: &mut Simulation, path: &Path, shared: &Shared, segments: &[S
     }
     // Everything is checked before the world is touched: `restore` reads columns as it goes.
     let about = About::read(&log, &mut Buffers::default())?;
-    let width =
-        |key: PageKey| about.widths.iter().find(|(id, _)| *id == key.column).map_or(1, |(_, width)| *width);
-    log.read_all(width, |_, _, _| {})?;
+    log.read_all(|key| about.shape(key), |_, _, _| {})?;
     restore(&log, simulation)?;
     Ok(found)
 }

@@ -29,6 +29,9 @@ const ABOUT_VERSION_ORACLE: u64 = 3;
 /// All that are read. Version 2 has the checkpoints without the tally, version 1 of a state with an oracle neither.
 const ABOUT_VERSIONS: [u64; 3] = [ABOUT_VERSION, 2, ABOUT_VERSION_ORACLE];
 
+/// Most numbers of a column in a page; a payload has less than 4 GiB.
+const NUMBERS_MAX: u64 = 1 << 29;
+
 /// The copy of a state at a tick border.
 #[derive(Debug)]
 pub struct Capture {
@@ -57,8 +60,10 @@ impl Capture {
 pub fn capture(simulation: &mut Simulation, since: Option<Mark>, buffers: &mut Vec<Vec<u8>>) -> Capture {
     let mut contents = Vec::new();
     let mut untouched = Vec::new();
+    let mut numbers = BTreeMap::new();
     let mark = simulation.save_columns(since, &mut |column| {
         let key = PageKey { page_id: column.page.peano, column: column.kind.id };
+        numbers.insert(key.column, column.bytes.len() / column.kind.scalar_bytes.max(1));
         if !column.is_touched {
             untouched.push(key);
             return;
@@ -70,7 +75,7 @@ pub fn capture(simulation: &mut Simulation, since: Option<Mark>, buffers: &mut V
     });
     let own = |column, bytes| Content { key: PageKey { page_id: NO_PAGE, column }, width: 0, bytes };
     contents.push(own(SCALARS, simulation.save_scalars()));
-    contents.push(own(ABOUT, about(simulation).to_string().into_bytes()));
+    contents.push(own(ABOUT, about(simulation, &numbers).to_string().into_bytes()));
     Capture { tick: simulation.tick_count(), contents, untouched, mark, checkpoints: hold(simulation) }
 }
 
@@ -93,14 +98,17 @@ pub fn touched_bytes(simulation: &mut Simulation, since: Option<Mark>) -> u64 {
     bytes
 }
 
-/// What a reader needs to know besides the numbers; see docs/FORMATS.md.
-fn about(simulation: &Simulation) -> Value {
+/// What a reader needs to know besides the numbers; see docs/FORMATS.md. `numbers` says how many a column has in a page.
+fn about(simulation: &Simulation, numbers: &BTreeMap<u8, usize>) -> Value {
     let torus = simulation.torus();
-    let columns: Vec<Value> = simulation
-        .column_kinds()
-        .iter()
-        .map(|kind| json!({"id": kind.id, "name": kind.name, "bytes": kind.scalar_bytes}))
-        .collect();
+    let mut columns = Vec::new();
+    for kind in simulation.column_kinds() {
+        let mut column = json!({"id": kind.id, "name": kind.name, "bytes": kind.scalar_bytes});
+        if let Some(&other) = numbers.get(&kind.id).filter(|numbers| **numbers != torus.page_nodes()) {
+            column["numbers"] = other.into();
+        }
+        columns.push(column);
+    }
     let pages: Vec<Value> = simulation.pages().iter().map(|page| page_row(torus, page)).collect();
     let has_oracle = simulation.oracle().is_some();
     let mut about = json!({
@@ -146,13 +154,22 @@ fn page_rows(value: &Value) -> std::result::Result<Vec<(u64, [usize; 9])>, Strin
     Ok(pages)
 }
 
+/// What the description says of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColumnShape {
+    id: u8,
+    /// Bytes of a number.
+    pub width: usize,
+    /// Numbers in a page, where they are not as many as its nodes.
+    pub numbers: Option<usize>,
+}
+
 /// The description in a file, as far as restoring needs it.
 #[derive(Debug, Clone)]
 pub struct About {
     /// The whole object.
     pub value: Value,
-    /// Bytes of a number by column id.
-    pub widths: Vec<(u8, usize)>,
+    columns: Vec<ColumnShape>,
     /// Peano index and first node of each page, in storage order.
     pub pages: Vec<(u64, [usize; 9])>,
     /// The oracle's checkpoints.
@@ -179,23 +196,27 @@ impl About {
     }
 
     fn parse(value: Value) -> std::result::Result<Self, String> {
-        let mut widths = Vec::new();
+        let mut columns = Vec::new();
         for column in list(&value["columns"])? {
             let (id, width) = (number(&column["id"])?, number(&column["bytes"])?);
-            if id > 0xFD || !matches!(width, 1 | 2 | 4 | 8) {
-                return Err(format!("column {id} of numbers of {width} bytes"));
+            let numbers = column.get("numbers").map(number).transpose()?;
+            if id > 0xFD || !matches!(width, 1 | 2 | 4 | 8) || numbers.is_some_and(|n| n > NUMBERS_MAX) {
+                let numbers = numbers.map_or_else(String::new, |numbers| format!(", {numbers} a page"));
+                return Err(format!("column {id} of numbers of {width} bytes{numbers}"));
             }
-            widths.push((id as u8, width as usize));
+            let numbers = numbers.map(|numbers| numbers as usize);
+            columns.push(ColumnShape { id: id as u8, width: width as usize, numbers });
         }
         let pages = page_rows(&value["pages"])?;
         let checkpoints = checkpoints::parse(&value, page_rows)?;
         let tally = tally::parse(&value)?;
-        Ok(Self { widths, pages, checkpoints, tally, value })
+        Ok(Self { columns, pages, checkpoints, tally, value })
     }
 
-    /// Bytes of a number of a column; 8 for one that the description doesn't name.
-    pub fn width(&self, key: PageKey) -> usize {
-        self.widths.iter().find(|(id, _)| *id == key.column).map_or(8, |(_, width)| *width)
+    /// What it says of a column; a number of eight bytes on each node where it doesn't name it.
+    pub fn shape(&self, key: PageKey) -> ColumnShape {
+        let unnamed = ColumnShape { id: key.column, width: 8, numbers: None };
+        self.columns.iter().find(|column| column.id == key.column).copied().unwrap_or(unnamed)
     }
 }
 

@@ -28,7 +28,7 @@ pub fn rewrite(
     let about = About::read(log, &mut Buffers::default())?;
     let mut contents = Vec::with_capacity(log.live.len());
     log.read_all(
-        |key| about.width(key),
+        |key| about.shape(key),
         |key, width, bytes| contents.push(Content { key, width, bytes: bytes.to_vec() }),
     )?;
     let header = Header { baseline_secs: unix_secs(), salt: random_salt(path)?, ..log.header };

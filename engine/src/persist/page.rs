@@ -16,6 +16,9 @@ pub const SCALARS: u8 = 0xFE;
 /// Column id of the description of the state (JSON), under [`NO_PAGE`].
 pub const ABOUT: u8 = 0xFF;
 
+/// Columns of a metric, which a loss could leave without an inverse.
+const METRIC_COLUMNS: [u8; 2] = [16, 17];
+
 /// Flag: changed since the snapshot before; not set in full snapshots.
 pub const IS_DIRTY: u8 = 1;
 /// Flag: the payload is encoded as the codec byte says.
@@ -32,6 +35,13 @@ pub struct PageKey {
     pub page_id: u64,
     /// Column id.
     pub column: u8,
+}
+
+impl PageKey {
+    /// Whether it may be encoded with loss.
+    pub fn may_lose(self) -> bool {
+        !METRIC_COLUMNS.contains(&self.column)
+    }
 }
 
 /// A parsed page header.

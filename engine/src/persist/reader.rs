@@ -4,6 +4,7 @@
 //! read, and the Merkle root when the whole state is. A tail without a whole footer is a torn write and is left out,
 //! and how long it is, is said. No length that is read is allocated before it is known to lie within the file.
 
+use super::capture::ColumnShape;
 use super::cipher::{MasterKey, Sealer};
 use super::codec::{self, Scratch};
 use super::disk::{Disk, ReadFile};
@@ -320,7 +321,7 @@ impl Log {
         self.live.get(&key).copied().ok_or_else(missing)
     }
 
-    /// Bytes of a column's content.
+    /// Bytes of a column with one number on each node of a page.
     pub fn column_bytes(&self, width: usize) -> usize {
         self.header.page_nodes as usize * width
     }
@@ -331,7 +332,7 @@ impl Log {
     /// The first damaged payload, or another root.
     pub fn read_all(
         &self,
-        width_of: impl Fn(PageKey) -> usize,
+        shape_of: impl Fn(PageKey) -> ColumnShape,
         mut see: impl FnMut(PageKey, usize, &[u8]),
     ) -> Result<BTreeMap<PageKey, (Hash, u64)>> {
         let mut buffers = Buffers::default();
@@ -343,8 +344,8 @@ impl Log {
                 see(key, 0, &content);
                 (leaf, content.len())
             } else {
-                let width = width_of(key);
-                column.resize(self.column_bytes(width), 0);
+                let ColumnShape { width, numbers, .. } = shape_of(key);
+                column.resize(numbers.map_or_else(|| self.column_bytes(width), |numbers| numbers * width), 0);
                 let leaf = self.read_into(key, width, &mut buffers, &mut column)?;
                 see(key, width, &column);
                 (leaf, column.len())

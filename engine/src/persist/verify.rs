@@ -66,7 +66,7 @@ pub fn describe(log: &Log) -> Value {
 /// The first damage.
 pub fn check_log(log: &Log) -> Result<()> {
     let about = About::read(log, &mut Buffers::default())?;
-    log.read_all(|key| about.width(key), |_, _, _| {}).map(|_| ())
+    log.read_all(|key| about.shape(key), |_, _, _| {}).map(|_| ())
 }
 
 /// Checks a `.nik` file: headers, checksums, authentication, encodings, Merkle root of the last snapshot, and every

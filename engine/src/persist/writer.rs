@@ -36,13 +36,18 @@ pub struct Content {
 }
 
 impl Content {
-    /// What the nonary encoding gives back; bytes that are no numbers stay.
+    /// What the nonary encoding gives back; bytes that are no numbers stay, and numbers that must be exact.
     fn quantised(&self) -> Self {
-        let bytes = match self.width {
-            width @ (4 | 8) => nrle::quantise(&self.bytes, width),
-            _ => self.bytes.clone(),
+        let bytes = match self.lossy_width() {
+            Some(width) => nrle::quantise(&self.bytes, width),
+            None => self.bytes.clone(),
         };
         Self { bytes, ..*self }
+    }
+
+    /// Bytes of a number, where they are numbers that may lose digits.
+    fn lossy_width(&self) -> Option<usize> {
+        (matches!(self.width, 4 | 8) && self.key.may_lose()).then_some(self.width)
     }
 }
 
@@ -410,12 +415,12 @@ fn payload<'a>(
 ) -> ([u8; PAGE_HEADER_BYTES], Cow<'a, [u8]>) {
     let Shape { snapshot, flags, encoding, sealer } = shape;
     let mut bytes = Vec::new();
-    let codec = match (encoding, content.width) {
-        (Encoding::Nonary, width @ (4 | 8)) => {
+    let codec = match (encoding, content.lossy_width()) {
+        (Encoding::Nonary, Some(width)) => {
             nrle::encode_column(&content.bytes, width, &mut bytes);
             codec::NONARY
         }
-        (_, width) => codec::encode(&content.bytes, width, scratch, &mut bytes),
+        _ => codec::encode(&content.bytes, content.width, scratch, &mut bytes),
     };
     let mut body = if codec == codec::RAW { Cow::from(&content.bytes) } else { Cow::from(bytes) };
     let tag = if sealer.is_some() { TAG_BYTES } else { 0 };

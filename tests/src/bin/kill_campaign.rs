@@ -1,14 +1,14 @@
-//! `cargo run --release -p nikola-tests --bin kill_campaign -- [--kills N] [--seed S] [--world watched]`: kills a real run at random
+//! `cargo run --release -p nikola-tests --bin kill_campaign -- [--kills N] [--seed S] [--world NAME]`: kills a real run at random
 //! instants, continues it each time, and compares every state reached with an uninterrupted run's. The exit code says
 //! whether all agreed.
 
-use nikola_tests::kills::{Campaign, binary};
+use nikola_tests::kills::{Campaign, World, binary};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let (is_on_device, is_watched) = (false, false);
+    let (is_on_device, world) = (false, World::Plain);
     let mut campaign =
-        Campaign { kills: 1_000, seed: 1, binary: binary(), threads: 1, is_on_device, is_watched };
+        Campaign { kills: 1_000, seed: 1, binary: binary(), threads: 1, is_on_device, world };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next();
@@ -17,11 +17,13 @@ fn main() -> ExitCode {
             ("--kills", Some(number)) => campaign.kills = number,
             ("--seed", Some(number)) => campaign.seed = number,
             ("--threads", Some(number)) => campaign.threads = number,
-            ("--world", None) if value.as_deref() == Some("watched") => campaign.is_watched = true,
+            ("--world", None) if world_of(value.as_deref()).is_some() => {
+                campaign.world = world_of(value.as_deref()).unwrap_or(world);
+            }
             ("--backend", None) => campaign.is_on_device = value.as_deref() == Some("gpu"),
             _ => {
                 eprintln!(
-                    "usage: kill_campaign [--kills N] [--seed S] [--threads T] [--backend gpu] [--world watched]"
+                    "usage: kill_campaign [--kills N] [--seed S] [--threads T] [--backend gpu] [--world plain|watched|living]"
                 );
                 return ExitCode::from(2);
             }
@@ -37,4 +39,8 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn world_of(name: Option<&str>) -> Option<World> {
+    World::ALL.iter().find(|(own, _)| Some(*own) == name).map(|(_, world)| *world)
 }
