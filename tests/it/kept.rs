@@ -14,6 +14,12 @@ const SCENE: &str = "// What one should see: a packet that moves along z.
  equation: Schrodinger(beta: 0.3), initial: Gaussian(width: {x: 1, y: 2, z: 3}, momentum: {z: 0.5}),
  naps: (every_ticks: 20, digest_every: 10), schedule: [(tick: 33, order: SetBeta(0.9))])";
 
+/// The same with a metric that learns, whose columns have other lengths than those of the wave.
+fn learning() -> String {
+    let odd = SCENE.replace("x: 4, y: 6", "x: 3, y: 9");
+    odd.replace("equation:", "plasticity: (eta: 0.2, lambda: 0.02, gradient_floor: 1e-4), equation:")
+}
+
 fn start(binary: &Path, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary);
     command
@@ -52,8 +58,15 @@ const RUN: [&str; 4] = ["run", "scene.ron", "--no-files", "--json"];
 
 #[test]
 fn a_run_in_parts_is_the_run_in_one() {
-    let Some((binary, scratch)) = setting("parts") else { return };
-    let run = |more: &[&str]| json(&nikola(&binary, scratch.path(), &[&RUN[..], more].concat()));
+    for scene in [SCENE.into(), learning()] {
+        let Some((binary, scratch)) = setting("parts") else { return };
+        std::fs::write(scratch.path().join("scene.ron"), scene).expect("writable");
+        run_in_parts(&binary, &scratch);
+    }
+}
+
+fn run_in_parts(binary: &Path, scratch: &Scratch) {
+    let run = |more: &[&str]| json(&nikola(binary, scratch.path(), &[&RUN[..], more].concat()));
     let whole = run(&[]);
     for ticks in ["17", "34", "60"] {
         let part = run(&["--state", "state", "--ticks", ticks]);
@@ -63,12 +76,12 @@ fn a_run_in_parts_is_the_run_in_one() {
             assert_eq!(part["state"]["continued_from_tick"], 34);
         }
     }
-    let replay = json(&nikola(&binary, scratch.path(), &["replay", "state", "--json"]));
+    let replay = json(&nikola(binary, scratch.path(), &["replay", "state", "--json"]));
     assert_eq!(replay["state_digest"], whole["state_digest"]);
-    json(&nikola(&binary, scratch.path(), &["verify", "state", "--json"]));
-    let compact = json(&nikola(&binary, scratch.path(), &["compact", "state", "--json"]));
+    json(&nikola(binary, scratch.path(), &["verify", "state", "--json"]));
+    let compact = json(&nikola(binary, scratch.path(), &["compact", "state", "--json"]));
     assert!(compact["bytes_after"].as_u64() < compact["bytes_before"].as_u64(), "{compact}");
-    let info = json(&nikola(&binary, scratch.path(), &["info", "state", "--json"]));
+    let info = json(&nikola(binary, scratch.path(), &["info", "state", "--json"]));
     assert_eq!(
         (info["snapshots"].as_array().map(Vec::len), &info["snapshots"][0]["tick"]),
         (Some(1), &60.into())
@@ -83,7 +96,9 @@ fn an_independent_reader_loads_the_same_field() {
         return;
     };
     let Some((binary, scratch)) = setting("reader") else { return };
-    for (state, key) in [("plain", false), ("sealed", true)] {
+    for (state, key) in [("plain", false), ("sealed", true), ("learning", false)] {
+        let scene = if state == "learning" { learning() } else { SCENE.into() };
+        std::fs::write(scratch.path().join("scene.ron"), scene).expect("writable");
         let with_key: &[&str] = if key { &["--key-file", "key"] } else { &[] };
         json(&nikola(&binary, scratch.path(), &[&RUN[..], &["--state", state], with_key].concat()));
         for (format, out) in [("npy", "ours.npy"), ("nonary", "nonary.nik")] {
@@ -103,7 +118,7 @@ fn an_independent_reader_loads_the_same_field() {
         let field =
             |name: &str| nikola_engine::observe::npy::read(&scratch.path().join(name)).expect("an array");
         let (ours, theirs) = (field("ours.npy"), field("theirs.npy"));
-        assert_eq!(ours.shape(), [4, 6, 27]);
+        assert_eq!(ours.shape(), if state == "learning" { [3, 9, 27] } else { [4, 6, 27] });
         assert!(ours == theirs, "{state}: the fields differ");
         json(&read(&scratch.path().join("nonary.nik"), &[]));
         // It notices damage too.

@@ -4,6 +4,7 @@
 //! state of an uninterrupted run at that tick. The run naps, compacts and takes orders all the time, so that kills fall
 //! into flushes, footers, renames, compactions, blinks and restarts; in which of them is counted from what a kill leaves behind.
 
+use crate::lab::{restore, save};
 use nikola_engine::backend::to_device;
 use nikola_engine::edge::Edge;
 use nikola_engine::incidents::Incidents;
@@ -79,14 +80,16 @@ fn watched_scene_text(precision: &str) -> String {
 /// Everything at once, on pages that come and go: what a checkpoint must hold, and a handover replace, is most here.
 fn living_scene_text(precision: &str) -> String {
     let mut schedule = String::new();
-    for i in 0..480 {
-        let (tick, phase) = (83 * i + 31, 0.01 * f64::from(i));
-        let order = match i % 4 {
-            0 => {
-                format!("Inject(\"(amplitude: 30, phase: {phase}, profile: Gaussian(width: {{x: 1, z: 2}}))\")")
+    for i in 0..960 {
+        let (tick, phase) = (41 * i + 31, 0.01 * f64::from(i));
+        let order = match i % 8 {
+            0 | 4 => {
+                format!(
+                    "Inject(\"(amplitude: 30, phase: {phase}, profile: Gaussian(width: {{x: 1, z: 2}}))\")"
+                )
             }
-            1 => format!("SetBeta({})", 0.2 + 0.001 * f64::from(i)),
-            2 => "Degrade".to_string(),
+            1 | 6 => format!("SetBeta({})", 0.2 + 0.0002 * f64::from(i)),
+            2 | 5 => "Degrade".to_string(),
             _ => "Nap".to_string(),
         };
         schedule += &format!("(tick: {tick}, order: {order}), ");
@@ -221,6 +224,45 @@ fn random(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Goes on from the state after each of `ticks` ticks of `world`, in a world that is new or still holds the state after
+/// tick `held`, for `ahead` ticks, and compares each with the uninterrupted run. How many resets that run had.
+///
+/// # Errors
+/// The first difference: where it went on from, and when it came.
+pub fn go_on_from_every_tick(world: World, ticks: u64, held: u64, ahead: u64) -> Result<u64, String> {
+    let text = world.scene_text("F64");
+    let scene = load_str("scene.ron", &text, &[]).map_err(|error| error.to_string())?;
+    let resolved = resolve(&scene, Path::new(".")).map_err(|error| error.to_string())?;
+    let begin = || {
+        let built = Simulation::new(&resolved.setup, &BuildOptions::default());
+        Uninterrupted::begin(built.map_err(|error| error.to_string())?, &scene, &resolved)
+    };
+    let mut whole = begin()?;
+    let mut states = Vec::new();
+    for tick in 0..=ticks + ahead {
+        whole.hash_at(tick)?;
+        let kept = whole.simulation.checkpoints().cloned();
+        // An answer on its way is stored beside the state.
+        let is_waiting = whole.simulation.waiting_restore().is_some();
+        states.push((save(&mut whole.simulation), kept.filter(|_| !is_waiting)));
+    }
+    for tick in 0..=ticks {
+        let (state, Some(kept)) = &states[tick as usize] else { continue };
+        let mut part = begin()?;
+        part.hash_at(if tick > held { held } else { 0 })?;
+        restore(&mut part.simulation, state).map_err(|error| format!("tick {tick}: {error}"))?;
+        part.simulation.set_checkpoints(kept.clone());
+        part.hashes = vec![[0; 32]; tick as usize + 1];
+        for later in tick + 1..=tick + ahead {
+            part.hash_at(later)?;
+            if save(&mut part.simulation) != states[later as usize].0 {
+                return Err(format!("gone on from tick {tick}, tick {later} differs"));
+            }
+        }
+    }
+    Ok(whole.resets.len() as u64)
+}
+
 /// The uninterrupted run, advanced as far as somebody asks.
 struct Uninterrupted {
     simulation: Simulation,
@@ -232,6 +274,14 @@ struct Uninterrupted {
 }
 
 impl Uninterrupted {
+    fn begin(mut simulation: Simulation, scene: &Scene, resolved: &Resolved) -> Result<Self, String> {
+        let (_, intake) = Intake::new(OrderBuilder::new(scene, &resolved.setup));
+        let hashes = vec![state_hash(&mut simulation)];
+        let incidents = Incidents::new(&mut simulation, None, true).map_err(|error| error.to_string())?;
+        let intake = intake.with_schedule(&resolved.plan.schedule);
+        Ok(Self { simulation, incidents, intake, hashes, resets: Vec::new() })
+    }
+
     fn hash_at(&mut self, tick: u64) -> Result<[u8; 32], String> {
         let mut batch = Batch::default();
         while self.hashes.len() as u64 <= tick {
@@ -284,13 +334,7 @@ impl Campaign {
         std::fs::write(&path, &text).map_err(|error| error.to_string())?;
         let scene = load_str("scene.ron", &text, &[]).map_err(|error| error.to_string())?;
         let resolved = resolve(&scene, root).map_err(|error| error.to_string())?;
-        let (_, intake) = Intake::new(OrderBuilder::new(&scene, &resolved.setup));
-        let mut simulation = self.build(&resolved)?;
-        let first = state_hash(&mut simulation);
-        let incidents = Incidents::new(&mut simulation, None, true).map_err(|error| error.to_string())?;
-        let intake = intake.with_schedule(&resolved.plan.schedule);
-        let mut reference =
-            Uninterrupted { simulation, incidents, intake, hashes: vec![first], resets: Vec::new() };
+        let mut reference = Uninterrupted::begin(self.build(&resolved)?, &scene, &resolved)?;
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut folder = root.join("state-0");

@@ -140,8 +140,11 @@ impl<T: Real + Scalar> Watch<T> {
         self.account = Account::default();
         self.account.anchor(Amount { energy: self.last.energy, norm: self.last.norm });
         self.closing = None;
+        // Whatever this tick brought is in what was measured.
         flows.take_at_end();
         flows.take_jumps();
+        flows.take_norm();
+        flows.take_ratios();
         self.account.open(measured.work);
         self.account.sample(&measured.powers, measured.gamma, 0, dt);
         self.sampled_at = tick;

@@ -7,8 +7,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let (is_on_device, world) = (false, World::Plain);
-    let mut campaign =
-        Campaign { kills: 1_000, seed: 1, binary: binary(), threads: 1, is_on_device, world };
+    let mut campaign = Campaign { kills: 1_000, seed: 1, binary: binary(), threads: 1, is_on_device, world };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next();

@@ -17,8 +17,8 @@ use nikola_systems::world::BuildOptions;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Small worlds that are watched: dense, in single precision, sparse, of second order in time.
-fn worlds() -> [Resolved; 4] {
+/// Small worlds that are watched: dense, in single precision, sparse, of second order in time, with a metric that learns.
+fn worlds() -> [Resolved; 5] {
     let watched = SCENE.replace("ticks:", "oracle: (), ticks:");
     let growth = "growth: (threshold: 1e-3, vacuum: 1e-2, quiet_ticks: 2), dt: 0.05, equation";
     let texts = [
@@ -26,6 +26,9 @@ fn worlds() -> [Resolved; 4] {
         watched.replace("F64", "F32"),
         watched.replace("{x: 12, z: 3}", "{x: 27, z: 9}").replace("equation", growth),
         watched.replace("Schrodinger", "Wave"),
+        watched
+            .replace("x: 12", "x: 9")
+            .replace("equation", "plasticity: (eta: 0.4, lambda: 0.02), equation"),
     ];
     texts.map(|text| {
         let scene = load_str("small.ron", &text, &[]).expect("a scene");
@@ -130,7 +133,7 @@ fn the_answer_that_there_is_no_checkpoint_comes_back_too() {
 fn a_description_that_does_not_fit_is_refused_with_its_place() {
     let folder = folder("strange-checkpoints");
     let path = folder.join("a.nik");
-    let [dense, _, sparse, wave] = worlds();
+    let [dense, _, sparse, wave, _] = worlds();
     type Change = fn(&mut Value);
     let cases: [(&Resolved, Change, &str); 15] = [
         (&dense, |about| about["about"] = 4.into(), "version 4"),
