@@ -24,8 +24,13 @@ fn a_killed_run_with_everything_on_continues_as_if_it_had_not_been() {
 #[test]
 fn every_tick_is_one_to_go_on_from_whatever_the_world_held_before() {
     // New worlds, and worlds in a freeze.
-    for (world, ticks, held) in [(World::Living, 500, 0), (World::Living, 500, 40), (World::Watched, 300, 50)]
-    {
+    let cases = [
+        (World::Living, 500, 0),
+        (World::Living, 500, 40),
+        (World::Watched, 300, 50),
+        (World::Wave, 400, 40),
+    ];
+    for (world, ticks, held) in cases {
         let n_resets = go_on_from_every_tick(world, ticks, held, 8).expect("the same ticks");
         assert!(n_resets > 1, "{world:?}: {n_resets} resets");
     }

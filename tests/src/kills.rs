@@ -111,6 +111,15 @@ fn living_scene_text(precision: &str) -> String {
     )
 }
 
+/// The same of second order in time, every page there.
+fn wave_scene_text(precision: &str) -> String {
+    living_scene_text(precision)
+        .replace("Schrodinger(beta: 0.2", "Wave(beta: -0.2")
+        .replace("growth: (threshold: 1e-2, vacuum: 2e-2, quiet_ticks: 20), ", "")
+        .replace("page: Shape({x: 3, z: 3})", "page: Auto")
+        .replace("potential: Expr(\"0.2 + 0.02*cos(z)\")", "velocity: Noise(rms: 0.02)")
+}
+
 /// The binary beside this program, or two folders above a test.
 pub fn binary() -> PathBuf {
     let name = format!("nikola{}", std::env::consts::EXE_SUFFIX);
@@ -131,18 +140,21 @@ pub enum World {
     Watched,
     /// Growth, a metric that learns, chemistry, a scan with a readout and an oracle.
     Living,
+    /// The same without growth, of second order in time.
+    Wave,
 }
 
 impl World {
     /// All of them and their names.
-    pub const ALL: [(&str, Self); 3] =
-        [("plain", Self::Plain), ("watched", Self::Watched), ("living", Self::Living)];
+    pub const ALL: [(&str, Self); 4] =
+        [("plain", Self::Plain), ("watched", Self::Watched), ("living", Self::Living), ("wave", Self::Wave)];
 
     fn scene_text(self, precision: &str) -> String {
         match self {
             Self::Plain => scene_text(precision),
             Self::Watched => watched_scene_text(precision),
             Self::Living => living_scene_text(precision),
+            Self::Wave => wave_scene_text(precision),
         }
     }
 

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             ("--backend", None) => campaign.is_on_device = value.as_deref() == Some("gpu"),
             _ => {
                 eprintln!(
-                    "usage: kill_campaign [--kills N] [--seed S] [--threads T] [--backend gpu] [--world plain|watched|living]"
+                    "usage: kill_campaign [--kills N] [--seed S] [--threads T] [--backend gpu] [--world plain|watched|living|wave]"
                 );
                 return ExitCode::from(2);
             }

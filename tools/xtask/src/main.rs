@@ -43,7 +43,7 @@ const TASKS: [Task; 5] = [
     },
     Task {
         name: "kills",
-        arguments: "[--kills N] [--seed S] [--threads T] [--world plain|watched|living]",
+        arguments: "[--kills N] [--seed S] [--threads T] [--world plain|watched|living|wave]",
         about: "kills a real run at random instants, a thousand times unless told otherwise, and compares what it recovers",
         run: kills::run,
     },
