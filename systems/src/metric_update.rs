@@ -28,8 +28,8 @@ use nikola_components::torus::Torus;
 use nikola_components::wave::{Damping, Psi};
 use nikola_kernels::kinetic::varying::{CellGrid, Diffusion};
 use nikola_kernels::metric_update::{
-    CellStencil, EIGENVALUE_MAX, EIGENVALUE_MIN, Relaxation, Tensors, component, factorise, is_finite, moved,
-    n_components, relax, structure,
+    CellStencil, EIGENVALUE_MAX, EIGENVALUE_MIN, Relaxation, Tensors, component, factorise, inverse,
+    is_finite, moved, n_components, relax, structure,
 };
 use nikola_kernels::simd::Level;
 use nikola_kernels::transcendental::tanh;
@@ -480,7 +480,8 @@ pub fn fill_diffusion<'a>(
                 // Lanes that are left over repeat the last cell.
                 lanes[n..].fill(values[n - 1]);
             }
-            let inverse = factorise(level, axes, &mut g).inverse;
+            // As it is: where the guard moved it, it is not moved again.
+            let inverse = inverse(level, axes, &g);
             let fill = |d: &mut [f64], values: &[f64; BATCH]| {
                 d[cell..cell + n].iter_mut().zip(values).for_each(|(d, value)| *d = speed2 * value);
             };

@@ -111,10 +111,11 @@ fn living_scene_text(precision: &str) -> String {
     )
 }
 
-/// The same of second order in time, every page there.
+/// The same of second order in time, every page there, with a metric that soon meets its limits.
 fn wave_scene_text(precision: &str) -> String {
     living_scene_text(precision)
         .replace("Schrodinger(beta: 0.2", "Wave(beta: -0.2")
+        .replace("eta: 0.05", "eta: 20")
         .replace("growth: (threshold: 1e-2, vacuum: 2e-2, quiet_ticks: 20), ", "")
         .replace("page: Shape({x: 3, z: 3})", "page: Auto")
         .replace("potential: Expr(\"0.2 + 0.02*cos(z)\")", "velocity: Noise(rms: 0.02)")
@@ -156,6 +157,11 @@ impl World {
             Self::Living => living_scene_text(precision),
             Self::Wave => wave_scene_text(precision),
         }
+    }
+
+    /// Ticks before a state is begun anew: the second-order wave grows with its bombs until they leave nothing to go back to.
+    fn ticks(self) -> u64 {
+        if self == Self::Wave { TICKS / 4 } else { TICKS }
     }
 
     fn name(self) -> &'static str {
@@ -354,7 +360,7 @@ impl Campaign {
         let first = self.startup(&path, &folder)?;
         let mut startup = first;
         while report.kills < self.kills {
-            if report.last_tick + 2_000 > TICKS || random(&mut seed).is_multiple_of(40) {
+            if report.last_tick + 2_000 > self.world.ticks() || random(&mut seed).is_multiple_of(40) {
                 // A new directory now and then: the beginning is killed too.
                 let _ = std::fs::remove_dir_all(&folder);
                 folder = root.join(format!("state-{}", report.kills));
