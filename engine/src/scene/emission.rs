@@ -175,18 +175,10 @@ impl FieldBuilder<'_> {
     /// Every injection of the scene.
     ///
     /// # Errors
-    /// Values that cannot be used, by field; a tick after the end of the run.
-    pub fn injections(&self, forms: &[InjectionForm], ticks: u64) -> Result<Vec<Injection>, SceneError> {
+    /// Values that cannot be used, by field.
+    pub fn injections(&self, forms: &[InjectionForm]) -> Result<Vec<Injection>, SceneError> {
         let build = |(i, form): (usize, &InjectionForm)| {
             let path = format!("injections[{i}]");
-            if form.tick >= ticks {
-                return Err(self.context.value(
-                    &format!("{path}.tick"),
-                    format!("tick {}", form.tick),
-                    format!("a tick before the end of the run, below {ticks}"),
-                    "choose an earlier tick, or raise `ticks`",
-                ));
-            }
             let amplitude = self.context.number(&form.amplitude, &format!("{path}.amplitude"))?;
             let phase = self.context.number(&form.phase, &format!("{path}.phase"))?;
             Ok(Injection {

@@ -163,7 +163,7 @@ pub fn plan(
         title,
         ticks,
         series_every,
-        snapshots: snapshots(context, &outputs.snapshots, ticks)?,
+        snapshots: snapshots(context, &outputs.snapshots)?,
         marginals: marginals.map(|(i, form)| marginal(context, form, i, grid)).collect::<Result<_, _>>()?,
         observables: observables(context, &document.observables, grid)?,
         formats,
@@ -226,21 +226,13 @@ fn zero(context: &Context<'_>, path: &str) -> SceneError {
     context.value(path, "0", "a number of ticks from 1 on", "write at least 1, or remove the field")
 }
 
-fn snapshots(context: &Context<'_>, form: &SnapshotsForm, ticks: u64) -> Result<Snapshots, SceneError> {
+fn snapshots(context: &Context<'_>, form: &SnapshotsForm) -> Result<Snapshots, SceneError> {
     Ok(match form {
         SnapshotsForm::Last => Snapshots::Last,
         SnapshotsForm::Never => Snapshots::Never,
         SnapshotsForm::Every(0) => return Err(zero(context, "outputs.snapshots")),
         SnapshotsForm::Every(every) => Snapshots::Every(*every),
         SnapshotsForm::At(list) => {
-            if let Some(late) = list.iter().find(|tick| **tick > ticks) {
-                return Err(context.value(
-                    "outputs.snapshots",
-                    format!("tick {late}"),
-                    format!("ticks from 0 to {ticks}, the end of the run"),
-                    "remove it, or raise `ticks`",
-                ));
-            }
             let mut list = list.clone();
             list.sort_unstable();
             list.dedup();

@@ -20,7 +20,7 @@ use super::remembered;
 use super::scan::{self, Surroundings};
 use super::strike::strike;
 use super::survey;
-use super::warning::{Figures, Warning, warnings};
+use super::warning::{Figures, Warning, beyond_the_end, warnings};
 use super::watch;
 use crate::intake::{Order, Scheduled};
 use nikola_components::fill::{ComplexFill, Profile, RealFill};
@@ -123,7 +123,7 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
         damping_greatest,
     };
     let emitters = fields.emitters(&document.emitters, end)?;
-    let injections = fields.injections(&document.injections, document.ticks)?;
+    let injections = fields.injections(&document.injections)?;
     let scan = scan(&context, document, resonance, &grid)?;
     let setup = Setup {
         torus,
@@ -154,7 +154,8 @@ pub fn resolve(scene: &Scene, base_dir: &Path) -> Result<Resolved, SceneError> {
             strike(scene, &setup, text)?;
         }
     }
-    let warnings = warnings(&setup, &figures);
+    let mut warnings = warnings(&setup, &figures);
+    warnings.extend(beyond_the_end(document));
     let initial_pages = grid.initial_pages.get().map_or(setup.torus.n_pages(), Vec::len);
     Ok(Resolved { setup, plan, warnings, figures, initial_pages })
 }

@@ -1,6 +1,7 @@
 //! What a person should know before a run: resolved, but suspicious.
 //! Invariant: a warning never changes what is run; each gives the figures it rests on.
 
+use super::document::{Document, SnapshotsForm};
 use core::f64::consts::{PI, TAU};
 use nikola_components::geometry::axis::Axis;
 use nikola_components::setup::{Equation, Integrator, Setup, TimeMode};
@@ -68,6 +69,28 @@ pub fn kinetic_phase(setup: &Setup) -> f64 {
 /// dt·|β||Ψ|²_max.
 pub fn nonlinear_phase(setup: &Setup, figures: &Figures) -> f64 {
     setup.wave.dt * setup.wave.beta.abs() * figures.density_greatest
+}
+
+/// Snapshots and injections that a run as short as this one does not come to.
+pub fn beyond_the_end(document: &Document) -> Option<Warning> {
+    let end = document.ticks;
+    let injections = document.injections.iter().map(|injection| injection.tick).enumerate();
+    let mut late: Vec<String> = injections
+        .filter(|(_, tick)| *tick >= end)
+        .map(|(i, tick)| format!("injections[{i}] at tick {tick}"))
+        .collect();
+    if let SnapshotsForm::At(ticks) = &document.outputs.snapshots {
+        late.extend(
+            ticks.iter().filter(|tick| **tick > end).map(|tick| format!("the snapshot at tick {tick}")),
+        );
+    }
+    let first = late.first()?;
+    let more = if late.len() > 1 { format!(" (and {} more)", late.len() - 1) } else { String::new() };
+    Some(Warning {
+        severity: Severity::Warning,
+        code: "beyond-the-end",
+        message: format!("{first}{more} is left out: the run ends at tick {end}; raise `ticks` to have it"),
+    })
 }
 
 /// Everything worth saying about a scene.

@@ -459,14 +459,6 @@ pub(super) const FIELDS: &[Row] = &[
         "t",
         "one number",
     ),
-    (
-        "injections: [(tick: 10, profile: Uniform())]",
-        "value",
-        "injections[0].tick",
-        "tick 10",
-        "below 10",
-        "earlier",
-    ),
     ("injections: [(profile: Uniform())]", "syntax", "injections[0]", "no field `tick`", "tick", "add"),
     (
         "time: Imaginary, integrator: Yoshida4",
@@ -529,14 +521,6 @@ pub(super) const FIELDS: &[Row] = &[
     ("observables: [max(rho)]", "syntax", "observables[0]", "max", "text in quotes", "\"…\""),
     ("outputs: (series_every: 0)", "value", "outputs.series_every", "0", "from 1", "at least 1"),
     ("outputs: (snapshots: Every(0))", "value", "outputs.snapshots", "0", "from 1", "at least 1"),
-    (
-        "outputs: (snapshots: At([5, 11]))",
-        "value",
-        "outputs.snapshots",
-        "tick 11",
-        "0 to 10",
-        "raise `ticks`",
-    ),
     (
         "outputs: (snapshots: Sometimes)",
         "syntax",

@@ -292,6 +292,12 @@ fn warnings_rest_on_figures() {
     assert_eq!(codes(stiff), ["leapfrog-interaction"]);
     let fast = "emitters: [Custom(frequency_hz: 500, amplitude: 1, profile: Uniform())]";
     assert_eq!(codes(fast), ["fast-emitter"]);
+    let late = "injections: [(tick: 9, profile: Uniform()), (tick: 10, profile: Uniform())], outputs: (snapshots: At([10, 11]))";
+    let found = resolve(LINE, &format!("initial: Uniform(), {late}")).warnings;
+    assert_eq!(found[0].code, "beyond-the-end");
+    for part in ["injections[1] at tick 10", "(and 1 more)", "ends at tick 10", "raise `ticks`"] {
+        assert!(found[0].message.contains(part), "{part} in {}", found[0].message);
+    }
     let lattice = resolve("extents: {y: 3, z: 27}", "initial: Uniform()").warnings;
     assert_eq!(lattice[0].code, "lattice-axes");
 }
