@@ -2,7 +2,7 @@
 
 use nikola_engine::observe::digest::state_digest;
 use nikola_engine::systems::Simulation;
-use nikola_engine::systems::components::chemistry::{Chemistry, EngsSettings, Stimulus};
+use nikola_engine::systems::components::chemistry::{Chemistry, EngsSettings, Goal, Horizon, Stimulus};
 use nikola_engine::systems::components::column::Column;
 use nikola_engine::systems::components::emitter::{Emitter, Envelope, Injection};
 use nikola_engine::systems::components::fill::Profile;
@@ -11,7 +11,7 @@ use nikola_engine::systems::components::geometry::traversal::Traversal;
 use nikola_engine::systems::components::growth::GrowthRule;
 use nikola_engine::systems::components::metric::Plasticity;
 use nikola_engine::systems::components::oracle::{Alarm, OracleSettings};
-use nikola_engine::systems::components::ports::{Command, Event};
+use nikola_engine::systems::components::ports::{Command, Event, IngressError};
 use nikola_engine::systems::components::scan::{Feature, ReadoutSetup, ScanSetup};
 use nikola_engine::systems::components::setup::{Equation, Integrator, Precision, Setup, TimeMode};
 use nikola_engine::systems::components::torus::{PageRule, Torus};
@@ -285,6 +285,95 @@ fn a_state_is_loaded_whatever_the_world_held_before() {
         assert!(save(&mut other) == saved, "scene {i}: load is not the inverse of save");
         advance(&mut other, ENDS_AT);
         assert!(save(&mut other) == save(&mut uninterrupted), "scene {i}: something of before remains");
+    }
+}
+
+/// Every command there is, now and then, as far as the world has what it names.
+fn command(world: &mut Simulation, scene: &Setup) {
+    let tick = world.tick_count();
+    let at = |every: u64, phase: u64| tick % every == phase;
+    let goal = |id| Goal { id, horizon: Horizon::Short, reward: 0.3 };
+    let beta = 0.9 + 0.01 * (tick % 5) as f64;
+    let profile = scene.emitters.first().map(|emitter| Arc::clone(&emitter.profile));
+    let mut commands: Vec<(bool, Command)> = vec![
+        (at(20, 3), Command::SetBeta(beta)),
+        (at(9, 4), Command::Degrade),
+        (at(13, 5), Command::ThrottleGrowth(true)),
+        (at(13, 9), Command::ThrottleGrowth(false)),
+        (at(7, 1), Command::Drive { emitter: 0, value: 0.5 + (tick % 3) as f64 }),
+    ];
+    if let Some(profile) = profile {
+        commands.push((at(31, 6), Command::Inject { amplitude: (0.2, 0.1), profile }));
+    }
+    if scene.oracle.is_some() {
+        commands.push((at(37, 12), Command::Scram(Alarm::Asked)));
+        commands.push((at(37, 21), Command::Resume));
+        commands.push((at(53, 30), Command::Scram(Alarm::Overload)));
+        commands.push((at(53, 41), Command::Resume));
+    }
+    if scene.engs.is_some() {
+        let stimuli = [
+            (at(5, 2), Stimulus::Reward((0.3 * tick as f64).sin())),
+            (at(23, 8), Stimulus::Alert),
+            (at(11, 3), Stimulus::Stress(0.4)),
+            (at(8, 6), Stimulus::Work(1e6)),
+            (at(17, 1), Stimulus::AddGoal(goal(tick / 17))),
+            (at(17, 14), Stimulus::ReachGoal(tick / 17)),
+            (at(47, 20), Stimulus::Nap),
+        ];
+        commands.extend(stimuli.map(|(is_due, stimulus)| (is_due, Command::Stimulate(stimulus))));
+    }
+    if let Some(weights) = world.readout_weights() {
+        let weights: Vec<f64> = weights.iter().map(|weight| 0.9 * weight).collect();
+        commands.push((at(2, 0), Command::Teach(Arc::from([(0.3 * tick as f64).sin()]))));
+        commands.push((at(29, 17), Command::SetReadout(Arc::from(weights))));
+    }
+    for (is_due, command) in commands {
+        // Asleep, the door is closed.
+        let taken = if is_due { world.push(command) } else { Ok(()) };
+        assert!(matches!(taken, Ok(()) | Err(IngressError::Closed { .. })), "{taken:?}");
+    }
+}
+
+/// A tick with its commands, and the answers to what it asked for.
+fn commanded_tick(world: &mut Simulation, scene: &Setup) {
+    command(world, scene);
+    world.tick();
+    while let Some(event) = world.pop_event() {
+        world.answer(&event).expect("room");
+    }
+    while world.pop_growth().is_some() {}
+}
+
+#[test]
+fn whatever_is_commanded_every_tick_is_one_to_go_on_from() {
+    const TICKS: usize = 110;
+    const AHEAD: usize = 6;
+    let scenes = [living_scene(Precision::F64), plastic_scene(Precision::F32)];
+    for (i, scene) in scenes.iter().enumerate() {
+        let world = || build_with(scene, &BuildOptions::default());
+        let mut whole = world();
+        let mut states = vec![(save(&mut whole), whole.checkpoints().cloned())];
+        for _ in 0..TICKS + AHEAD {
+            commanded_tick(&mut whole, scene);
+            // An answer on its way is stored beside the state.
+            let kept = whole.checkpoints().cloned().filter(|_| whole.waiting_restore().is_none());
+            states.push((save(&mut whole), kept));
+        }
+        for (tick, (state, kept)) in states.iter().enumerate().take(TICKS) {
+            if scene.oracle.is_some() && kept.is_none() {
+                continue;
+            }
+            let mut part = world();
+            restore(&mut part, state).expect("its own state");
+            if let Some(kept) = kept {
+                part.set_checkpoints(kept.clone());
+            }
+            for (later, (expected, _)) in states.iter().enumerate().skip(tick + 1).take(AHEAD) {
+                commanded_tick(&mut part, scene);
+                assert!(save(&mut part) == *expected, "scene {i}: from tick {tick}, tick {later} differs");
+            }
+        }
     }
 }
 
