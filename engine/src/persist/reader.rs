@@ -345,7 +345,14 @@ impl Log {
                 (leaf, content.len())
             } else {
                 let ColumnShape { width, numbers, .. } = shape_of(key);
-                column.resize(numbers.map_or_else(|| self.column_bytes(width), |numbers| numbers * width), 0);
+                let n_bytes = numbers.map_or_else(|| self.column_bytes(width), |numbers| numbers * width);
+                let n_stored = self.entry(key)?.header.payload_len as usize;
+                if numbers.is_some() && n_bytes > EXPANSION_MAX * n_stored {
+                    let (found, expected) =
+                        (format!("{n_bytes} bytes of {n_stored}"), "a column that they can hold");
+                    return Err(PersistError::damaged(&self.path, key.to_string(), found, expected));
+                }
+                column.resize(n_bytes, 0);
                 let leaf = self.read_into(key, width, &mut buffers, &mut column)?;
                 see(key, width, &column);
                 (leaf, column.len())
@@ -375,6 +382,9 @@ impl Log {
         self.live.values().any(|entry| entry.header.codec == codec::NONARY)
     }
 }
+
+/// Bytes that one stored byte can stand for at most, without loss: those of LZ4.
+const EXPANSION_MAX: usize = 256;
 
 /// Buffers for reading payloads one after the other.
 #[derive(Debug, Default)]

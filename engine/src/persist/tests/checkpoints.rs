@@ -133,7 +133,7 @@ fn the_answer_that_there_is_no_checkpoint_comes_back_too() {
 fn a_description_that_does_not_fit_is_refused_with_its_place() {
     let folder = folder("strange-checkpoints");
     let path = folder.join("a.nik");
-    let [dense, _, sparse, wave, _] = worlds();
+    let [dense, _, sparse, wave, learning] = worlds();
     type Change = fn(&mut Value);
     let cases: [(&Resolved, Change, &str); 15] = [
         (&dense, |about| about["about"] = 4.into(), "version 4"),
@@ -161,6 +161,21 @@ fn a_description_that_does_not_fit_is_refused_with_its_place() {
         let mut world = build(resolved);
         let log = Log::open(&RealDisk, &path, None).expect("whole");
         let error = restore(&log, &mut world).expect_err(words).to_string();
+        for word in [words, "a.nik", "found", "expected", "remedy"] {
+            assert!(error.contains(word), "{word} in {error}");
+        }
+    }
+    // Lengths of a metric's columns: no number of them is believed before what is stored can hold it.
+    for (numbers, words) in
+        [(1_u64 << 40, "1099511627776 a page"), (1 << 29, "that they can hold"), (1, "column")]
+    {
+        write(&path, &learning, None, |about| {
+            let columns = about["columns"].as_array_mut().expect("a list").iter_mut();
+            columns
+                .filter(|column| column["name"] == "metric")
+                .for_each(|column| column["numbers"] = numbers.into());
+        });
+        let error = verify_file(&RealDisk, &path, None).expect_err(words).to_string();
         for word in [words, "a.nik", "found", "expected", "remedy"] {
             assert!(error.contains(word), "{word} in {error}");
         }
