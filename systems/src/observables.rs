@@ -56,8 +56,8 @@ pub fn measure<T: Real + Scalar>(
     let norm = volume * totals.norm2;
     let mut gradient = 0.0;
     let mut momentum = [0.0; 9];
-    for (storage_axis, axis) in torus.storage().iter().enumerate() {
-        let moments = propagators.moments(level, threads, storage_axis, &pages);
+    let moments = propagators.moments(level, threads, &pages);
+    for (axis, moments) in torus.storage().iter().zip(&moments) {
         let unit = core::f64::consts::TAU / torus.lengths()[axis.index()];
         if propagators.diffusion.is_none() {
             gradient += 0.5 * wave.diffusion[axis.index()] * unit * unit * moments.second * volume;

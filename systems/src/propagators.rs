@@ -25,7 +25,7 @@ use nikola_kernels::kinetic::sparse::{SparseKinetic, SparseVarying};
 use nikola_kernels::kinetic::varying::{CellGrid, Diffusion, OffDiagonal, Varying};
 use nikola_kernels::kinetic::{AxisTerm, Kinetic, Probe};
 use nikola_kernels::metric_update::{self, CellStencil};
-use nikola_kernels::reduce::{SpectralMoments, spectral_moments};
+use nikola_kernels::reduce::{SpectralMoments, spectral_moments_of_axes};
 use nikola_kernels::simd::Level;
 use nikola_kernels::wave_form::leapfrog::{Leapfrog, frequency_bound};
 use nikola_kernels::{PageMut, PageRef, Real, Shape, Threads, Values};
@@ -223,17 +223,18 @@ impl<T: Real> Propagators<T> {
         [form(Values::Uniform(T::from_f64(1.0))), form(Values::PerNode(weights))]
     }
 
-    /// Moments of the spectrum along a storage axis; on a sparse torus those of the restricted operator.
+    /// Moments of the spectrum along each storage axis; on a sparse torus those of the restricted operator.
     pub fn moments(
         &self,
         level: Level,
         threads: Threads<'_>,
-        storage_axis: usize,
         pages: &[PageRef<'_, T>],
-    ) -> SpectralMoments {
+    ) -> Vec<SpectralMoments> {
         match self.sparse() {
-            Some(plan) => plan.moments(threads, storage_axis, pages),
-            None => spectral_moments(level, threads, &self.shape, storage_axis, pages),
+            Some(plan) => {
+                (0..self.shape.extents.len()).map(|axis| plan.moments(threads, axis, pages)).collect()
+            }
+            None => spectral_moments_of_axes(level, threads, &self.shape, pages),
         }
     }
 }

@@ -307,6 +307,23 @@ pub fn spectral_moments<T: Real>(
     sum
 }
 
+/// [`spectral_moments`] along every axis. Panics if pages and shape disagree.
+pub fn spectral_moments_of_axes<T: Real>(
+    level: Level,
+    threads: Threads<'_>,
+    shape: &Shape,
+    pages: &[PageRef<'_, T>],
+) -> Vec<SpectralMoments> {
+    let n_axes = shape.extents.len();
+    // A page of rings is one chunk along each axis: threads share the axes.
+    if pages.len() == 1 && shape.extents.iter().all(|extent| *extent == 3) {
+        return map_chunks(threads, n_axes, |axis| {
+            spectral_moments(level, Threads::Serial, shape, axis, pages)
+        });
+    }
+    (0..n_axes).map(|axis| spectral_moments(level, threads, shape, axis, pages)).collect()
+}
+
 /// Moments of the lines in `range`, in the order of their first nodes.
 pub(crate) fn moments<T: Real>(
     shape: &Shape,

@@ -87,6 +87,24 @@ fn moments_of_rings_have_the_same_bits_at_every_level_and_thread_count() {
 }
 
 #[test]
+fn moments_of_all_axes_are_those_of_each() {
+    let crew = Crew::new(3).unwrap();
+    for (extents, page_nodes) in [(vec![3; 9], 19_683), (vec![3; 9], 2_187), (vec![8, 5, 3], 120)] {
+        let shape = Shape { extents, page_nodes };
+        let (re, im) = (field(shape.n_nodes(), 5), field(shape.n_nodes(), 6));
+        let pages = re.chunks(page_nodes).zip(im.chunks(page_nodes));
+        let pages: Vec<_> = pages.map(|(re, im)| PageRef::<f32> { re, im }).collect();
+        let level = Level::detect();
+        let each = (0..shape.extents.len())
+            .map(|axis| spectral_moments(level, Threads::Serial, &shape, axis, &pages));
+        let each: Vec<_> = each.collect();
+        for threads in [Threads::Serial, Threads::Crew(&crew)] {
+            assert_eq!(spectral_moments_of_axes(level, threads, &shape, &pages), each);
+        }
+    }
+}
+
+#[test]
 fn spectral_moments_of_plane_waves_and_parseval() {
     for (extents, page_nodes) in [
         (vec![3, 3, 3], 9),
