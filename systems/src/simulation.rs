@@ -350,6 +350,20 @@ impl Simulation {
         self.world.get_resource::<ScanOutput>()
     }
 
+    /// Tells of a loaded state what its last scan gave; says whether that was a scan like this world's.
+    pub fn recall_scan(&mut self, output: ScanOutput) -> bool {
+        let Some(mut own) = self.world.get_resource_mut::<ScanOutput>() else { return false };
+        let lengths = |output: &ScanOutput| (output.features.len(), output.values.len());
+        let names = |output: &ScanOutput| -> Vec<_> {
+            output.traversals.iter().map(|scanned| scanned.traversal).collect()
+        };
+        let is_like = lengths(&own) == lengths(&output) && names(&own) == names(&output);
+        if is_like {
+            *own = output;
+        }
+        is_like
+    }
+
     /// Weights of the readout, where the world has one: per target, the bias and one per feature.
     pub fn readout_weights(&self) -> Option<&[f64]> {
         self.world.get_resource::<RunningReadout>().map(|readout| &readout.learner.weights[..])

@@ -8,12 +8,13 @@ use super::checkpoints::{self, Held, Slots, Stored, hold};
 use super::merkle::Hash;
 use super::page::{ABOUT, NO_PAGE, PageKey, SCALARS};
 use super::reader::{Buffers, Log};
-use super::tally;
 use super::writer::Content;
 use super::{Fault, PersistError, Result};
+use super::{scanned, tally};
 use nikola_systems::Simulation;
 use nikola_systems::components::geometry::axis::Axis;
 use nikola_systems::components::oracle::OracleTally;
+use nikola_systems::components::scan::ScanOutput;
 use nikola_systems::components::torus::Torus;
 use nikola_systems::components::wave::Page;
 use nikola_systems::state::Mark;
@@ -123,6 +124,7 @@ fn about(simulation: &Simulation, numbers: &BTreeMap<u8, usize>) -> Value {
     });
     checkpoints::describe(simulation, &mut about);
     tally::describe(simulation, &mut about);
+    scanned::describe(simulation, &mut about);
     about
 }
 
@@ -138,7 +140,7 @@ pub(super) fn number(value: &Value) -> std::result::Result<u64, String> {
     value.as_u64().ok_or_else(|| format!("{value}"))
 }
 
-fn list(value: &Value) -> std::result::Result<&[Value], String> {
+pub(super) fn list(value: &Value) -> std::result::Result<&[Value], String> {
     value.as_array().map(Vec::as_slice).ok_or_else(|| "no list".into())
 }
 
@@ -176,6 +178,8 @@ pub struct About {
     pub checkpoints: Vec<Stored>,
     /// What the oracle had counted; not in earlier versions.
     pub tally: Option<OracleTally>,
+    /// What the last scan had given; not in earlier versions.
+    pub scan: Option<ScanOutput>,
 }
 
 impl About {
@@ -209,8 +213,8 @@ impl About {
         }
         let pages = page_rows(&value["pages"])?;
         let checkpoints = checkpoints::parse(&value, page_rows)?;
-        let tally = tally::parse(&value)?;
-        Ok(Self { columns, pages, checkpoints, tally, value })
+        let (tally, scan) = (tally::parse(&value)?, scanned::parse(&value)?);
+        Ok(Self { columns, pages, checkpoints, tally, scan, value })
     }
 
     /// What it says of a column; a number of eight bytes on each node where it doesn't name it.
@@ -271,6 +275,9 @@ pub fn restore(log: &Log, simulation: &mut Simulation) -> Result<BTreeMap<PageKe
     log.check_root(leaves.values().map(|(leaf, _)| *leaf))?;
     checkpoints::install(own, log, &about, simulation)?;
     simulation.recall_oracle(about.tally);
+    if about.scan.is_some_and(|output| !simulation.recall_scan(output)) {
+        return Err(scene_fault("the output of another scan".into()));
+    }
     Ok(leaves)
 }
 

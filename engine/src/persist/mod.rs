@@ -4,7 +4,7 @@
 //! batch), so durable state is the last checkpoint and the batches since; the awake engine writes no field data.
 //!
 //! Reading order: [`open`](mod@open) → [`store`] (a directory) → [`keeper`] (the edge of a run) → [`blink`] → [`nap`], [`capture`](mod@capture),
-//! [`checkpoints`], [`tally`], [`compact`](mod@compact),
+//! [`checkpoints`], [`tally`], [`scanned`], [`compact`](mod@compact),
 //! [`journal`], [`journal_writer`], [`replay`](mod@replay), [`manifest`], [`lock`] → the `.nik` file: [`header`],
 //! [`page`], [`footer`], [`codec`], [`nrle`], [`cipher`], [`merkle`], [`writer`], [`reader`] → [`disk`].
 
@@ -24,6 +24,7 @@ pub mod lock;
 pub mod manifest;
 pub mod nap;
 pub mod replay;
+pub mod scanned;
 pub mod tally;
 pub mod verify;
 

@@ -17,18 +17,18 @@ use nikola_systems::world::BuildOptions;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Small worlds that are watched: dense, in single precision, sparse, of second order in time, with a metric that learns.
+/// Small worlds that are watched: dense, in single precision, sparse, of second order in time, with a metric that learns and a scan.
 fn worlds() -> [Resolved; 5] {
     let watched = SCENE.replace("ticks:", "oracle: (), ticks:");
     let growth = "growth: (threshold: 1e-3, vacuum: 1e-2, quiet_ticks: 2), dt: 0.05, equation";
+    let scan = "scan: (input_weight: 1, readout: (nodes: 4, features: [Scan], targets: 1))";
+    let learning = format!("plasticity: (eta: 0.4, lambda: 0.02), {scan}");
     let texts = [
         watched.clone(),
         watched.replace("F64", "F32"),
         watched.replace("{x: 12, z: 3}", "{x: 27, z: 9}").replace("equation", growth),
         watched.replace("Schrodinger", "Wave"),
-        watched
-            .replace("x: 12", "x: 9")
-            .replace("equation", "plasticity: (eta: 0.4, lambda: 0.02), equation"),
+        watched.replace("x: 12", "x: 9").replace("equation", &format!("{learning}, equation")),
     ];
     texts.map(|text| {
         let scene = load_str("small.ron", &text, &[]).expect("a scene");
@@ -97,6 +97,8 @@ fn checkpoints_come_back_and_with_them_the_answer_on_its_way() {
             restore(&log, &mut read).expect("whole");
             assert_eq!(read.checkpoints(), written.checkpoints());
             assert_eq!(read.oracle_tally(), written.oracle_tally());
+            assert_eq!(read.scan(), written.scan());
+            assert!(read.scan().is_none_or(|output| output.tick == 60), "the last scan");
             assert!(read.oracle_tally().is_some_and(|tally| tally.energy != 0.0 && tally.max_abs2 > 0.0));
             let own = read.checkpoints().expect("watched");
             assert_eq!(
