@@ -85,6 +85,11 @@ pub struct Scanned {
 }
 
 impl Scanned {
+    /// Before the first scan.
+    pub fn nothing(traversal: Traversal) -> Self {
+        Self { traversal, re: [0.0; STATE], im: [0.0; STATE], output: (0.0, 0.0) }
+    }
+
     /// |h| = √Σ|h_d|².
     pub fn norm(&self) -> f64 {
         self.re.iter().chain(&self.im).map(|x| x * x).sum::<f64>().sqrt()
@@ -102,4 +107,13 @@ pub struct ScanOutput {
     pub features: Vec<f64>,
     /// What the readout gave: `bias + Σ w·feature` per target.
     pub values: Vec<f64>,
+}
+
+impl ScanOutput {
+    /// As before the first scan.
+    pub fn forget(&mut self) {
+        self.tick = 0;
+        self.traversals.iter_mut().for_each(|scanned| *scanned = Scanned::nothing(scanned.traversal));
+        self.features.iter_mut().chain(&mut self.values).for_each(|number| *number = 0.0);
+    }
 }

@@ -81,11 +81,10 @@ pub struct RunningReadout {
 pub fn insert<T: Real + Scalar>(world: &mut World, setup: &Setup) -> Result<(), BuildError> {
     let Some(scan) = &setup.scan else { return Ok(()) };
     let torus = &setup.torus;
-    let empty = |&traversal| Scanned { traversal, re: [0.0; STATE], im: [0.0; STATE], output: (0.0, 0.0) };
     let n_features = scan.readout.as_ref().map_or(0, |readout| readout.n_features(scan.traversals.len()));
     world.insert_resource(ScanOutput {
         tick: 0,
-        traversals: scan.traversals.iter().map(empty).collect(),
+        traversals: scan.traversals.iter().map(|traversal| Scanned::nothing(*traversal)).collect(),
         features: vec![0.0; n_features],
         values: vec![0.0; scan.readout.as_ref().map_or(0, |readout| readout.n_targets)],
     });
@@ -127,8 +126,11 @@ pub fn insert<T: Real + Scalar>(world: &mut World, setup: &Setup) -> Result<(), 
     Ok(())
 }
 
-/// After a load: the scan takes over the metric of every cell.
+/// After a load: the scan takes over the metric of every cell, and nothing has been scanned yet.
 pub(crate) fn restore<T: Real>(world: &mut World) {
+    if let Some(mut output) = world.get_resource_mut::<ScanOutput>() {
+        output.forget();
+    }
     if let Some(mut running) = world.get_resource_mut::<RunningScan<T>>() {
         running.path.is_stale.fill(true);
     }

@@ -4,7 +4,7 @@
 //! state of an uninterrupted run at that tick. The run naps, compacts and takes orders all the time, so that kills fall
 //! into flushes, footers, renames, compactions, blinks and restarts; in which of them is counted from what a kill leaves behind.
 
-use crate::lab::{restore, save};
+use crate::lab::{Led, go_on_from_every_tick};
 use nikola_engine::backend::to_device;
 use nikola_engine::edge::Edge;
 use nikola_engine::incidents::Incidents;
@@ -150,6 +150,11 @@ impl World {
     pub const ALL: [(&str, Self); 4] =
         [("plain", Self::Plain), ("watched", Self::Watched), ("living", Self::Living), ("wave", Self::Wave)];
 
+    /// The world of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(own, _)| *own == name).map(|(_, world)| *world)
+    }
+
     fn scene_text(self, precision: &str) -> String {
         match self {
             Self::Plain => scene_text(precision),
@@ -242,12 +247,11 @@ fn random(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Goes on from the state after each of `ticks` ticks of `world`, in a world that is new or still holds the state after
-/// tick `held`, for `ahead` ticks, and compares each with the uninterrupted run. How many resets that run had.
+/// [`go_on_from_every_tick`] of `world`; how many resets it had.
 ///
 /// # Errors
-/// The first difference: where it went on from, and when it came.
-pub fn go_on_from_every_tick(world: World, ticks: u64, held: u64, ahead: u64) -> Result<u64, String> {
+/// As there.
+pub fn go_on_in(world: World, ticks: usize, held: usize, ahead: usize) -> Result<usize, String> {
     let text = world.scene_text("F64");
     let scene = load_str("scene.ron", &text, &[]).map_err(|error| error.to_string())?;
     let resolved = resolve(&scene, Path::new(".")).map_err(|error| error.to_string())?;
@@ -255,30 +259,7 @@ pub fn go_on_from_every_tick(world: World, ticks: u64, held: u64, ahead: u64) ->
         let built = Simulation::new(&resolved.setup, &BuildOptions::default());
         Uninterrupted::begin(built.map_err(|error| error.to_string())?, &scene, &resolved)
     };
-    let mut whole = begin()?;
-    let mut states = Vec::new();
-    for tick in 0..=ticks + ahead {
-        whole.hash_at(tick)?;
-        let kept = whole.simulation.checkpoints().cloned();
-        // An answer on its way is stored beside the state.
-        let is_waiting = whole.simulation.waiting_restore().is_some();
-        states.push((save(&mut whole.simulation), kept.filter(|_| !is_waiting)));
-    }
-    for tick in 0..=ticks {
-        let (state, Some(kept)) = &states[tick as usize] else { continue };
-        let mut part = begin()?;
-        part.hash_at(if tick > held { held } else { 0 })?;
-        restore(&mut part.simulation, state).map_err(|error| format!("tick {tick}: {error}"))?;
-        part.simulation.set_checkpoints(kept.clone());
-        part.hashes = vec![[0; 32]; tick as usize + 1];
-        for later in tick + 1..=tick + ahead {
-            part.hash_at(later)?;
-            if save(&mut part.simulation) != states[later as usize].0 {
-                return Err(format!("gone on from tick {tick}, tick {later} differs"));
-            }
-        }
-    }
-    Ok(whole.resets.len() as u64)
+    go_on_from_every_tick(begin, ticks, held, ahead).map(|whole| whole.resets.len())
 }
 
 /// The uninterrupted run, advanced as far as somebody asks.
@@ -301,19 +282,29 @@ impl Uninterrupted {
     }
 
     fn hash_at(&mut self, tick: u64) -> Result<[u8; 32], String> {
-        let mut batch = Batch::default();
         while self.hashes.len() as u64 <= tick {
-            self.intake.gather(&mut self.simulation, 0, &mut batch);
-            self.simulation.tick();
-            if let Some(incidents) = &mut self.incidents {
-                incidents.after_tick(&mut self.simulation).map_err(|error| error.to_string())?;
-            }
+            self.tick()?;
             self.hashes.push(state_hash(&mut self.simulation));
-            if self.simulation.oracle().is_some_and(|report| report.health == Health::Reset) {
-                self.resets.push(self.simulation.tick_count());
-            }
         }
         Ok(self.hashes[tick as usize])
+    }
+}
+
+impl Led for Uninterrupted {
+    fn simulation(&mut self) -> &mut Simulation {
+        &mut self.simulation
+    }
+
+    fn tick(&mut self) -> Result<(), String> {
+        self.intake.gather(&mut self.simulation, 0, &mut Batch::default());
+        self.simulation.tick();
+        if let Some(incidents) = &mut self.incidents {
+            incidents.after_tick(&mut self.simulation).map_err(|error| error.to_string())?;
+        }
+        if self.simulation.oracle().is_some_and(|report| report.health == Health::Reset) {
+            self.resets.push(self.simulation.tick_count());
+        }
+        Ok(())
     }
 }
 

@@ -181,3 +181,58 @@ pub fn restore(world: &mut Simulation, saved: &Saved) -> Result<(), StateError> 
         Ok::<(), &str>(())
     })
 }
+
+/// A world and whatever tells it what to do.
+pub trait Led {
+    /// The world.
+    fn simulation(&mut self) -> &mut Simulation;
+    /// One tick, with what enters it and the answers to what it asked for.
+    ///
+    /// # Errors
+    /// What went wrong.
+    fn tick(&mut self) -> Result<(), String>;
+}
+
+/// Goes on for `ahead` ticks from the state after each of `ticks` ticks, in a world that is new or still holds the state after
+/// tick `held`, and compares each with those of a world that ran on, which it returns.
+///
+/// # Errors
+/// The first difference: where it went on from, and when it came.
+pub fn go_on_from_every_tick<W: Led>(
+    begin: impl Fn() -> Result<W, String>,
+    ticks: usize,
+    held: usize,
+    ahead: usize,
+) -> Result<W, String> {
+    let mut whole = begin()?;
+    let mut states = Vec::new();
+    for tick in 0..=ticks + ahead {
+        if tick > 0 {
+            whole.tick()?;
+        }
+        let world = whole.simulation();
+        // An answer on its way is stored beside the state.
+        let is_waiting = world.waiting_restore().is_some();
+        states.push((save(world), world.checkpoints().cloned(), is_waiting));
+    }
+    for (tick, (state, kept, is_waiting)) in states.iter().enumerate().take(ticks + 1) {
+        if *is_waiting {
+            continue;
+        }
+        let mut part = begin()?;
+        for _ in 0..if tick > held { held } else { 0 } {
+            part.tick()?;
+        }
+        restore(part.simulation(), state).map_err(|error| format!("tick {tick}: {error}"))?;
+        if let Some(kept) = kept {
+            part.simulation().set_checkpoints(kept.clone());
+        }
+        for (later, (expected, ..)) in states.iter().enumerate().skip(tick + 1).take(ahead) {
+            part.tick()?;
+            if save(part.simulation()) != *expected {
+                return Err(format!("gone on from tick {tick}, tick {later} differs"));
+            }
+        }
+    }
+    Ok(whole)
+}

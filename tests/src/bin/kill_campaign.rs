@@ -12,14 +12,13 @@ fn main() -> ExitCode {
     while let Some(name) = arguments.next() {
         let value = arguments.next();
         let number = value.as_deref().and_then(|text| text.parse().ok());
-        match (name.as_str(), number) {
-            ("--kills", Some(number)) => campaign.kills = number,
-            ("--seed", Some(number)) => campaign.seed = number,
-            ("--threads", Some(number)) => campaign.threads = number,
-            ("--world", None) if world_of(value.as_deref()).is_some() => {
-                campaign.world = world_of(value.as_deref()).unwrap_or(world);
-            }
-            ("--backend", None) => campaign.is_on_device = value.as_deref() == Some("gpu"),
+        let world = value.as_deref().and_then(World::named);
+        match (name.as_str(), number, world) {
+            ("--kills", Some(number), _) => campaign.kills = number,
+            ("--seed", Some(number), _) => campaign.seed = number,
+            ("--threads", Some(number), _) => campaign.threads = number,
+            ("--world", _, Some(world)) => campaign.world = world,
+            ("--backend", None, _) => campaign.is_on_device = value.as_deref() == Some("gpu"),
             _ => {
                 eprintln!(
                     "usage: kill_campaign [--kills N] [--seed S] [--threads T] [--backend gpu] [--world plain|watched|living|wave]"
@@ -38,8 +37,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn world_of(name: Option<&str>) -> Option<World> {
-    World::ALL.iter().find(|(own, _)| Some(*own) == name).map(|(_, world)| *world)
 }

@@ -3,6 +3,7 @@
 use super::super::capture::{capture, restore};
 use super::super::checkpoints::Slots;
 use super::super::cipher::MasterKey;
+use super::super::compact::rewrite;
 use super::super::disk::RealDisk;
 use super::super::header::{CipherKind, Header};
 use super::super::page::{ABOUT, NO_PAGE};
@@ -115,6 +116,28 @@ fn checkpoints_come_back_and_with_them_the_answer_on_its_way() {
             }
             assert_eq!(read.save_scalars(), written.save_scalars());
         }
+    }
+    std::fs::remove_dir_all(&folder).expect("removable");
+}
+
+#[test]
+fn a_metric_is_exact_in_a_lossy_file() {
+    let folder = folder("lossy-metric");
+    let [whole, lossy] = ["whole.nik", "lossy.nik"].map(|name| folder.join(name));
+    let [.., learning] = worlds();
+    let mut written = write(&whole, &learning, None, |_| {});
+    let log = Log::open(&RealDisk, &whole, None).expect("whole");
+    rewrite(&RealDisk, &log, &lossy, None, Encoding::Nonary).expect("writable");
+    verify_file(&RealDisk, &lossy, None).expect("whole");
+    let mut read = build(&learning);
+    restore(&Log::open(&RealDisk, &lossy, None).expect("whole"), &mut read).expect("whole");
+    let columns = |world: &mut Simulation| {
+        let mut columns = Vec::new();
+        world.save_columns(None, &mut |column| columns.push((column.kind, column.bytes.to_vec())));
+        columns
+    };
+    for ((kind, read), (_, written)) in columns(&mut read).iter().zip(&columns(&mut written)) {
+        assert_eq!(read == written, kind.name.starts_with("metric"), "{}", kind.name);
     }
     std::fs::remove_dir_all(&folder).expect("removable");
 }
